@@ -1,0 +1,1 @@
+"""Runs beside the target, on the standard library alone; one file or folder per feature."""

@@ -1,0 +1,1 @@
+"""Mirroring and stealing of the target's incoming connections."""

@@ -1,0 +1,1 @@
+"""Ways to divert new connections of a port: one file each."""

@@ -1,0 +1,1 @@
+"""The schema of options and file, and where values come from."""

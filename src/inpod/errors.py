@@ -1,0 +1,49 @@
+"""What the user can fix, as one exception, and the exit codes of inpod itself."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit statuses of inpod's own failures; otherwise the program's own status is passed on.
+
+    Source of docs/reference/exit-codes.md.
+    """
+
+    USAGE = 64
+    """A wrong option, target form or configuration."""
+    TARGET_NOT_FOUND = 65
+    """No such context, namespace, workload, pod, container or process."""
+    TARGET_NOT_READY = 66
+    """The target exists but does not run."""
+    CLUSTER_UNREACHABLE = 67
+    """The API server does not answer, or the credentials are refused."""
+    NO_PERMISSION = 68
+    """A right is missing, in the cluster (verb and resource are named) or on this machine."""
+    AGENT_START = 69
+    """The agent did not start: image, admission, quota, time."""
+    NO_MEANS = 70
+    """The kernel or the pod lacks what was asked for (for instance stealing)."""
+    NOT_INTERCEPTABLE = 71
+    """A static, Go, musl or 32-bit program: the layer cannot reach it."""
+    AGENT_LOST = 72
+    """The link to the agent broke and could not be made again."""
+    CANNOT_EXECUTE = 126
+    """The command is there but cannot be executed, as in a shell."""
+    COMMAND_NOT_FOUND = 127
+    """The command is not there, as in a shell."""
+
+
+class UserError(Exception):
+    """Something the user can fix.
+
+    Attributes:
+        message: What is wrong, and where, in one line.
+        hint: The next step to try, as a full sentence.
+        exit_code: Process exit status.
+    """
+
+    def __init__(self, message: str, *, hint: str, exit_code: ExitCode = ExitCode.USAGE) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.exit_code = exit_code

@@ -1,0 +1,1 @@
+"""How to run the user's program: ELF facts, environment, process."""

@@ -1,0 +1,1 @@
+"""What is said: `agent` between session and agent, `layer` between layer and session. No I/O."""

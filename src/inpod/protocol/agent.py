@@ -1,0 +1,318 @@
+"""What session and agent say to each other: one stream of the tunnel for each question or connection.
+
+A stream begins with an OPEN frame whose payload is a request of this file, as JSON. The far end answers with ACCEPT
+(a JSON payload, then data may flow both ways) or RESET (a `Refusal`). A question whose answer may be large gets it as
+the stream's data, ended by EOF.
+
+    session -> agent    Hello, ReadEnv, Resolve, Connect, LookUp, ReadFile, Subscribe
+    agent -> session    Incoming
+
+Session and agent are of one version (the code travels, see targets/kube), so nothing here needs to be compatible.
+Text in JSON may carry bytes that are not UTF-8, as lone surrogates (`surrogateescape`).
+"""
+
+import errno
+import json
+import os
+import struct
+from dataclasses import asdict, dataclass, field
+from typing import Literal, TypeVar
+
+PROTOCOL_VERSION = 1
+
+A = TypeVar("A")
+
+Mode = Literal["mirror", "steal"]
+Want = Literal["lstat", "stat", "read", "list"]
+
+SMALL_FILE = 64 * 1024
+"""Contents of files up to this size, in bytes, travel with a directory's listing or a look-up."""
+
+LISTING_BUDGET = 4 * 1024 * 1024
+"""Most bytes of contents that one listing brings along."""
+
+
+class PeerProtocolError(Exception):
+    """The other end of the tunnel said something that this protocol does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An IP address in text form ("10.1.2.3", "fe80::1") and a port."""
+
+    ip: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First request of a session. Answer: `Welcome` as ACCEPT."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """What the agent found.
+
+    Attributes:
+        hostname: The target's.
+        cannot: Why an ability is missing: keys out of "mirror", "steal", "files", "env"; absent means it is there.
+        addresses: The target's own IP addresses, loopback left out.
+    """
+
+    hostname: str
+    cannot: dict[str, str] = field(default_factory=dict)
+    addresses: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEnv:
+    """The target's environment. Answer: a JSON object of names and values, as data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """A name as the target resolves it. Answer: `Resolved` as ACCEPT.
+
+    Attributes:
+        family: 0 for both, or socket.AF_INET, socket.AF_INET6.
+    """
+
+    name: str
+    family: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Attributes:
+    addresses: IP addresses in text form, IPv4 and IPv6, in the order of the answer.
+    failure: "" or "noname" (the name is not there), "nodata" (no address of that family), "again" (servers silent).
+    canonical: The canonical name; "" when unknown.
+    """
+
+    addresses: list[str] = field(default_factory=list)
+    failure: str = ""
+    canonical: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """A TCP connection from the target's network. Answer: `Connected` as ACCEPT, then its bytes; or RESET with errno."""
+
+    to: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """Attributes:
+    local: The pod-side address of the connection (getsockname).
+    """
+
+    local: Address
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """What is at a path of the target. Answer: data, to be read with `decode_entries`.
+
+    The answer names every symbolic link and directory met on the way, then the path itself; for "list" the
+    directory's members with the contents of small files; for "read" of a small file its content. A missing path
+    is an entry with `errno`. Paths are resolved inside the target's root (openat2 RESOLVE_IN_ROOT).
+
+    Attributes:
+        path: Absolute, lexically normalised.
+        want: "lstat" does not follow a last link.
+    """
+
+    path: str
+    want: Want
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFile:
+    """The whole content of a regular file, links followed. Answer: data; or RESET with errno."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One path of a `LookUp` answer.
+
+    Attributes:
+        path: Absolute in the target, of the link itself where it is one.
+        kind: "missing" has `errno`; "other" is a socket, pipe or device.
+        target: A link's text.
+        is_listed: A directory of which every member is in this answer.
+        content_bytes: Size of the content in this answer; -1 when it is not here.
+        errno: Of the failed resolution, else 0.
+    """
+
+    path: str
+    kind: Literal["file", "dir", "link", "other", "missing"]
+    mode: int = 0
+    size: int = 0
+    mtime_ns: int = 0
+    uid: int = 0
+    gid: int = 0
+    target: str = ""
+    is_listed: bool = False
+    content_bytes: int = -1
+    errno: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """The target's incoming TCP connections to a port.
+
+    Answer: an empty ACCEPT once they come, or RESET. The subscription lives as long as this stream; the agent sends
+    `Dropped` counts as data, one JSON line each.
+    """
+
+    port: int
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Attributes:
+    packets: Packets that the kernel or the agent had to drop since the last line.
+    """
+
+    packets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A connection of a subscription, opened by the agent.
+
+    The session answers ACCEPT when the program took it, RESET when it did not. In mirror mode what the session
+    writes is thrown away.
+
+    Attributes:
+        port: The subscription's.
+        peer: The real client.
+        local: What the client called (the pod's side).
+    """
+
+    port: int
+    mode: Mode
+    peer: Address
+    local: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Payload of RESET.
+
+    Attributes:
+        code: An errno of the agent's kernel (Linux numbers), 0 for none.
+        reason: For people; "" when the errno says it all.
+    """
+
+    code: int = errno.ECONNRESET
+    reason: str = ""
+
+
+Request = Hello | ReadEnv | Resolve | Connect | LookUp | ReadFile | Subscribe | Incoming
+Answer = Welcome | Resolved | Connected | Dropped | Refusal
+
+_NAMES = {t.__name__: t for t in (Hello, ReadEnv, Resolve, Connect, LookUp, ReadFile, Subscribe, Incoming)}
+
+
+def encode(message: Request | Answer) -> bytes:
+    """Return `message` as JSON with its type's name under "is"."""
+    return json.dumps({"is": type(message).__name__, **asdict(message)}, separators=(",", ":")).encode()
+
+
+def decode_request(data: bytes) -> Request:
+    """Return the request in the payload of OPEN.
+
+    Raises:
+        PeerProtocolError: Not JSON, an unknown request, or wrong fields.
+    """
+    raw = _object(data)
+    found = _NAMES.get(str(raw.pop("is", "")))
+    if found is None:
+        raise PeerProtocolError("unknown request")
+    return _build(found, raw)
+
+
+def decode_answer(kind: type[A], data: bytes) -> A:
+    """Return the `kind` in the payload of ACCEPT, RESET or in a line of data.
+
+    Raises:
+        PeerProtocolError: Not JSON, another message, or wrong fields.
+    """
+    raw = _object(data)
+    if raw.pop("is", "") != kind.__name__:
+        raise PeerProtocolError(f"expected {kind.__name__}")
+    return _build(kind, raw)
+
+
+_LENGTH = struct.Struct(">I")
+
+
+def encode_entries(entries: list[Entry], contents: list[bytes]) -> bytes:
+    """Return the data of a `LookUp` answer: u32 big-endian length of the JSON, the JSON, the contents joined.
+
+    `contents` has one item for each entry with `content_bytes` >= 0, in order.
+    """
+    head = json.dumps([asdict(e) for e in entries], separators=(",", ":")).encode()
+    return b"".join([_LENGTH.pack(len(head)), head, *contents])
+
+
+def decode_entries(data: bytes) -> list[tuple[Entry, bytes | None]]:
+    """Return each entry with its content, or None where it has none.
+
+    Raises:
+        PeerProtocolError: Lengths or fields that do not fit.
+    """
+    try:
+        (length,) = _LENGTH.unpack_from(data)
+        raw = json.loads(data[4 : 4 + length])
+        at = 4 + length
+        out: list[tuple[Entry, bytes | None]] = []
+        for item in raw:
+            entry = Entry(**item)
+            content: bytes | None = None
+            if entry.content_bytes >= 0:
+                content = data[at : at + entry.content_bytes]
+                at += entry.content_bytes
+                if len(content) != entry.content_bytes:
+                    raise PeerProtocolError("content cut short")
+            out.append((entry, content))
+    except (struct.error, ValueError, TypeError) as error:
+        raise PeerProtocolError("bad listing") from error
+    return out
+
+
+def path_text(path: bytes) -> str:
+    """Return a path of the file system as text for JSON; `path_bytes` is the way back."""
+    return os.fsdecode(path)
+
+
+def path_bytes(text: str) -> bytes:
+    """Return the bytes of a path that `path_text` made."""
+    return os.fsencode(text)
+
+
+def _object(data: bytes) -> dict[str, object]:
+    try:
+        raw = json.loads(data)
+    except ValueError as error:
+        raise PeerProtocolError("not JSON") from error
+    if not isinstance(raw, dict):
+        raise PeerProtocolError("not a JSON object")
+    return raw
+
+
+def _build(kind: type[A], raw: dict[str, object]) -> A:
+    try:
+        for name in ("to", "local", "peer"):
+            if isinstance(value := raw.get(name), dict):
+                raw[name] = Address(**value)
+        return kind(**raw)
+    except TypeError as error:
+        raise PeerProtocolError(f"bad {kind.__name__}") from error

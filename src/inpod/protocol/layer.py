@@ -1,0 +1,277 @@
+"""What the layer asks the session: one datagram each way on a unix SOCK_SEQPACKET connection. No I/O here.
+
+The twin of native/wire; contracts/layer-messages.json holds examples that both sides test. Layer and session ship
+together, so this may change freely. Integers are little-endian.
+
+    request   u16 kind, then the fields of its class in order
+    reply     i32 errno (0: fine), then the fields of its class
+    address   u8 family (4 or 6), u8 zero, u16 port, 16 bytes ip (IPv4 in the last four of ::ffff:a.b.c.d)
+    text      u32 length, bytes
+
+Socket facts do not travel in these messages but lie in the table (`session/table.py`, native/rules `table`): a shared
+file of the session that both read and write.
+"""
+
+import ipaddress
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+MAX_DATAGRAM = 64 * 1024
+
+
+class LayerProtocolError(Exception):
+    """A datagram that is no message of this file."""
+
+
+class Kind(IntEnum):
+    """First field of a request."""
+
+    CONNECT = 1
+    BIND = 2
+    LISTEN = 3
+    RESOLVE = 4
+    FILE = 5
+    WARN = 6
+
+
+class Want(IntEnum):
+    """What a FILE request needs to be in the replica."""
+
+    LSTAT = 1
+    STAT = 2
+    READ = 3
+    LIST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Addr:
+    """Attributes:
+    ip: 16 bytes; IPv4 as ::ffff:a.b.c.d.
+    family: 4 or 6, of the socket: a v6 socket may have a mapped address.
+    """
+
+    family: int
+    port: int
+    ip: bytes
+
+    def __str__(self) -> str:
+        """Return "10.1.2.3:80" or "[::1]:80"."""
+        text = self.host
+        return f"[{text}]:{self.port}" if ":" in text else f"{text}:{self.port}"
+
+    @property
+    def host(self) -> str:
+        """The address without port, a mapped IPv4 address as IPv4."""
+        found = ipaddress.IPv6Address(self.ip)
+        return str(found.ipv4_mapped or found)
+
+    @staticmethod
+    def of(host: str, port: int, family: int | None = None) -> "Addr":
+        """Return the address of a text form; `family` defaults to that of the text."""
+        found = ipaddress.ip_address(host)
+        raw = found.packed if found.version == 6 else b"\0" * 10 + b"\xff\xff" + found.packed
+        return Addr(family or found.version, port, raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """A TCP socket is about to connect; the socket itself comes along (SCM_RIGHTS).
+
+    The layer has put (cookie, peer) into the table. Reply `Redirect`: the layer connects the program's socket to
+    `to` with libc's own call, which ends as the far side decides (docs/how-it-works/outgoing.md).
+
+    Attributes:
+        cookie: SO_COOKIE of the socket.
+        to: Where the program wants to go.
+    """
+
+    cookie: int
+    to: Addr
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Reply to CONNECT. Attributes:
+    to: A loopback address; port 0 means: connect as if the layer were not there.
+    """
+
+    to: Addr
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """The address is taken on this machine (EADDRINUSE or EACCES of the real bind to loopback).
+
+    Reply: errno EADDRINUSE when a listener of this session has the port already, else 0: take any port.
+    """
+
+    wanted: Addr
+    reuse_port: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """A socket listens. Reply: errno only, 0 once the traffic comes or when it is local.
+
+    Attributes:
+        wanted: What the program asked for.
+        real: Where it really listens (loopback).
+        is_local: Bound to port 0 or a debugger's port: not subscribed, but connecting to it stays here.
+    """
+
+    wanted: Addr
+    real: Addr
+    is_local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Attributes:
+    family: 0 both, 4 or 6.
+    """
+
+    family: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Reply to RESOLVE. Its errno field carries the EAI_* number of glibc (negative) instead.
+
+    Attributes:
+        addresses: Of 16 bytes each.
+        canonical: "" when unknown.
+    """
+
+    addresses: tuple[bytes, ...]
+    canonical: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """Make a pod path available in the replica. Reply: errno only (ENOENT: the pod has no such path).
+
+    Attributes:
+        path: Absolute, lexically normalised pod path, as bytes.
+    """
+
+    want: Want
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """A child that the layer cannot reach is started with a clean environment. Reply: errno 0.
+
+    Attributes:
+        why: "static", "go", "musl", "32-bit", "set-id".
+    """
+
+    why: str
+    path: bytes
+
+
+Request = Connect | Bind | Listen | Resolve | File | Warn
+
+_U16 = struct.Struct("<H")
+_ADDR = struct.Struct("<BBH16s")
+_ERRNO = struct.Struct("<i")
+
+
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    def take(self, form: str) -> int:
+        size = struct.calcsize("<" + form)
+        (value,) = struct.unpack_from("<" + form, self.data, self.at)
+        self.at += size
+        return int(value)
+
+    def addr(self) -> Addr:
+        family, _, port, ip = _ADDR.unpack_from(self.data, self.at)
+        self.at += _ADDR.size
+        if family not in (4, 6):
+            raise LayerProtocolError("address family")
+        return Addr(family, port, ip)
+
+    def text(self) -> bytes:
+        size = self.take("I")
+        value = self.data[self.at : self.at + size]
+        if len(value) != size:
+            raise LayerProtocolError("text cut short")
+        self.at += size
+        return value
+
+
+def encode_addr(addr: Addr) -> bytes:
+    """Return the 20 bytes of an address."""
+    return _ADDR.pack(addr.family, 0, addr.port, addr.ip)
+
+
+def decode_addr(data: bytes | memoryview, at: int = 0) -> Addr | None:
+    """Return the address at `at`, None where there is none (family 0)."""
+    family, _, port, ip = _ADDR.unpack_from(data, at)
+    return Addr(family, port, ip) if family in (4, 6) else None
+
+
+def decode_request(data: bytes) -> Request:
+    """Return the request in a datagram.
+
+    Raises:
+        LayerProtocolError: Unknown kind, or cut short.
+    """
+    read = _Reader(data)
+    try:
+        match read.take("H"):
+            case Kind.CONNECT:
+                return Connect(read.take("Q"), read.addr())
+            case Kind.BIND:
+                return Bind(read.addr(), bool(read.take("B")))
+            case Kind.LISTEN:
+                return Listen(read.addr(), read.addr(), bool(read.take("B")))
+            case Kind.RESOLVE:
+                return Resolve(read.take("B"), read.text().decode("utf-8", "surrogateescape"))
+            case Kind.FILE:
+                return File(Want(read.take("B")), read.text())
+            case Kind.WARN:
+                return Warn(read.text().decode(), read.text())
+            case kind:
+                raise LayerProtocolError(f"unknown kind {kind}")
+    except (struct.error, ValueError) as error:
+        raise LayerProtocolError("cut short") from error
+
+
+def encode_request(request: Request) -> bytes:
+    """Return the datagram of a request: for tests, the layer's own encoder is native/wire."""
+    match request:
+        case Connect(cookie, to):
+            return struct.pack("<HQ", Kind.CONNECT, cookie) + encode_addr(to)
+        case Bind(wanted, reuse_port):
+            return _U16.pack(Kind.BIND) + encode_addr(wanted) + bytes([reuse_port])
+        case Listen(wanted, real, is_local):
+            return _U16.pack(Kind.LISTEN) + encode_addr(wanted) + encode_addr(real) + bytes([is_local])
+        case Resolve(family, name):
+            return _U16.pack(Kind.RESOLVE) + bytes([family]) + _text(name.encode("utf-8", "surrogateescape"))
+        case File(want, path):
+            return _U16.pack(Kind.FILE) + bytes([want]) + _text(path)
+        case Warn(why, path):
+            return _U16.pack(Kind.WARN) + _text(why.encode()) + _text(path)
+
+
+def encode_reply(errno: int, body: Redirect | Resolved | None = None) -> bytes:
+    """Return the datagram of a reply."""
+    head = _ERRNO.pack(errno)
+    match body:
+        case None:
+            return head
+        case Redirect(to):
+            return head + encode_addr(to)
+        case Resolved(addresses, canonical):
+            return head + bytes([min(len(addresses), 255)]) + b"".join(addresses[:255]) + _text(canonical.encode())
+
+
+def _text(value: bytes) -> bytes:
+    return struct.pack("<I", len(value)) + value

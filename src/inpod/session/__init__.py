@@ -1,0 +1,1 @@
+"""Local daemon of one run: plan, act, undo; one file per feature."""

@@ -1,0 +1,1 @@
+"""What can be imitated; each target ends in one thing: a byte stream to its agent."""

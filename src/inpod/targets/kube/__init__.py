@@ -1,0 +1,1 @@
+"""Pods and workloads of a Kubernetes cluster."""

@@ -1,0 +1,1 @@
+"""How it travels: frames and mux without I/O, streams on asyncio."""
