@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -27,4 +28,5 @@ class NativeHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's t
         shutil.copyfile(root / "native" / "target" / "release" / LAYER, part)
         part.rename(home / LAYER)
         build_data["pure_python"] = False
-        build_data["infer_tag"] = True
+        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        build_data["tag"] = f"py3-none-{platform}"

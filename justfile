@@ -1,0 +1,55 @@
+# Every task by name. `just` comes with `pip install -e '.[test]'`; the tools are those beside it.
+
+bin := parent_directory(just_executable())
+python := bin / "python"
+cargo := "cargo --quiet"
+
+# What there is
+default:
+    @{{ just_executable() }} --list --unsorted
+
+# Build the layer again and put it into the package
+build:
+    {{ bin }}/pip install --quiet --no-deps --editable .
+
+# Lint, types, import rules, unit tests: seconds
+check: lint unit
+
+# Lint and types of Python and Rust, import rules
+lint:
+    {{ bin }}/ruff check .
+    {{ bin }}/ruff format --check .
+    {{ bin }}/mypy
+    {{ bin }}/lint-imports
+    {{ cargo }} fmt --manifest-path native/Cargo.toml --all --check
+    {{ cargo }} clippy --manifest-path native/Cargo.toml --workspace --all-targets --release -- --deny warnings
+
+# Unit tests of Python and Rust
+unit:
+    {{ cargo }} test --manifest-path native/Cargo.toml --workspace --release
+    {{ python }} -m pytest tests/unit --quiet
+
+# The layer in real programs, against a session that the test plays
+test-layer:
+    {{ python }} -m pytest tests/layer
+
+# Agent, session and demo in network namespaces of this machine (root)
+test-netns:
+    {{ python }} -m pytest tests/netns
+
+# A real Kubernetes on this machine (root); built once, then up in seconds
+cluster *arguments="up":
+    {{ python }} -m tests.cluster {{ arguments }}
+
+# The user's stories in a real cluster: the one of this machine, or --kubeconfig PATH
+test-e2e *arguments: cluster
+    {{ python }} -m pytest tests/e2e {{ arguments }}
+
+# Everything, the cluster included
+test: lint cluster
+    {{ cargo }} test --manifest-path native/Cargo.toml --workspace --release
+    {{ python }} -m pytest tests
+
+# Speed against the direct way, as a table and JSON
+bench *arguments:
+    {{ python }} -m bench {{ arguments }}
