@@ -218,7 +218,9 @@ class Refusal:
 Request = Hello | ReadEnv | Resolve | Connect | LookUp | ReadFile | Subscribe | Incoming
 Answer = Welcome | Resolved | Connected | Dropped | Refusal
 
-_NAMES = {t.__name__: t for t in (Hello, ReadEnv, Resolve, Connect, LookUp, ReadFile, Subscribe, Incoming)}
+_NAMES: dict[str, type[Request]] = {
+    t.__name__: t for t in (Hello, ReadEnv, Resolve, Connect, LookUp, ReadFile, Subscribe, Incoming)
+}
 
 
 def encode(message: Request | Answer) -> bytes:
