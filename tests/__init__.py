@@ -1,0 +1,1 @@
+"""The tests of inpod; see the README of each folder's question in ARCHITECTURE.md."""
