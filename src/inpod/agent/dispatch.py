@@ -1,0 +1,161 @@
+"""Serves one link: hands each stream that the session opens to the feature that its request belongs to."""
+
+import asyncio
+import errno
+import os
+import socket
+import sys
+import traceback
+from typing import assert_never
+
+from inpod.agent.addresses import own_addresses
+from inpod.agent.dns.resolver import Resolver
+from inpod.agent.env import environment
+from inpod.agent.files.service import Files
+from inpod.agent.incoming.subscriptions import Subscriptions
+from inpod.agent.outgoing import Outgoing
+from inpod.agent.target import Target, TargetError
+from inpod.protocol.agent import (
+    PROTOCOL_VERSION,
+    Connect,
+    Hello,
+    Incoming,
+    LookUp,
+    PeerProtocolError,
+    ReadEnv,
+    ReadFile,
+    Refusal,
+    Request,
+    Resolve,
+    Subscribe,
+    Welcome,
+    decode_request,
+    encode,
+)
+from inpod.tunnel.streams import Stream, StreamRefused, Tunnel, TunnelLost
+
+MAX_STREAMS = 16384
+"""Streams served at a time; further ones are refused."""
+
+SILENCE_CHECK_S = 5.0
+
+
+class Abilities:
+    """What outlives a link: the target and what reads of it.
+
+    Attributes:
+        target: Or why there is none: then every request is refused with that.
+    """
+
+    def __init__(self, target: Target | TargetError) -> None:
+        self.target = target
+        has_root = isinstance(target, Target) and target.root is not None
+        self.files = Files(target.root) if has_root else None  # type: ignore[union-attr,arg-type]  # has_root says so
+        self.resolver = Resolver(target.read_etc) if isinstance(target, Target) else None
+        self.outgoing = Outgoing()
+
+
+async def serve(sock: socket.socket, abilities: Abilities, *, silence_limit_s: float | None = None) -> None:
+    """Serve the session at the other end of `sock` until the link is lost, or nothing was heard for the limit."""
+    async with asyncio.TaskGroup() as group:
+        link = _Link(abilities, group)
+        try:
+            await link.tunnel.attach(sock)
+            await _until_lost(link.tunnel, silence_limit_s)
+        finally:
+            link.close()
+
+
+async def _until_lost(tunnel: Tunnel, silence_limit_s: float | None) -> None:
+    clock = asyncio.get_running_loop().time
+    while not tunnel.lost.done():
+        await asyncio.wait([tunnel.lost], timeout=SILENCE_CHECK_S)
+        if silence_limit_s is not None and clock() - tunnel.last_heard > silence_limit_s:
+            return
+
+
+class _Link:
+    """One tunnel and the tasks that serve its streams."""
+
+    def __init__(self, abilities: Abilities, group: asyncio.TaskGroup) -> None:
+        self._abilities = abilities
+        self._group = group
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.tunnel = Tunnel(initiator=False, on_stream=self._on_stream)
+        self._subscriptions = Subscriptions(self.tunnel)
+
+    def close(self) -> None:
+        self._subscriptions.close()
+        self.tunnel.close()
+        for task in self._tasks:
+            task.cancel()
+
+    def _on_stream(self, stream: Stream, head: bytes) -> None:
+        try:
+            request = decode_request(head)
+        except PeerProtocolError as error:
+            stream.refuse(encode(Refusal(errno.EPROTO, str(error))))
+            return
+        if len(self._tasks) >= MAX_STREAMS:
+            stream.refuse(encode(Refusal(errno.EAGAIN, "the agent serves too many streams")))
+            return
+        task = self._group.create_task(self._serve(stream, request))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if not isinstance(request, Subscribe):
+            stream.on_closed = task.cancel
+
+    async def _serve(self, stream: Stream, request: Request) -> None:
+        try:
+            await self._answer(stream, request)
+        except OSError as error:
+            code = error.errno or errno.EIO
+            reason = "" if error.strerror in (None, os.strerror(code)) else str(error.strerror)
+            stream.refuse(encode(Refusal(code, reason)))
+        except TargetError as error:
+            stream.refuse(encode(Refusal(error.code, str(error))))
+        except (StreamRefused, TunnelLost):
+            # The session does not want the answer any more.
+            pass
+        except Exception as error:
+            # A fault of ours must end one stream, not the agent and with it every other.
+            traceback.print_exc(file=sys.stderr)
+            stream.refuse(encode(Refusal(errno.EIO, f"the agent failed: {type(error).__name__}; please report this")))
+
+    async def _answer(self, stream: Stream, request: Request) -> None:
+        abilities = self._abilities
+        target = abilities.target
+        if isinstance(target, TargetError):
+            raise target
+        match request:
+            case Hello():
+                stream.accept(encode(self._welcome(target, request)))
+            case ReadEnv():
+                answer = environment(target)
+                stream.accept()
+                await stream.write(answer)
+                stream.write_eof()
+            case Resolve():
+                assert abilities.resolver is not None
+                stream.accept(encode(await abilities.resolver.resolve(request)))
+            case Connect():
+                await abilities.outgoing.connect(stream, request)
+            case LookUp() | ReadFile():
+                if abilities.files is None:
+                    raise OSError(errno.ENOTSUP, target.cannot["files"])
+                if isinstance(request, LookUp):
+                    await abilities.files.look_up(stream, request)
+                else:
+                    await abilities.files.read_file(stream, request)
+            case Subscribe():
+                await self._subscriptions.subscribe(stream, request)
+            case Incoming():
+                raise OSError(errno.EPROTO, "only the agent opens incoming connections")
+            case _:
+                assert_never(request)
+
+    def _welcome(self, target: Target, request: Hello) -> Welcome:
+        if request.version != PROTOCOL_VERSION:
+            raise OSError(errno.EPROTO, f"the agent speaks version {PROTOCOL_VERSION}, not {request.version}")
+        cannot = {**target.cannot, **self._subscriptions.cannot()}
+        return Welcome(target.hostname, cannot, own_addresses())

@@ -1,0 +1,196 @@
+"""Asks the target's name servers, from its network: UDP, then TCP when an answer did not fit.
+
+Order as in libc: numeric addresses, /etc/hosts, then DNS with the search list. Files are read anew for each question,
+as the kubelet may rewrite them; nothing is cached.
+"""
+
+import asyncio
+import ipaddress
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from inpod.agent.dns import messages
+from inpod.agent.dns.config import ResolvConf, candidates, find_in_hosts, is_address, parse_resolv_conf
+from inpod.protocol.agent import Resolve, Resolved
+
+RESOLVE_LIMIT_S = 40.0
+"""Longest a question may take, whatever resolv.conf says."""
+
+MAX_QUESTIONS = 128
+"""Questions at a time; further ones wait within their own time."""
+
+MAX_ADDRESSES = 256
+_DNS_PORT = 53
+_MAX_MESSAGE = 65535
+_KINDS = {socket.AF_INET: messages.A, socket.AF_INET6: messages.AAAA}
+_VERSIONS = {socket.AF_INET: 4, socket.AF_INET6: 6}
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """Of one name: addresses, or a failure as in `Resolved`; "broken" is a server's own failure ("again" in the end)."""
+
+    failure: str
+    addresses: list[str]
+    canonical: str = ""
+
+
+class Resolver:
+    """Answers `Resolve`.
+
+    Args:
+        read_etc: Returns the content of the target's /etc/NAME, empty when missing.
+        port: Of the name servers.
+    """
+
+    def __init__(self, read_etc: Callable[[str], bytes], *, port: int = _DNS_PORT) -> None:
+        self._read_etc = read_etc
+        self._port = port
+        self._slots = asyncio.Semaphore(MAX_QUESTIONS)
+
+    async def resolve(self, request: Resolve) -> Resolved:
+        """Return what the target's libc would find; never raises for what the network does."""
+        try:
+            async with asyncio.timeout(RESOLVE_LIMIT_S), self._slots:
+                return await self._resolve(request)
+        except TimeoutError:
+            return Resolved(failure="again")
+
+    async def _resolve(self, request: Resolve) -> Resolved:
+        families = [f for f in _KINDS if request.family in (0, f)]
+        versions = tuple(_VERSIONS[f] for f in families)
+        if is_address(request.name):
+            fits = ipaddress.ip_address(request.name).version in versions
+            return Resolved([request.name], canonical=request.name) if fits else Resolved(failure="noname")
+        name = request.name.encode("utf-8", "surrogateescape")
+        canonical, found = find_in_hosts(self._read_etc("hosts"), name, versions)
+        if not found and _is_localhost(name):
+            # RFC 6761 section 6.3: not to be asked of name servers.
+            canonical, found = "localhost", [{4: "127.0.0.1", 6: "::1"}[v] for v in versions]
+        if found:
+            return Resolved(reachable_first(found[:MAX_ADDRESSES]), canonical=canonical)
+        conf = parse_resolv_conf(self._read_etc("resolv.conf"))
+        outcome = await self._search(name, families, conf)
+        return Resolved(reachable_first(outcome.addresses[:MAX_ADDRESSES]), outcome.failure, outcome.canonical)
+
+    async def _search(self, name: bytes, families: list[socket.AddressFamily], conf: ResolvConf) -> _Outcome:
+        """Try the candidates in order: a name that is not there leads to the next, silence ends the search."""
+        failures: set[str] = set()
+        for candidate in candidates(name, conf):
+            try:
+                labels = messages.parse_name(candidate)
+            except messages.MessageError:
+                continue
+            both = await asyncio.gather(*(self._query(labels, _KINDS[f], conf) for f in families))
+            outcome = _merge(list(both))
+            if not outcome.failure or outcome.failure == "again":
+                return outcome
+            failures.add(outcome.failure)
+        worst = next((f for f in ("nodata", "broken") if f in failures), "noname")
+        return _Outcome("again" if worst == "broken" else worst, [])
+
+    async def _query(self, name: messages.Name, kind: int, conf: ResolvConf) -> _Outcome:
+        """Ask each server, `attempts` times round, until one says yes or no."""
+        is_broken = False
+        for _ in range(conf.attempts):
+            for server in conf.nameservers:
+                try:
+                    async with asyncio.timeout(conf.timeout_s):
+                        response = await self._exchange(server, name, kind, use_tcp=conf.use_tcp)
+                except (OSError, TimeoutError, messages.MessageError):
+                    continue
+                match response.code:
+                    case messages.Code.NO_ERROR:
+                        canonical, addresses = messages.follow(response)
+                        text = messages.name_text(canonical)
+                        return _Outcome("" if addresses else "nodata", addresses, text if addresses else "")
+                    case messages.Code.NAME_ERROR:
+                        return _Outcome("noname", [])
+                    case _:
+                        is_broken = True
+        return _Outcome("broken" if is_broken else "again", [])
+
+    async def _exchange(self, server: str, name: messages.Name, kind: int, *, use_tcp: bool) -> messages.Response:
+        query = messages.encode_query(int.from_bytes(os.urandom(2)), name, kind)
+        if not use_tcp:
+            response = await self._exchange_udp(server, query)
+            if not response.is_truncated:
+                return response
+        return await self._exchange_tcp(server, query)
+
+    async def _exchange_udp(self, server: str, query: bytes) -> messages.Response:
+        """Wait for the answer to `query`; anything else that arrives is passed over.
+
+        The socket is connected, so that the kernel drops what comes from elsewhere, reports a closed port at once and
+        chooses a random port of its own for each query.
+        """
+        loop = asyncio.get_running_loop()
+        with socket.socket(_family(server), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+            sock.connect((server, self._port))
+            sock.send(query)
+            while True:
+                try:
+                    response = messages.decode_response(await loop.sock_recv(sock, _MAX_MESSAGE))
+                except messages.MessageError:
+                    continue
+                if _answers(response, query):
+                    return response
+
+    async def _exchange_tcp(self, server: str, query: bytes) -> messages.Response:
+        loop = asyncio.get_running_loop()
+        with socket.socket(_family(server), socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
+            await loop.sock_connect(sock, (server, self._port))
+            await loop.sock_sendall(sock, len(query).to_bytes(2) + query)
+            length = int.from_bytes(await _receive(loop, sock, 2))
+            response = messages.decode_response(await _receive(loop, sock, length))
+        if response.is_truncated or not _answers(response, query):
+            raise messages.MessageError("no answer to this query")
+        return response
+
+
+def reachable_first(addresses: list[str]) -> list[str]:
+    """Return the addresses with those first that have a route, and of these IPv6 first (RFC 6724, rules 1 and 6)."""
+    addresses = list(dict.fromkeys(addresses))
+    if len(addresses) < 2:
+        return addresses
+    return sorted(addresses, key=lambda a: (not _has_route(a), ":" not in a))
+
+
+def _has_route(address: str) -> bool:
+    # Connecting a UDP socket sends nothing, but asks for a route.
+    with socket.socket(_family(address), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+        return sock.connect_ex((address, _DNS_PORT)) == 0
+
+
+def _merge(outcomes: list[_Outcome]) -> _Outcome:
+    """Return one outcome of the questions for A and AAAA of the same name."""
+    if found := [o for o in outcomes if o.addresses]:
+        return _Outcome("", [a for o in found for a in o.addresses], found[0].canonical)
+    order = ("again", "broken", "nodata", "noname")
+    return min(outcomes, key=lambda o: order.index(o.failure))
+
+
+def _answers(response: messages.Response, query: bytes) -> bool:
+    """Return whether `response` has the id and question of `query`, which RFC 5452 section 9.1 demands."""
+    return query == messages.encode_query(response.query_id, response.name, response.kind)
+
+
+def _is_localhost(name: bytes) -> bool:
+    plain = name.lower().removesuffix(b".")
+    return plain == b"localhost" or plain.endswith(b".localhost")
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+async def _receive(loop: asyncio.AbstractEventLoop, sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = await loop.sock_recv(sock, size - len(data))
+        if not more:
+            raise messages.MessageError("the server ended the connection")
+        data += more
+    return data

@@ -1,0 +1,77 @@
+"""Lets in who knows the token: for an agent that others could reach too, and whose session may come back."""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import socket
+
+MAX_TOKEN_BYTES = 128
+TOKEN_LIMIT_S = 5.0
+MAX_AT_THE_DOOR = 16
+"""Connections that may be presenting a token at a time; further ones wait in the listener's queue."""
+
+
+class Door:
+    """Accepts connections on a listener and keeps the newest that presented the token.
+
+    A client begins with one line: the token. What follows is the tunnel.
+
+    Args:
+        token_sha256: Hash of the token, in hexadecimal.
+    """
+
+    def __init__(self, listener: socket.socket, token_sha256: str) -> None:
+        self._listener = listener
+        self._token_sha256 = token_sha256
+        self._newest: socket.socket | None = None
+        self._came = asyncio.Event()
+
+    async def run(self) -> None:
+        """Accept until cancelled."""
+        loop = asyncio.get_running_loop()
+        self._listener.setblocking(False)
+        slots = asyncio.Semaphore(MAX_AT_THE_DOOR)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await slots.acquire()
+                sock, _ = await loop.sock_accept(self._listener)
+                group.create_task(self._examine(sock)).add_done_callback(lambda _: slots.release())
+
+    async def next(self) -> socket.socket:
+        """Wait for a client that presented the token; the caller owns the socket."""
+        while True:
+            await self._came.wait()
+            self._came.clear()
+            if (sock := self._newest) is not None:
+                self._newest = None
+                return sock
+
+    async def _examine(self, sock: socket.socket) -> None:
+        is_known = False
+        try:
+            # Ended and silent connections are strangers as well.
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(TOKEN_LIMIT_S):
+                    token = await _read_line(sock)
+                    is_known = hmac.compare_digest(hashlib.sha256(token).hexdigest(), self._token_sha256)
+        finally:
+            if not is_known:
+                sock.close()
+        if is_known:
+            if self._newest is not None:
+                self._newest.close()
+            self._newest = sock
+            self._came.set()
+
+
+async def _read_line(sock: socket.socket) -> bytes:
+    """Return a line without its end, or nothing when there is none; reads not a byte more, for the tunnel follows."""
+    loop = asyncio.get_running_loop()
+    sock.setblocking(False)
+    line = b""
+    while len(line) <= MAX_TOKEN_BYTES and (byte := await loop.sock_recv(sock, 1)):
+        if byte == b"\n":
+            return line
+        line += byte
+    return b""

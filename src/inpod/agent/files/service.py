@@ -1,0 +1,55 @@
+"""Answers the session's questions about files, in worker threads: a file system may be slow, the loop must not be."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from inpod.agent.files.contents import FileReader, look_up
+from inpod.protocol.agent import LookUp, ReadFile, path_bytes
+from inpod.tunnel.streams import Stream
+
+THREADS = 4
+
+STEP_LIMIT_S = 30.0
+"""Longest that one look-up, or one chunk of a file, may take; a file server that hangs is ETIMEDOUT then."""
+
+T = TypeVar("T")
+
+
+class Files:
+    """Reads below `root`, an O_PATH descriptor. Make it after the namespaces are joined: its threads inherit them."""
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="files")
+
+    async def look_up(self, stream: Stream, request: LookUp) -> None:
+        """Answer with entries as data."""
+        answer = await self._run(lambda: look_up(self._root, request))
+        stream.accept()
+        await stream.write(answer)
+        stream.write_eof()
+
+    async def read_file(self, stream: Stream, request: ReadFile) -> None:
+        """Answer with the file's content as data.
+
+        Raises:
+            OSError: It cannot be opened or read; what was sent of it is void then.
+        """
+        reader = await self._run(lambda: FileReader(self._root, path_bytes(request.path)))
+        stream.accept()
+        while chunk := await self._run(reader.read):
+            await stream.write(chunk)
+        # After a failure or a cancellation a thread may still be reading: then the last reference closes the file.
+        reader.close()
+        stream.write_eof()
+
+    async def _run(self, step: Callable[[], T]) -> T:
+        try:
+            async with asyncio.timeout(STEP_LIMIT_S):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, step)
+        except TimeoutError as error:
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from error
