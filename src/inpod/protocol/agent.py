@@ -13,7 +13,6 @@ Text in JSON may carry bytes that are not UTF-8, as lone surrogates (`surrogatee
 
 import errno
 import json
-import os
 import struct
 from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeVar
@@ -291,13 +290,16 @@ def decode_entries(data: bytes) -> list[tuple[Entry, bytes | None]]:
 
 
 def path_text(path: bytes) -> str:
-    """Return a path of the file system as text for JSON; `path_bytes` is the way back."""
-    return os.fsdecode(path)
+    """Return a path of the file system as text for JSON; `path_bytes` is the way back.
+
+    Not `os.fsdecode`: the two ends may have different locales.
+    """
+    return path.decode("utf-8", "surrogateescape")
 
 
 def path_bytes(text: str) -> bytes:
     """Return the bytes of a path that `path_text` made."""
-    return os.fsencode(text)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _object(data: bytes) -> dict[str, object]:
