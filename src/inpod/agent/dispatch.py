@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from typing import assert_never
 
 from inpod.agent.addresses import own_addresses
@@ -32,7 +33,7 @@ from inpod.protocol.agent import (
     decode_request,
     encode,
 )
-from inpod.tunnel.streams import Stream, StreamRefused, Tunnel, TunnelLost
+from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 
 MAX_STREAMS = 16384
 """Streams served at a time; further ones are refused."""
@@ -55,10 +56,17 @@ class Abilities:
         self.outgoing = Outgoing()
 
 
-async def serve(sock: socket.socket, abilities: Abilities, *, silence_limit_s: float | None = None) -> None:
+async def serve(
+    sock: socket.socket,
+    abilities: Abilities,
+    *,
+    silence_limit_s: float | None = None,
+    on_lost: Callable[[], None] = lambda: None,
+) -> None:
     """Serve the session at the other end of `sock` until the link is lost, or nothing was heard for the limit."""
     async with asyncio.TaskGroup() as group:
         link = _Link(abilities, group)
+        link.tunnel.lost.add_done_callback(lambda _: on_lost())
         try:
             await link.tunnel.attach(sock)
             await _until_lost(link.tunnel, silence_limit_s)
@@ -103,7 +111,7 @@ class _Link:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         if not isinstance(request, Subscribe):
-            stream.on_closed = task.cancel
+            stream.on_closed = lambda: _cancel(task)
 
     async def _serve(self, stream: Stream, request: Request) -> None:
         try:
@@ -114,7 +122,7 @@ class _Link:
             stream.refuse(encode(Refusal(code, reason)))
         except TargetError as error:
             stream.refuse(encode(Refusal(error.code, str(error))))
-        except (StreamRefused, TunnelLost):
+        except StreamRefused:
             # The session does not want the answer any more.
             pass
         except Exception as error:
@@ -159,3 +167,7 @@ class _Link:
             raise OSError(errno.EPROTO, f"the agent speaks version {PROTOCOL_VERSION}, not {request.version}")
         cannot = {**target.cannot, **self._subscriptions.cannot()}
         return Welcome(target.hostname, cannot, own_addresses())
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()

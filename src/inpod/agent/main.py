@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import signal
 import socket
 import sys
 from collections.abc import Coroutine
@@ -14,6 +15,9 @@ from inpod.agent.target import Target, TargetError, enter
 
 IDLE_LIMIT_S = 30.0
 """How long an agent in a cluster stays without hearing from a session."""
+
+END_LIMIT_S = 5
+"""Longest that the end of an agent takes once its link is lost."""
 
 _USAGE = "usage: python -m inpod.agent --fd N [--netns PATH] [--pid PID]"
 
@@ -43,7 +47,7 @@ def run(
     A target that cannot be reached is said to the session, as the answer to its hello.
     """
     abilities = _abilities(pid, netns, container_id)
-    _finish(serve(sock, abilities))
+    _finish(serve(sock, abilities, on_lost=_end_soon))
 
 
 def run_listening(
@@ -117,6 +121,11 @@ def _finish(serving: Coroutine[None, None, None]) -> NoReturn:
         with contextlib.suppress(OSError):
             sys.stderr.flush()
         os._exit(status)
+
+
+def _end_soon() -> None:
+    """Let SIGALRM, which nobody handles, end this process should tearing down hang."""
+    signal.alarm(END_LIMIT_S)
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":

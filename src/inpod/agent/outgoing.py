@@ -7,7 +7,8 @@ import os
 import socket
 
 from inpod.protocol.agent import Address, Connect, Connected, encode
-from inpod.tunnel.streams import Stream, relay
+from inpod.tunnel.relay import relay
+from inpod.tunnel.streams import Stream
 
 MAX_CONNECTIONS = 8192
 """Connections at a time; further ones are refused with EAGAIN, as connect(2) says of a lack of ports."""

@@ -45,6 +45,8 @@ def walk(root: int, path: bytes, *, is_last_followed: bool) -> Walk:
     at: list[bytes] = []
     links_left = MAX_LINKS
     try:
+        if b"\0" in path:
+            raise OSError(errno.EINVAL, "")
         if len(path) >= MAX_PATH_BYTES:
             raise OSError(errno.ENAMETOOLONG, "")
         result.fd = open_in_root(root, b"/", os.O_PATH)
