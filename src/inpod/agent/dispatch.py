@@ -50,8 +50,8 @@ class Abilities:
 
     def __init__(self, target: Target | TargetError) -> None:
         self.target = target
-        has_root = isinstance(target, Target) and target.root is not None
-        self.files = Files(target.root) if has_root else None  # type: ignore[union-attr,arg-type]  # has_root says so
+        root = target.root if isinstance(target, Target) else None
+        self.files = None if root is None else Files(root)
         self.resolver = Resolver(target.read_etc) if isinstance(target, Target) else None
         self.outgoing = Outgoing()
 

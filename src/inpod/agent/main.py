@@ -17,7 +17,7 @@ IDLE_LIMIT_S = 30.0
 """How long an agent in a cluster stays without hearing from a session."""
 
 END_LIMIT_S = 5
-"""Longest that the end of an agent takes once its link is lost."""
+"""Longest that the end of a link takes once it is lost."""
 
 _USAGE = "usage: python -m inpod.agent --fd N [--netns PATH] [--pid PID]"
 
@@ -87,7 +87,7 @@ async def _serve_listening(
                 await asyncio.wait([link, following], return_when=asyncio.FIRST_COMPLETED)
                 link.cancel()
                 # The ports it held are released before the next one asks for them.
-                await asyncio.wait([link])
+                await asyncio.wait([link], timeout=END_LIMIT_S)
             await asyncio.wait([following], timeout=IDLE_LIMIT_S)
             if not following.done():
                 break

@@ -155,11 +155,18 @@ def _open_process(pid: int) -> Target:
 
 def _open_root(target: Target, proc: int) -> None:
     try:
-        target.root = os.open("root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc)
+        root = os.open("root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=proc)
     except OSError as error:
         target.cannot["files"] = f"root directory of {target.describes}: {error.strerror}; needs CAP_SYS_PTRACE"
-    else:
-        target.cannot.pop("files", None)
+        return
+    try:
+        os.close(namespaces.open_in_root(root, b"/", os.O_PATH))
+    except OSError as error:
+        os.close(root)
+        target.cannot["files"] = f"openat2: {error.strerror}; needs Linux 5.6 and a seccomp profile that allows it"
+        return
+    target.root = root
+    target.cannot.pop("files", None)
 
 
 def _try_environ(target: Target) -> None:

@@ -85,7 +85,7 @@ class Resolve:
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """Attributes:
-    addresses: IP addresses in text form, IPv4 and IPv6, in the order of the answer.
+    addresses: IP addresses in text form, IPv4 and IPv6, in the order to try: those with a route first.
     failure: "" or "noname" (the name is not there), "nodata" (no address of that family), "again" (servers silent).
     canonical: The canonical name; "" when unknown.
     """
