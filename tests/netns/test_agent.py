@@ -1,5 +1,6 @@
 """The agent as a process: what it says of itself, of missing rights, and when it ends."""
 
+import asyncio
 import errno
 import json
 import os
@@ -16,6 +17,7 @@ from inpod.protocol.agent import (
     Hello,
     LookUp,
     ReadEnv,
+    ReadFile,
     Refusal,
     Resolve,
     Welcome,
@@ -192,3 +194,41 @@ def test_socket_may_be_standard_input(pod: Pod) -> None:
         assert ours.recv(1)
         ours.close()
         assert process.wait(20) == 0
+
+
+async def test_no_descriptor_is_left_behind(pod: Pod) -> None:
+    async with running_agent("--pid", str(pod.pid)) as agent:
+        descriptors = Path(f"/proc/{agent.process.pid}/fd")
+
+        async def use_everything() -> None:
+            for name in ("web", "nope", "big.test."):
+                await agent.tunnel.ask(encode(Resolve(name)))
+            for path in ("/srv/current/config", "/srv/app/loop", "/srv/app/pipe", "/srv/none"):
+                await agent.tunnel.fetch(encode(LookUp(path, "read")))
+            await agent.tunnel.fetch(encode(LookUp("/srv/app", "list")))
+            for request in (
+                ReadFile("/srv/app/big"),
+                Connect(Address("127.0.0.1", ECHO_PORT)),
+                Connect(Address("10.77.0.9", 80)),
+            ):
+                agent.tunnel.open(encode(request)).refuse()
+                given_up = agent.tunnel.open(encode(request))
+                if request != Connect(Address("10.77.0.9", 80)):
+                    await given_up.accepted()
+                given_up.refuse()
+            await environment(agent.tunnel)
+
+        await use_everything()
+        before = await settled(descriptors)
+        for _ in range(10):
+            await use_everything()
+        assert await settled(descriptors) <= before
+
+
+async def settled(folder: Path) -> int:
+    """Return the number of names in `folder` once it has not changed for a moment."""
+    counts = [-1]
+    while len(counts) < 5 or len(set(counts[-5:])) > 1:
+        counts.append(len(os.listdir(folder)))
+        await asyncio.sleep(0.05)
+    return counts[-1]
