@@ -1,0 +1,65 @@
+"""What every target gives a session: a byte stream to the agent that runs beside it."""
+
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from inpod.errors import ExitCode, UserError
+
+
+@dataclass(slots=True)
+class AgentLink:
+    """The way to a started agent. Who holds it must `close` it.
+
+    Attributes:
+        sock: A connected byte stream to the agent, which knows already who is there; the tunnel begins with its next byte.
+        mounts: Paths of the target that its pod spec mounts.
+        describes: The target that was found, for people: "pod api-7d9f8, container web".
+        undo: Undoes all that was done to start the agent, last first.
+        remake: Makes another `sock` to the same agent; None where that cannot be.
+    """
+
+    sock: socket.socket
+    mounts: tuple[str, ...]
+    describes: str
+    undo: Callable[[], Awaitable[None]]
+    remake: Callable[[], Awaitable[socket.socket]] | None = None
+
+    async def reconnect(self) -> socket.socket:
+        """Return a new stream to the same agent, in the place of `sock`, which is closed.
+
+        Raises:
+            UserError: It cannot be reached (now); trying again later may help.
+        """
+        if self.remake is None:
+            raise UserError(
+                f"The agent of {self.describes} is gone.", hint="Run the command again.", exit_code=ExitCode.AGENT_LOST
+            )
+        self.sock.close()
+        self.sock = await self.remake()
+        return self.sock
+
+    async def close(self) -> None:
+        """End the agent, and leave nothing."""
+        self.sock.close()
+        await self.undo()
+
+
+class Target(Protocol):
+    """Something that can be imitated.
+
+    Attributes:
+        name: As the user named it.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    async def start_agent(self, report: Callable[[str], None]) -> AgentLink:
+        """Start an agent beside the target; `report` is told each step, in a few words.
+
+        Raises:
+            UserError: It cannot be; then nothing is left of the attempt.
+        """
+        ...
