@@ -13,11 +13,14 @@ file of the session that both read and write.
 """
 
 import ipaddress
+import mmap
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
 MAX_DATAGRAM = 64 * 1024
+
+Buffer = bytes | memoryview | mmap.mmap
 
 
 class LayerProtocolError(Exception):
@@ -211,7 +214,7 @@ def encode_addr(addr: Addr) -> bytes:
     return _ADDR.pack(addr.family, 0, addr.port, addr.ip)
 
 
-def decode_addr(data: bytes | memoryview, at: int = 0) -> Addr | None:
+def decode_addr(data: Buffer, at: int = 0) -> Addr | None:
     """Return the address at `at`, None where there is none (family 0)."""
     family, _, port, ip = _ADDR.unpack_from(data, at)
     return Addr(family, port, ip) if family in (4, 6) else None

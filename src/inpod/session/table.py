@@ -13,3 +13,78 @@ then the next ones, at most PROBES; when all are taken, one whose kind is not LI
 The layer writes a socket's slot (addresses first, cookie last); the session writes `errno` and `local` of a connect,
 and port slots before it connects.
 """
+
+import mmap
+import struct
+from pathlib import Path
+
+from inpod.protocol.layer import Addr, decode_addr, encode_addr
+
+MAGIC = b"inpodtb1"
+SLOTS = 65536
+HEADER_BYTES = 64
+PORT_SLOT = struct.Struct("<20s20sII")
+SOCKET_SLOT = struct.Struct("<Q20s20siB11x")
+PORTS_AT = HEADER_BYTES
+SOCKETS_AT = PORTS_AT + SLOTS * PORT_SLOT.size
+TABLE_BYTES = SOCKETS_AT + SLOTS * SOCKET_SLOT.size
+PROBES = 32
+NO_ADDRESS = bytes(20)
+
+_U64 = struct.Struct("<Q")
+_I32 = struct.Struct("<i")
+_LOCAL, _PEER, _ERRNO = 8, 28, 48
+"""Offsets inside a socket's slot."""
+
+
+class Table:
+    """The session's side of the file. Removed with the session's folder."""
+
+    def __init__(self, path: Path) -> None:
+        """Make the file, sparse: only what is used takes memory."""
+        with path.open("xb+") as file:
+            file.truncate(TABLE_BYTES)
+            file.seek(0)
+            file.write(MAGIC)
+            file.flush()
+            self._map = mmap.mmap(file.fileno(), TABLE_BYTES)
+        self._generation = 0
+
+    def close(self) -> None:
+        """Unmap."""
+        self._map.close()
+
+    def set_port(self, port: int, *, peer: Addr, local: Addr) -> None:
+        """Say whose connection comes from our loopback port `port`; before we connect."""
+        self._generation += 1
+        slot = PORT_SLOT.pack(encode_addr(peer), encode_addr(local), self._generation & 0xFFFFFFFF or 1, 0)
+        at = PORTS_AT + port * PORT_SLOT.size
+        self._map[at : at + PORT_SLOT.size] = slot
+
+    def clear_port(self, port: int) -> None:
+        """Forget the connection from `port`."""
+        at = PORTS_AT + port * PORT_SLOT.size
+        self._map[at : at + PORT_SLOT.size] = bytes(PORT_SLOT.size)
+
+    def set_local(self, cookie: int, local: Addr) -> None:
+        """Give a connected socket its pod-side address."""
+        if (at := self._find(cookie)) is not None:
+            self._map[at + _LOCAL : at + _PEER] = encode_addr(local)
+
+    def set_errno(self, cookie: int, errno: int) -> None:
+        """Say how a connect failed in the pod."""
+        if (at := self._find(cookie)) is not None:
+            self._map[at + _ERRNO : at + _ERRNO + 4] = _I32.pack(errno)
+
+    def addresses(self, cookie: int) -> tuple[Addr | None, Addr | None] | None:
+        """Return local and peer of a socket; None when it has no slot."""
+        at = self._find(cookie)
+        return None if at is None else (decode_addr(self._map, at + _LOCAL), decode_addr(self._map, at + _PEER))
+
+    def _find(self, cookie: int) -> int | None:
+        first = ((cookie * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF) >> 48
+        for step in range(PROBES):
+            at = SOCKETS_AT + ((first + step) % SLOTS) * SOCKET_SLOT.size
+            if _U64.unpack_from(self._map, at)[0] == cookie:
+                return at
+        return None

@@ -13,9 +13,10 @@ HIGH_WATER = 256 * 1024
 
 
 class _Relay(asyncio.Protocol):
-    def __init__(self, stream: Stream, done: "asyncio.Future[None]") -> None:
+    def __init__(self, stream: Stream, done: "asyncio.Future[None]", *, discard: bool) -> None:
         self._stream = stream
         self._done = done
+        self._discard = discard
         self._transport: asyncio.Transport | None = None
         self._is_slow = False
         self._owed = 0
@@ -30,12 +31,15 @@ class _Relay(asyncio.Protocol):
         self._stream.set_sink(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._discard:
+            return
         if not self._stream.send(data) and self._transport is not None:
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         self._socket_ended = True
-        self._stream.write_eof()
+        if not self._discard or self._stream_ended:
+            self._stream.write_eof()
         return not self._stream_ended
 
     def pause_writing(self) -> None:
@@ -66,6 +70,8 @@ class _Relay(asyncio.Protocol):
 
     def eof(self) -> None:
         self._stream_ended = True
+        if self._discard:
+            self._stream.write_eof()
         if self._transport is None:
             return
         if self._socket_ended:
@@ -88,10 +94,13 @@ class _Relay(asyncio.Protocol):
             self._transport.resume_reading()
 
 
-async def relay(stream: Stream, sock: socket.socket) -> None:
+async def relay(stream: Stream, sock: socket.socket, *, discard: bool = False) -> None:
     """Pass bytes between `stream` and `sock` until both directions ended; takes over both.
 
     A reset of one is a reset of the other. A side that is slow slows the other, and nobody else.
+
+    Args:
+        discard: Throw away what the socket says: the stream is a copy that wants no answer.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
@@ -100,7 +109,7 @@ async def relay(stream: Stream, sock: socket.socket) -> None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
-        await loop.create_connection(lambda: _Relay(stream, done), sock=sock)
+        await loop.create_connection(lambda: _Relay(stream, done, discard=discard), sock=sock)
     except OSError:
         sock.close()
         stream.refuse()

@@ -1,0 +1,78 @@
+"""What happens in a session, for those who show it: the terminal, JSON lines, tests."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of the start began; the one before is done."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The program starts.
+
+    Attributes:
+        target: What it stands in, for people.
+        incoming: "mirror", "steal" or "off".
+        files: "read" or "local".
+    """
+
+    target: str
+    incoming: str
+    files: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortSubscribed:
+    """The pod's traffic to a port comes to the program.
+
+    Attributes:
+        port: Of the pod, and as the program sees it.
+        local: Where the program really listens, "127.0.0.1:3000".
+    """
+
+    port: int
+    mode: str
+    local: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something the user should know."""
+
+    text: str
+    level: Literal["info", "warning"] = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLost:
+    """The link to the agent broke; it is being made again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnected:
+    """The link to the agent is there again."""
+
+
+Event = Step | Summary | PortSubscribed | Note | AgentLost | Reconnected
+
+
+class Events:
+    """Passes each event to all listeners, in order."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[[Event], None]] = []
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Add a listener. It must not raise."""
+        self._listeners.append(listener)
+
+    def emit(self, event: Event) -> None:
+        """Tell all."""
+        for listener in self._listeners:
+            listener(event)

@@ -1,0 +1,121 @@
+"""Answers the layers: a SOCK_SEQPACKET unix socket in the session's folder, one datagram each way.
+
+asyncio's streams know neither this kind of socket nor passed descriptors; hence this file.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from inpod.protocol.layer import MAX_DATAGRAM, LayerProtocolError, Request, decode_request, encode_reply
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 4096
+EIO = 5
+
+Handler = Callable[[Request, int], bytes | Awaitable[bytes]]
+"""Takes a request and the descriptor that came with it, which it then owns (-1: none); returns the reply, now or later."""
+
+
+class LayerServer:
+    """Listens until closed. Requests of one connection are answered in order."""
+
+    def __init__(self, path: Path, handler: Handler) -> None:
+        self._handler = handler
+        self._loop = asyncio.get_running_loop()
+        self._connections: set[_Connection] = set()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind(str(path))
+        self._listener.listen(512)
+        self._listener.setblocking(False)
+        self._loop.add_reader(self._listener, self._accept)
+
+    def close(self) -> None:
+        """Stop; layers that ask get an end of file and go on without us."""
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+        for connection in list(self._connections):
+            connection.close()
+
+    def _accept(self) -> None:
+        for _ in range(64):
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            _, uid, _ = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            if uid not in (0, os.getuid()) or len(self._connections) >= MAX_CONNECTIONS:
+                sock.close()
+                continue
+            self._connections.add(_Connection(sock, self._handler, self._connections))
+
+
+class _Connection:
+    def __init__(self, sock: socket.socket, handler: Handler, home: "set[_Connection]") -> None:
+        self._sock = sock
+        self._handler = handler
+        self._home = home
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Future[bytes] | None = None
+        sock.setblocking(False)
+        self._loop.add_reader(sock, self._read)
+
+    def close(self) -> None:
+        self._home.discard(self)
+        self._loop.remove_reader(self._sock)
+        self._sock.close()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _read(self) -> None:
+        try:
+            data, fds, _, _ = socket.recv_fds(self._sock, MAX_DATAGRAM, 1, socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, fds = b"", []
+        fd = fds[0] if fds else -1
+        if not data:
+            self.close()
+            return
+        try:
+            reply = self._handler(decode_request(data), fd)
+        except LayerProtocolError:
+            if fd >= 0:
+                os.close(fd)
+            self.close()
+            return
+        except Exception:
+            log.exception("a layer's request failed")
+            reply = encode_reply(EIO)
+        if isinstance(reply, bytes):
+            self._send(reply)
+            return
+        # The next request of this connection waits until this one is answered.
+        self._loop.remove_reader(self._sock)
+        self._task = asyncio.ensure_future(reply)
+        self._task.add_done_callback(self._answered)
+
+    def _answered(self, task: "asyncio.Future[bytes]") -> None:
+        self._task = None
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            log.error("a layer's request failed", exc_info=error)
+        if self._sock.fileno() < 0:
+            return
+        self._loop.add_reader(self._sock, self._read)
+        self._send(encode_reply(EIO) if error is not None else task.result())
+
+    def _send(self, reply: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.send(reply)
+            return
+        self.close()

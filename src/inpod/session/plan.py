@@ -1,0 +1,29 @@
+"""What a session is to do, decided before anything is changed."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Attributes:
+    argv: The program's own command line.
+    executable: The file to execute.
+    mode: What happens to the pod's incoming traffic.
+    files: "read": pod files are read, writes stay here; "local".
+    env_include, env_exclude: Globs of the pod's variables to take or to leave, "A*;B"; None for all, for none.
+    local_ports: Ports of debuggers: left alone.
+    local_trees: Paths that are this machine's: the program's installation, the working directory.
+    layer: The layer's library.
+    """
+
+    argv: tuple[str, ...]
+    executable: str
+    layer: Path
+    mode: Literal["mirror", "steal", "off"] = "mirror"
+    files: Literal["read", "local"] = "read"
+    env_include: str | None = None
+    env_exclude: str | None = None
+    local_ports: tuple[int, ...] = ()
+    local_trees: tuple[str, ...] = field(default_factory=tuple)

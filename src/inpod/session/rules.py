@@ -1,0 +1,37 @@
+"""Writes the facts of this session that the layer's rules decide by. The rules themselves are native/rules."""
+
+import os
+from pathlib import Path
+
+from inpod.session.plan import Plan
+
+
+def rules_text(plan: Plan, folder: Path, mounts: tuple[str, ...], *, files_work: bool) -> bytes:
+    """Return the content of the session's `rules` file.
+
+    Lines of a word, a tab and a value; the reader is native/rules. A path with a line break cannot be said and is left
+    out: its default rule holds.
+    """
+    lines: list[tuple[str, str]] = [
+        ("files", "read" if plan.files == "read" and files_work else "local"),
+        ("incoming", "off" if plan.mode == "off" else "on"),
+        ("network", "on"),
+        ("local-tree", str(folder)),
+        ("local-tree", os.environ.get("TMPDIR", "/tmp")),  # noqa: S108 # a rule, no file
+    ]
+    lines += [("local-tree", tree) for tree in plan.local_trees if tree != "/"]
+    if home := os.environ.get("HOME"):
+        lines.append(("home", home))
+    for mount in mounts:
+        lines += [("remote-tree", path) for path in _aliases(mount.rstrip("/"))]
+    lines += [("local-port", str(port)) for port in plan.local_ports]
+    text = "inpod-rules 1\n" + "".join(f"{key}\t{value}\n" for key, value in lines if "\n" not in value and value)
+    return os.fsencode(text)
+
+
+def _aliases(mount: str) -> list[str]:
+    """Return a mount's path, and its other name where /var/run is a link to /run."""
+    for here, there in (("/var/run/", "/run/"), ("/run/", "/var/run/")):
+        if mount.startswith(here):
+            return [mount, there + mount[len(here) :]]
+    return [mount]
