@@ -1,0 +1,1 @@
+"""Pod files on demand: `replica` is the tree on disk, `service` answers the layer."""
