@@ -1,10 +1,17 @@
 """Starts the program and stands beside it: terminal, job control, signals and exit status stay exactly its own.
 
-The program gets a process group of its own. Where inpod is in the terminal's foreground, that group is put there
-instead, as a shell does: what is typed (Ctrl-C, Ctrl-Z) reaches the program, once, and not us. Signals sent to inpod are
-passed on, once. When the program stops, we stop; when we are continued, so is the program (tcsetpgrp(3), credentials(7)).
+Who gets what, by where inpod stands (credentials(7), tcsetpgrp(3)):
 
-When inpod is killed, the program must not stay: a guardian, a shell that waits on a pipe of ours, kills its group.
+    alone in its group      The program has a group of its own, which is the terminal's foreground where inpod's was, as a
+                            shell does it: what is typed (Ctrl-C, Ctrl-Z) reaches the program, once, and not us. Signals
+                            sent to inpod are passed on, once. When the program stops, so do we, and so our job in the
+                            shell; continued, we continue it.
+    in the foreground       In a pipeline or a script the terminal belongs to others too (`inpod … | less`), so the
+    with others             program stays in that group. What is typed reaches all of them, so we pass on only what is
+                            usually sent to one process.
+
+When inpod is killed, the program must not stay: a guardian, a shell that waits on a pipe of ours, kills it and its group,
+and what else belongs to the session.
 """
 
 import asyncio
@@ -14,43 +21,49 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from inpod.launch.guardian import Guardian
+
 PR_SET_PDEATHSIG = 1
 
-PASSED_ON = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGHUP,
-    signal.SIGQUIT,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGTSTP,
-)
+TO_ONE = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals that are usually sent to one process."""
 
-_GUARDIAN = 'read -r bye && exit; kill -9 -- "-$1"; rm -rf -- "$2"'
+TYPED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP)
+"""Signals that a terminal sends to its whole foreground group (termios(3))."""
 
 _prctl = ctypes.CDLL(None).prctl
+"""Looked up here: between fork and exec nothing is loaded."""
 
 
 class Process:
     """The running program."""
 
-    def __init__(self, popen: "subprocess.Popen[bytes]", guardian: "subprocess.Popen[bytes]", terminal: int) -> None:
+    def __init__(self, popen: "subprocess.Popen[bytes]", guardian: Guardian, terminal: int, *, joins: bool) -> None:
+        """Take over what `start` made.
+
+        Args:
+            terminal: Descriptor of the controlling terminal; -1 without one.
+            joins: Whether the program stayed in our group.
+        """
         self._popen = popen
         self._guardian = guardian
         self._terminal = terminal
+        self._joins = joins
         self._loop = asyncio.get_running_loop()
         self._status: asyncio.Future[int] = self._loop.create_future()
         self._handled: list[int] = []
+        self._ttou_before = signal.getsignal(signal.SIGTTOU)
         self._watch_signals()
         threading.Thread(target=self._watch, name="program", daemon=True).start()
 
     @property
     def pid(self) -> int:
-        """The program's process id, and its group's."""
+        """The program's process id."""
         return self._popen.pid
 
     async def wait(self) -> int:
@@ -69,24 +82,38 @@ class Process:
             await self.wait()
 
     def close(self) -> None:
-        """Say good-bye to the guardian and take the terminal back. The program has ended."""
+        """Let the guardian go and take the terminal back. The program has ended."""
         for number in self._handled:
             self._loop.remove_signal_handler(number)
-        self._take_terminal()
-        assert self._guardian.stdin is not None
-        with contextlib.suppress(OSError):
-            self._guardian.stdin.write(b"bye\n")
-            self._guardian.stdin.close()
-        self._guardian.wait()
+        self._handled.clear()
+        if self._terminal >= 0:
+            self._take_terminal()
+            signal.signal(signal.SIGTTOU, self._ttou_before)
+            os.close(self._terminal)
+            self._terminal = -1
+        self._guardian.let_go()
 
     def _watch_signals(self) -> None:
-        for number in PASSED_ON:
-            # What was ignored when we were started (nohup) stays ignored, for the program too.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                self._loop.add_signal_handler(number, self._send, number)
+        for number in TO_ONE if self._joins else (*TO_ONE, *TYPED, signal.SIGCONT):
+            self._handle(number)
+        if self._joins:
+            # Ours only by being in the group; the program's own answer decides.
+            for number in (signal.SIGINT, signal.SIGQUIT):
+                self._loop.add_signal_handler(number, lambda: None)
                 self._handled.append(number)
-        self._loop.add_signal_handler(signal.SIGCONT, self._continue)
-        self._handled.append(signal.SIGCONT)
+        if self._terminal >= 0:
+            # We are in the terminal's background: with `stty tostop` each line of ours would stop us.
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+
+    def _handle(self, number: int) -> None:
+        # What was ignored when we were started (nohup) stays ignored, for the program too.
+        if signal.getsignal(number) is signal.SIG_IGN:
+            return
+        if number == signal.SIGCONT:
+            self._loop.add_signal_handler(number, self._resume)
+        else:
+            self._loop.add_signal_handler(number, self._send, number)
+        self._handled.append(number)
 
     def _watch(self) -> None:
         """Wait for the program in a thread: there is no event for a child that stops but SIGCHLD, which loops own."""
@@ -108,81 +135,136 @@ class Process:
             self._status.set_result(status)
 
     def _stopped(self, number: int) -> None:
-        """The program stopped: so do we, and our job in the shell."""
-        if self._terminal < 0:
+        """The program stopped: so do we, where there is a shell with job control to see it."""
+        if self._terminal < 0 or self._joins or self._status.done():
+            return
+        own = os.getpgrp()
+        if number in (signal.SIGTTIN, signal.SIGTTOU) and _is_foreground(self._terminal, own):
+            # A shell brought our job, which ran in the background, to the foreground: it does not signal that.
+            self._resume()
             return
         self._take_terminal()
-        self._loop.remove_signal_handler(signal.SIGTSTP)
-        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        os.killpg(os.getpgrp(), signal.SIGTSTP if number != signal.SIGSTOP else signal.SIGSTOP)
-        # Continued: SIGCONT's handler does the rest.
-        if signal.SIGTSTP in self._handled:
-            self._loop.add_signal_handler(signal.SIGTSTP, self._send, signal.SIGTSTP)
+        with_handlers = [n for n in (signal.SIGCONT, number) if n in self._handled]
+        for handled in with_handlers:
+            self._loop.remove_signal_handler(handled)
+            self._handled.remove(handled)
+        before = signal.getsignal(number)
+        if number != signal.SIGSTOP:
+            signal.signal(number, signal.SIG_DFL)
+        os.killpg(own, number)
+        # Here we are continued. Or the kernel did not stop us, as there is no shell that could continue us
+        # (an orphaned group, setpgid(2)): then it would not have stopped the program either.
+        if number != signal.SIGSTOP and number not in with_handlers:
+            signal.signal(number, before)
+        for handled in with_handlers:
+            self._handle(handled)
+        self._resume()
 
-    def _continue(self) -> None:
+    def _resume(self) -> None:
         if self._terminal >= 0 and _is_foreground(self._terminal, os.getpgrp()):
             _set_foreground(self._terminal, self.pid)
         self._send(signal.SIGCONT)
 
     def _take_terminal(self) -> None:
-        if self._terminal >= 0 and _is_foreground(self._terminal, self.pid):
+        if not self._joins and _is_foreground(self._terminal, self.pid):
             _set_foreground(self._terminal, os.getpgrp())
 
     def _send(self, number: int) -> None:
         if not self._status.done():
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, number)
+                if self._joins:
+                    os.kill(self.pid, number)
+                else:
+                    os.killpg(self.pid, number)
 
 
-def start(executable: str, argv: Sequence[str], environment: Mapping[str, str], folder: Path) -> Process:
-    """Start the program.
+def start(
+    executable: str,
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    *,
+    descriptor_limit: tuple[int, int] | None = None,
+) -> Process:
+    """Start the program. Working directory, umask, limits and open descriptors are those that inpod was given.
 
     Args:
         folder: The session's folder: the guardian removes it when we are killed.
+        descriptor_limit: RLIMIT_NOFILE as it was before the session raised its own.
 
     Raises:
         OSError: It cannot be executed.
     """
     terminal = _terminal()
     in_foreground = terminal >= 0 and _is_foreground(terminal, os.getpgrp())
+    joins = in_foreground and _shares_group()
     own = os.getpid()
+    ttou = signal.getsignal(signal.SIGTTOU)
 
     def in_child() -> None:
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != own:
             os._exit(1)
-        if in_foreground:
+        if in_foreground and not joins:
             _set_foreground(terminal, os.getpid())
+        if ttou == signal.SIG_DFL:
+            signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        if descriptor_limit is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, descriptor_limit)
 
-    popen: subprocess.Popen[bytes] = subprocess.Popen(
-        list(argv),
-        executable=executable,
-        env=dict(environment),
-        process_group=0,
-        preexec_fn=in_child,  # noqa: PLW1509 # before any thread of ours
-    )
-    guardian: subprocess.Popen[bytes] = subprocess.Popen(
-        ["/bin/sh", "-c", _GUARDIAN, "inpod-guardian", str(popen.pid), str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env={"PATH": "/usr/bin:/bin"},
-        cwd="/",
-    )
-    return Process(popen, guardian, terminal)
+    guardian = Guardian(folder)
+    try:
+        popen: subprocess.Popen[bytes] = subprocess.Popen(
+            list(argv),
+            executable=executable,
+            env=dict(environment),
+            # Ours are not inheritable (PEP 446); what the user gave us beyond 0, 1, 2 is the program's.
+            close_fds=False,
+            process_group=None if joins else 0,
+            preexec_fn=in_child,
+        )
+    except BaseException:
+        guardian.let_go()
+        if terminal >= 0:
+            # The child may have put its group into the foreground before its exec failed.
+            if in_foreground:
+                _set_foreground(terminal, os.getpgrp())
+            os.close(terminal)
+        raise
+    guardian.watch(popen.pid if joins else -popen.pid)
+    return Process(popen, guardian, terminal, joins=joins)
 
 
 def end_like(status: int) -> int:
     """Return an exit status; for a program that died by a signal, die by the same one."""
     if status >= 0:
         return status
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    # The program has dumped its core where that is wanted.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError, ValueError):  # SIGKILL's disposition cannot be set
         signal.signal(-status, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {-status})
     os.kill(os.getpid(), -status)
     return 128 - status
+
+
+def _shares_group() -> bool:
+    """Return whether others that we did not start are in our process group."""
+    group, own = os.getpgrp(), os.getpid()
+    if group != own:
+        return True
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == own:
+            continue
+        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:
+            # The name in parentheses may hold anything (proc(5)).
+            _, parent, its_group = file.read().rpartition(b")")[2].split()[:3]
+            if int(its_group) == group and int(parent) != own:
+                return True
+    return False
 
 
 def _terminal() -> int:

@@ -1,0 +1,51 @@
+"""Ends what is left when inpod is killed: a shell that waits on a pipe whose other end only inpod has."""
+
+import contextlib
+import subprocess
+from pathlib import Path
+
+_SCRIPT = """
+if read -r program; then
+    read -r bye && exit
+    kill -9 -- "$program"
+    for environ in $(grep -lszxF -- "INPOD_SESSION=$1" /proc/[0-9]*/environ); do
+        environ=${environ#/proc/}
+        kill -9 "${environ%/environ}"
+    done
+fi
+rm -rf -- "$1"
+"""
+"""Argument: the session's folder. Input: whom to kill, as for kill(1), then anything to be let go."""
+
+
+class Guardian:
+    """Outlives us by a moment. It is in a session of its own, so that no typed signal reaches it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._popen: subprocess.Popen[bytes] = subprocess.Popen(
+            ["/bin/sh", "-c", _SCRIPT, "inpod-guardian", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env={"PATH": "/usr/bin:/bin"},
+            cwd="/",
+        )
+
+    def watch(self, whom: int) -> None:
+        """Name who is to be killed with us: a process, or minus a group."""
+        self._say(f"{whom}\n")
+
+    def let_go(self) -> None:
+        """End the guardian without a deed. Not before the session's folder may be removed by us."""
+        self._say("bye\nbye\n")
+        assert self._popen.stdin is not None
+        with contextlib.suppress(OSError):
+            self._popen.stdin.close()
+        self._popen.wait()
+
+    def _say(self, line: str) -> None:
+        assert self._popen.stdin is not None
+        with contextlib.suppress(OSError):  # somebody killed it
+            self._popen.stdin.write(line.encode())
+            self._popen.stdin.flush()

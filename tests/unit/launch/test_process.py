@@ -1,0 +1,172 @@
+"""The program's signals, status, descriptors and end, as its parent and its killer see them."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+LIMIT_S = 20
+BESIDE = str(Path(__file__).with_name("beside.py"))
+
+COUNTER = """
+import os, signal, sys
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+    signal.signal(number, lambda n, _: os.write(1, f"got {signal.Signals(n).name}\\n".encode()))
+print("ready", flush=True)
+sys.stdin.read()
+"""
+"""Says each signal that it gets; ends with its standard input."""
+
+WITH_CORES = "r.setrlimit(r.RLIMIT_CORE, (r.getrlimit(r.RLIMIT_CORE)[1],) * 2)"
+
+
+@contextmanager
+def beside(
+    folder: Path, *command: str, stdin: int | None = subprocess.PIPE, pass_fds: Sequence[int] = ()
+) -> Iterator["subprocess.Popen[str]"]:
+    """Run `command` beside inpod's own process code."""
+    with subprocess.Popen(
+        [sys.executable, BESIDE, str(folder), *command],
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+        pass_fds=pass_fds,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    assert select.select([process.stdout], [], [], LIMIT_S)[0], "silent"
+    return process.stdout.readline().rstrip("\n")
+
+
+def program_pid(process: "subprocess.Popen[str]") -> int:
+    assert process.stderr is not None
+    assert select.select([process.stderr], [], [], LIMIT_S)[0], "silent"
+    return int(process.stderr.readline().removeprefix("program "))
+
+
+def until_gone(pid: int) -> None:
+    """Wait until a process that is not ours has ended."""
+    with contextlib.suppress(ProcessLookupError):
+        fd = os.pidfd_open(pid)
+        try:
+            assert select.select([fd], [], [], LIMIT_S)[0], f"{pid} lives on"
+        finally:
+            os.close(fd)
+
+
+def until_removed(folder: Path) -> None:
+    end = time.monotonic() + LIMIT_S
+    while folder.exists():
+        assert time.monotonic() < end, "the folder is still there"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("status", [0, 1, 7, 255])
+def test_exit_status_is_the_programs(tmp_path: Path, status: int) -> None:
+    with beside(tmp_path, "sh", "-c", f"exit {status}") as process:
+        assert process.wait(LIMIT_S) == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGINT, signal.SIGPIPE])
+def test_death_by_signal_is_death_by_the_same_signal(tmp_path: Path, number: signal.Signals) -> None:
+    with beside(tmp_path, "sh", "-c", f"kill -{number.value} $$") as process:
+        assert process.wait(LIMIT_S) == -number
+
+
+def test_each_signal_reaches_the_program_once(tmp_path: Path) -> None:
+    with beside(tmp_path, sys.executable, "-c", COUNTER) as process:
+        assert line(process) == "ready"
+        for name in ("SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP", "SIGUSR2", "SIGQUIT", "SIGTERM"):
+            process.send_signal(signal.Signals[name])
+            assert line(process) == f"got {name}"
+        out, _ = process.communicate("", LIMIT_S)
+        assert out == ""
+        assert process.returncode == 0
+
+
+def test_ignored_signals_stay_ignored_and_others_have_their_default(tmp_path: Path) -> None:
+    report = "import signal; print([s.name for s in signal.Signals if signal.getsignal(s) is signal.SIG_IGN])"
+    native = subprocess.check_output(["sh", "-c", f'trap "" HUP USR1; exec {sys.executable} -c "{report}"'], text=True)
+    command = f'trap "" HUP USR1; exec {sys.executable} {BESIDE} {tmp_path} {sys.executable} -c "{report}"'
+    ours = subprocess.check_output(["sh", "-c", command], text=True, stderr=subprocess.DEVNULL)
+    assert ours == native
+    assert "SIGHUP" in ours
+
+
+def test_program_has_the_descriptors_limits_and_mask_that_inpod_was_given(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    report = (
+        "ls /proc/self/fd | tr '\\n' ' '; umask; pwd; ulimit -a; "
+        "grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status | grep -v Q"
+    )
+    try:
+        command = ["bash", "-c", report]
+        native = subprocess.check_output(command, pass_fds=[write], text=True, stdin=subprocess.DEVNULL)
+        with beside(tmp_path, *command, pass_fds=[write], stdin=subprocess.DEVNULL) as process:
+            out, _ = process.communicate(timeout=LIMIT_S)
+    finally:
+        os.close(read)
+        os.close(write)
+    assert out == native
+
+
+def test_killed_inpod_takes_program_its_children_and_folder_along(tmp_path: Path) -> None:
+    folder = tmp_path / "session"
+    folder.mkdir()
+    (folder / "secret").write_text("of the pod")
+    # One child in the program's group, one in a session of its own.
+    script = "sleep 600 & echo $!; setsid sh -c 'echo $$; exec sleep 600' & wait"
+    with beside(folder, "sh", "-c", script) as process:
+        pids = [program_pid(process), int(line(process)), int(line(process))]
+        process.kill()
+        for pid in pids:
+            until_gone(pid)
+        until_removed(folder)
+
+
+def test_ended_program_leaves_its_background_children_alone(tmp_path: Path) -> None:
+    with beside(tmp_path, "sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!") as process:
+        child = int(line(process))
+        try:
+            assert process.wait(LIMIT_S) == 0
+            os.kill(child, 0)
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_command_that_cannot_run_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "session"
+    folder.mkdir()
+    file = tmp_path / "text"
+    file.write_text("no program")
+    with beside(folder, str(file)) as process:
+        _, error = process.communicate(timeout=LIMIT_S)
+    assert "PermissionError" in error
+    assert folder.exists()
+
+
+def test_no_core_is_written_for_inpod() -> None:
+    # Only the program's own core counts: the same signal ends inpod, too.
+    code = "import signal; from inpod.launch.process import end_like; end_like(-signal.SIGABRT)"
+    process = subprocess.Popen([sys.executable, "-c", f"import resource as r; {WITH_CORES}; {code}"])
+    _, status = os.waitpid(process.pid, 0)
+    process.returncode = 0
+    assert os.WTERMSIG(status) == signal.SIGABRT
+    assert not os.WCOREDUMP(status)
