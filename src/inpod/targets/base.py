@@ -27,7 +27,7 @@ class AgentLink:
     remake: Callable[[], Awaitable[socket.socket]] | None = None
 
     async def reconnect(self) -> socket.socket:
-        """Return a new stream to the same agent, in the place of `sock`, which is closed.
+        """Return a new stream to the same agent, in the place of `sock`, which whoever took it closes.
 
         Raises:
             UserError: It cannot be reached (now); trying again later may help.
@@ -36,14 +36,13 @@ class AgentLink:
             raise UserError(
                 f"The agent of {self.describes} is gone.", hint="Run the command again.", exit_code=ExitCode.AGENT_LOST
             )
-        self.sock.close()
         self.sock = await self.remake()
         return self.sock
 
     async def close(self) -> None:
         """End the agent, and leave nothing."""
-        self.sock.close()
         await self.undo()
+        self.sock.close()
 
 
 class Target(Protocol):

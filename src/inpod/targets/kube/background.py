@@ -1,0 +1,33 @@
+"""Tasks that outlive the call that starts them, and end with what they serve."""
+
+import asyncio
+from collections.abc import Coroutine
+
+
+class Background:
+    """Holds tasks until `close`. A TaskGroup cannot: it belongs to the task that opened it."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run `work`; an exception it does not handle goes to the loop's exception handler."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def close(self) -> None:
+        """Cancel all, and wait for their ends."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            task.get_loop().call_exception_handler(
+                {"message": "a background task failed", "exception": error, "task": task}
+            )

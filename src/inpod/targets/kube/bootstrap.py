@@ -1,0 +1,96 @@
+"""How an agent in a cluster gets its code: through the connection that it will serve, from the installed package."""
+
+import asyncio
+import functools
+import hashlib
+import importlib.resources
+import io
+import secrets
+import socket
+import zipfile
+from importlib.resources.abc import Traversable
+
+from inpod.errors import ExitCode, UserError
+from inpod.targets.kube.refusals import one_line
+
+READY_LIMIT_S = 15.0
+"""Longest wait from the first byte of code to "ready"."""
+
+MAX_ANSWER = 4096
+
+_PARTS = ("agent", "protocol", "tunnel")
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class NotReady(Exception):
+    """The other end closed: the container's program does not listen yet, or does not know the token."""
+
+
+def new_token() -> str:
+    """Return a token for one session and one agent."""
+    return secrets.token_urlsafe(32)
+
+
+def command(token: str, container_id: str) -> list[str]:
+    """Return the container's command, which holds only the token's hash."""
+    boot = importlib.resources.files(__package__).joinpath("boot.py").read_text()
+    # -I: no variable of the image and no file beside it changes what runs. -u: what it says is in the log at once.
+    return ["python3", "-I", "-u", "-c", boot, hashlib.sha256(token.encode()).hexdigest(), container_id]
+
+
+@functools.cache
+def code() -> bytes:
+    """Return a zip of the agent and what it imports; the same package always makes the same bytes."""
+    root = importlib.resources.files("inpod")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        _add(archive, root.joinpath("__init__.py"), "inpod/__init__.py")
+        for part in _PARTS:
+            _add_folder(archive, root.joinpath(part), f"inpod/{part}")
+    return buffer.getvalue()
+
+
+async def send_code(sock: socket.socket, token: str) -> None:
+    """Send token and code over a connection to `boot`, and wait until the agent serves it.
+
+    Raises:
+        NotReady: Nobody listens, or the token is refused.
+        UserError: The code cannot run there.
+    """
+    loop = asyncio.get_running_loop()
+    archive = code()
+    try:
+        async with asyncio.timeout(READY_LIMIT_S):
+            await loop.sock_sendall(sock, f"{token}\n{len(archive)}\n".encode() + archive)
+            answer = b""
+            while not answer.endswith(b"\n") and len(answer) < MAX_ANSWER:
+                # Not a byte more: the tunnel follows.
+                if not (byte := await loop.sock_recv(sock, 1)):
+                    raise NotReady
+                answer += byte
+    except OSError as error:
+        # TimeoutError too: where nobody answers, the pod's state may say why.
+        raise NotReady from error
+    if answer != b"ready\n":
+        raise UserError(
+            f"The agent cannot run in its image: {one_line(answer.decode('utf-8', 'replace'))}",
+            hint="Choose an image with Python 3.11 or later: --agent-image.",
+            exit_code=ExitCode.AGENT_START,
+        )
+
+
+async def present_token(sock: socket.socket, token: str) -> None:
+    """Begin another connection to an agent that serves."""
+    await asyncio.get_running_loop().sock_sendall(sock, token.encode() + b"\n")
+
+
+def _add_folder(archive: zipfile.ZipFile, folder: Traversable, name: str) -> None:
+    for entry in sorted(folder.iterdir(), key=lambda e: e.name):
+        if entry.is_dir():
+            _add_folder(archive, entry, f"{name}/{entry.name}")
+        elif entry.name.endswith(".py"):
+            _add(archive, entry, f"{name}/{entry.name}")
+
+
+def _add(archive: zipfile.ZipFile, file: Traversable, name: str) -> None:
+    archive.writestr(zipfile.ZipInfo(name, _EPOCH), file.read_bytes(), zipfile.ZIP_DEFLATED)

@@ -1,0 +1,160 @@
+"""One cluster, by the credentials of a kubeconfig context or of the pod inpod runs in; REST by kr8s.
+
+kr8s finds and merges kubeconfigs, runs exec credential plugins, and sets TLS and proxies up. Around it (see
+docs/decisions/0001): files it writes client keys to are deleted once they are read, a 403 is an answer and not a reason
+to log in again, and every call has a time limit.
+"""
+
+import asyncio
+import json
+from types import TracebackType
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+from kr8s import APITimeoutError
+
+from inpod.errors import ExitCode, UserError
+from inpod.targets.kube.login import Login, log_in
+from inpod.targets.kube.refusals import explain, refusal, unreachable
+
+ANSWER_LIMIT_S = 10.0
+"""Longest wait for an answer of the API server."""
+
+CONNECT_LIMIT_S = 5.0
+
+_VERBS = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}
+
+T = TypeVar("T")
+
+
+class Cluster:
+    """A logged-in client. Use it as a context manager.
+
+    Attributes:
+        namespace: The one asked for, else the context's, else "default".
+        server: URL of the API server.
+    """
+
+    def __init__(self, login: Login, namespace: str | None) -> None:
+        self._login = login
+        self._renewing = asyncio.Lock()
+        self.namespace = namespace or login.namespace
+        self.server = login.server
+
+    @classmethod
+    async def connect(
+        cls, *, kubeconfig: str | None = None, context: str | None = None, namespace: str | None = None
+    ) -> "Cluster":
+        """Read the kubeconfig and get credentials; the API server is not asked yet.
+
+        Raises:
+            UserError: No kubeconfig, no such context, or the credential plugin failed.
+        """
+        return cls(await log_in(kubeconfig, context), namespace)
+
+    async def __aenter__(self) -> "Cluster":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._login.close()
+
+    async def get(self, path: str, kind: type[T], **query: str) -> T:
+        """Return the object or list at `path`.
+
+        Raises:
+            ApiRefusal: The API server answered with an error.
+            UserError: It did not answer, or not in its language.
+        """
+        return self._decode(await self._request("GET", path, query=query), kind)
+
+    async def create(self, path: str, manifest: dict[str, Any], kind: type[T]) -> T:
+        """Create an object; raises as `get`."""
+        return self._decode(await self._request("POST", path, body=manifest), kind)
+
+    async def patch(self, path: str, change: dict[str, Any]) -> None:
+        """Merge `change` into an object; raises as `get`."""
+        await self._request("PATCH", path, body=change, content_type="application/merge-patch+json")
+
+    async def delete(self, path: str, options: dict[str, Any]) -> None:
+        """Delete an object; raises as `get`."""
+        await self._request("DELETE", path, body=options)
+
+    async def renew_login(self) -> None:
+        """Get new credentials, because the old ones have expired.
+
+        Raises:
+            UserError: As `connect`.
+        """
+        old = self._login
+        async with self._renewing:
+            if self._login is old:
+                self._login = await log_in(old.kubeconfig, old.context)
+                await old.close()
+
+    def websocket_options(self) -> dict[str, Any]:
+        """Return what `websockets.connect` needs besides the URL: TLS, credentials and proxy."""
+        return self._login.websocket_options()
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: dict[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> bytes:
+        doing = f"{_VERBS[method]} {path}"
+        for attempt in (1, 2):
+            code, answer = await self._send(method, path, query, body, content_type)
+            if code < 400:
+                return answer
+            # Credentials that a plugin makes live for minutes only; new ones that are refused too are wrong.
+            if code != 401:
+                break
+            if attempt == 1:
+                await self.renew_login()
+        error = refusal(code, answer, doing)
+        raise explain(error, self.server) if code == 401 else error
+
+    async def _send(
+        self, method: str, path: str, query: dict[str, str] | None, body: dict[str, Any] | None, content_type: str
+    ) -> tuple[int, bytes]:
+        base, _, rest = path.strip("/").partition("/")
+        login = self._login
+        try:
+            async with login.api.call_api(
+                method,
+                base=f"/{base}",
+                version="",
+                url=rest,
+                raise_for_status=False,
+                params=query or None,
+                content=None if body is None else json.dumps(body).encode(),
+                headers={"content-type": content_type},
+                timeout=httpx.Timeout(ANSWER_LIMIT_S, connect=CONNECT_LIMIT_S),
+            ) as response:
+                return response.status_code, response.content
+        except APITimeoutError as error:
+            raise unreachable(TimeoutError(), self.server) from error
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise unreachable(error, self.server) from error
+        finally:
+            login.forget_key_files()
+
+    def _decode(self, data: bytes, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except msgspec.DecodeError as error:
+            raise UserError(
+                f"What answers at {self.server} is no Kubernetes API server: {error}",
+                hint="Check the server's address in the kubeconfig, and the proxy.",
+                exit_code=ExitCode.CLUSTER_UNREACHABLE,
+            ) from error

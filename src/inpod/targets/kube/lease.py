@@ -1,0 +1,43 @@
+"""Keeps an agent's Job alive while its session lives: the Job's deadline is moved on, again and again."""
+
+import asyncio
+import logging
+import time
+
+from inpod.errors import UserError
+from inpod.targets.kube.cluster import Cluster
+from inpod.targets.kube.job import jobs_path, renewal
+from inpod.targets.kube.refusals import ApiRefusal
+
+log = logging.getLogger(__name__)
+
+RENEW_EVERY_S = 20.0
+RETRY_EVERY_S = 2.0
+
+
+def now() -> float:
+    """Return the seconds of a clock that runs on while the machine sleeps, as the cluster's does."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+async def keep_alive(cluster: Cluster, job: str, created: float) -> None:
+    """Renew until cancelled, or until the Job is gone.
+
+    Args:
+        created: Before the Job was created, by `now`: its own clock starts a little later, so no lease is short.
+    """
+    wait_s = RENEW_EVERY_S
+    while True:
+        await asyncio.sleep(wait_s)
+        try:
+            await cluster.patch(jobs_path(cluster.namespace, job), renewal(now() - created))
+            wait_s = RENEW_EVERY_S
+        except ApiRefusal as error:
+            if error.code == 404:
+                log.warning("Job %s is gone", job)
+                return
+            log.warning("the lease of Job %s is not renewed: %s", job, error.message)
+            wait_s = RETRY_EVERY_S
+        except UserError as error:
+            log.warning("the lease of Job %s is not renewed: %s", job, error.message)
+            wait_s = RETRY_EVERY_S

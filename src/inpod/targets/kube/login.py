@@ -1,0 +1,171 @@
+"""Credentials for one cluster, as kr8s reads them from kubeconfigs, credential plugins or the pod inpod runs in."""
+
+import asyncio
+import contextlib
+import os
+import ssl
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kr8s.asyncio import Api
+
+from inpod.errors import ExitCode, UserError
+from inpod.targets.kube.refusals import one_line
+
+LOGIN_LIMIT_S = 30.0
+"""Longest wait for a credential plugin, which may have to talk to a server of its own."""
+
+_IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+@dataclass(slots=True)
+class Login:
+    """Credentials in use.
+
+    Attributes:
+        api: kr8s' client.
+        kubeconfig: As asked for; None for $KUBECONFIG or the usual place.
+        context: As asked for; None for the current one.
+        tls: None for a server without TLS.
+    """
+
+    api: Api
+    kubeconfig: str | None
+    context: str | None
+    namespace: str
+    tls: ssl.SSLContext | None
+    _key_files: list[Path] = field(default_factory=list)
+
+    @property
+    def server(self) -> str:
+        """URL of the API server."""
+        return str(self.api.auth.server).rstrip("/")
+
+    def websocket_options(self) -> dict[str, Any]:
+        """Return what `websockets.connect` needs besides the URL."""
+        auth = self.api.auth
+        # True: the proxy of the environment (HTTPS_PROXY, NO_PROXY), as httpx does for the other calls.
+        options: dict[str, Any] = {"proxy": auth.proxy or True}
+        if auth.token:
+            options["additional_headers"] = {"Authorization": f"Bearer {auth.token}"}
+        if self.tls is not None:
+            options["ssl"] = self.tls
+            if auth.tls_server_name:
+                options["server_hostname"] = auth.tls_server_name
+        return options
+
+    def forget_key_files(self) -> None:
+        """Delete what kr8s wrote to make TLS read it; call after the first request, which does."""
+        while self._key_files:
+            self._key_files.pop().unlink(missing_ok=True)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self.forget_key_files()
+        session = self.api._session  # kr8s has no way to close a client
+        if session is not None:
+            with contextlib.suppress(OSError, RuntimeError):
+                await session.aclose()
+
+
+async def log_in(kubeconfig: str | None, context: str | None) -> Login:
+    """Read the kubeconfig, and get credentials.
+
+    Raises:
+        UserError: There is none, it has no such context, or the credential plugin failed.
+    """
+    # Not kr8s.asyncio.api(): that asks for the server's version, without a time limit, and warns on stderr about it.
+    api = Api(bypass_factory=True, kubeconfig=kubeconfig, context=context)
+    try:
+        async with asyncio.timeout(LOGIN_LIMIT_S):
+            await api.auth.reauthenticate()
+            tls = await api.auth.ssl_context()  # type: ignore[no-untyped-call]  # kr8s annotates all but this
+    except TimeoutError as error:
+        raise _plugin_failed(f"no answer within {LOGIN_LIMIT_S:.0f} s") from error
+    except RuntimeError as error:
+        raise _plugin_failed(str(error)) from error
+    except FileNotFoundError as error:
+        raise _file_missing(api, error) from error
+    except ValueError as error:
+        raise _no_context(api, context, error) from error
+    except ssl.SSLError as error:
+        raise _broken(kubeconfig, f"its certificates cannot be read: {error}") from error
+    except (KeyError, TypeError, AttributeError, IndexError, OSError, yaml.YAMLError) as error:
+        raise _broken(kubeconfig, f"{type(error).__name__}: {error}") from error
+    if tls is True:
+        tls = ssl.create_default_context()
+    if not str(api.auth.server).startswith("https:"):
+        tls = None
+    return Login(api, kubeconfig, context, _namespace(api), tls, _key_files(api))
+
+
+def _namespace(api: Api) -> str:
+    """Return the namespace of the context. kr8s takes the current context's, also when another is asked for."""
+    auth = api.auth
+    if auth.active_context:
+        return str(auth.kubeconfig.get_context(auth.active_context).get("namespace") or "default")
+    with contextlib.suppress(OSError):
+        return _IN_CLUSTER_NAMESPACE.read_text().strip() or "default"
+    return "default"
+
+
+def _key_files(api: Api) -> list[Path]:
+    """Return the files that kr8s made for credentials that are in the kubeconfig or came from a plugin."""
+    auth = api.auth
+    made = {f for f in (auth.client_key_file, auth.client_cert_file, auth.server_ca_file) if isinstance(f, str)}
+    # Not one that the user wrote down, nor one that has other uses.
+    if auth.active_context:
+        named = [*auth.kubeconfig.users, *auth.kubeconfig.clusters]
+        for entry in named:
+            for part in entry.values():
+                if isinstance(part, dict):
+                    made -= {v for v in part.values() if isinstance(v, str)}
+    folder = Path(tempfile.gettempdir())
+    return [path for path in map(Path, made) if path.parent == folder]
+
+
+def _plugin_failed(said: str) -> UserError:
+    return UserError(
+        f"The kubeconfig's credential plugin failed: {one_line(said)}",
+        hint="Run the command of 'users.user.exec' in the kubeconfig by hand, or log in to the cluster again.",
+        exit_code=ExitCode.CLUSTER_UNREACHABLE,
+    )
+
+
+def _file_missing(api: Api, error: FileNotFoundError) -> UserError:
+    if isinstance(command := error.filename, str) and "/" not in command:
+        return _plugin_failed(f"there is no command '{command}'")
+    return _broken(None, f"'{error.filename}' is not there")
+
+
+def _no_context(api: Api, context: str | None, error: ValueError) -> UserError:
+    # It is set as soon as a file was read.
+    found = getattr(api.auth, "kubeconfig", None)
+    if found is None:
+        files = os.environ.get("KUBECONFIG") or "~/.kube/config"
+        return UserError(
+            f"There is no kubeconfig at {files}.",
+            hint="Set KUBECONFIG, or use a target that needs no cluster: pid/PID, netns/NAME.",
+            exit_code=ExitCode.CLUSTER_UNREACHABLE,
+        )
+    names = [str(entry.get("name")) for entry in found.contexts]
+    wanted = context or found.current_context
+    if wanted not in names:
+        return UserError(
+            f"There is no context '{wanted}' in the kubeconfig.",
+            hint=f"It has: {', '.join(sorted(names)) or 'none'}.",
+            exit_code=ExitCode.TARGET_NOT_FOUND,
+        )
+    return _broken(None, one_line(str(error)))
+
+
+def _broken(kubeconfig: str | None, why: str) -> UserError:
+    files = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    return UserError(
+        f"The kubeconfig ({files}) cannot be used: {why}",
+        hint="Check it with 'kubectl config view'.",
+        exit_code=ExitCode.CLUSTER_UNREACHABLE,
+    )

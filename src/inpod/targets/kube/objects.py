@@ -1,0 +1,225 @@
+"""The parts of Kubernetes objects that are read here, as msgspec decodes them from the API server's JSON."""
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class Struct(msgspec.Struct, rename="camel", kw_only=True):
+    """Fields in Python's spelling; what is not named is skipped."""
+
+
+class Metadata(Struct):
+    """ObjectMeta."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    creation_timestamp: str = ""
+    deletion_timestamp: str = ""
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Listing(Struct, Generic[T]):
+    """A list of any kind."""
+
+    items: list[T] = msgspec.field(default_factory=list)
+
+
+class Named(Struct):
+    """An object of which only the name counts."""
+
+    metadata: Metadata = msgspec.field(default_factory=Metadata)
+
+
+class VolumeMount(Struct):
+    """Where a volume is mounted."""
+
+    mount_path: str
+
+
+class Container(Struct):
+    """A container of a pod spec. Init containers that run on (sidecars) restart "Always"."""
+
+    name: str
+    restart_policy: str = ""
+    volume_mounts: list[VolumeMount] = msgspec.field(default_factory=list)
+
+
+class PodSpec(Struct):
+    """PodSpec."""
+
+    containers: list[Container] = msgspec.field(default_factory=list)
+    init_containers: list[Container] = msgspec.field(default_factory=list)
+    node_name: str = ""
+    host_network: bool = False
+
+
+class Running(Struct):
+    """The container runs."""
+
+
+class Reason(Struct):
+    """Why a container waits or ended."""
+
+    reason: str = ""
+    message: str = ""
+    exit_code: int = 0
+
+
+class ContainerState(Struct):
+    """One of the three is there."""
+
+    running: Running | None = None
+    waiting: Reason | None = None
+    terminated: Reason | None = None
+
+
+class ContainerStatus(Struct):
+    """ContainerStatus; `container_id` is "containerd://…"."""
+
+    name: str
+    ready: bool = False
+    container_id: str = msgspec.field(default="", name="containerID")
+    state: ContainerState = msgspec.field(default_factory=ContainerState)
+
+
+class Condition(Struct):
+    """A condition of a pod or job."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+
+
+class PodStatus(Struct):
+    """PodStatus."""
+
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    pod_ip: str = msgspec.field(default="", name="podIP")
+    conditions: list[Condition] = msgspec.field(default_factory=list)
+    container_statuses: list[ContainerStatus] = msgspec.field(default_factory=list)
+    init_container_statuses: list[ContainerStatus] = msgspec.field(default_factory=list)
+
+
+class Pod(Struct):
+    """Pod."""
+
+    metadata: Metadata
+    spec: PodSpec
+    status: PodStatus = msgspec.field(default_factory=PodStatus)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it runs, is ready and is not being deleted."""
+        return (
+            not self.metadata.deletion_timestamp
+            and self.status.phase == "Running"
+            and any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
+        )
+
+
+class Requirement(Struct):
+    """A set-based requirement of a label selector."""
+
+    key: str
+    operator: str
+    values: list[str] = msgspec.field(default_factory=list)
+
+
+class LabelSelector(Struct):
+    """LabelSelector."""
+
+    match_labels: dict[str, str] = msgspec.field(default_factory=dict)
+    match_expressions: list[Requirement] = msgspec.field(default_factory=list)
+
+    def query(self) -> str:
+        """Return it as the API's query parameter `labelSelector`."""
+        parts = [f"{key}={value}" for key, value in self.match_labels.items()]
+        for need in self.match_expressions:
+            match need.operator:
+                case "In":
+                    parts.append(f"{need.key} in ({','.join(need.values)})")
+                case "NotIn":
+                    parts.append(f"{need.key} notin ({','.join(need.values)})")
+                case "Exists":
+                    parts.append(need.key)
+                case "DoesNotExist":
+                    parts.append(f"!{need.key}")
+        return ",".join(parts)
+
+
+class PodTemplate(Struct):
+    """PodTemplateSpec."""
+
+    spec: PodSpec
+
+
+class DeploymentSpec(Struct):
+    """DeploymentSpec."""
+
+    selector: LabelSelector
+    template: PodTemplate
+    replicas: int = 1
+
+
+class DeploymentStatus(Struct):
+    """DeploymentStatus."""
+
+    ready_replicas: int = 0
+
+
+class Deployment(Struct):
+    """Deployment."""
+
+    metadata: Metadata
+    spec: DeploymentSpec
+    status: DeploymentStatus = msgspec.field(default_factory=DeploymentStatus)
+
+
+class JobStatus(Struct):
+    """JobStatus."""
+
+    conditions: list[Condition] = msgspec.field(default_factory=list)
+
+
+class Job(Struct):
+    """Job."""
+
+    metadata: Metadata
+    status: JobStatus = msgspec.field(default_factory=JobStatus)
+
+
+class Event(Struct):
+    """A core/v1 event, as kubelet and controllers write it."""
+
+    metadata: Metadata
+    type: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+class Status(Struct):
+    """What the API server answers instead of the object."""
+
+    message: str = ""
+    reason: str = ""
+    code: int = 0
+
+
+class ReviewStatus(Struct):
+    """SubjectAccessReviewStatus."""
+
+    allowed: bool = False
+
+
+class AccessReview(Struct):
+    """SelfSubjectAccessReview."""
+
+    status: ReviewStatus

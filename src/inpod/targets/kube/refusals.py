@@ -1,0 +1,130 @@
+"""What the API server, or the way to it, says no with: turned into what the user can do about it. No I/O here."""
+
+import json
+import re
+import ssl
+from collections.abc import Iterator
+
+from inpod.errors import ExitCode, UserError
+
+_RBAC = re.compile(
+    r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"(?: in API group "[^"]*")?'
+    r'(?: in the namespace "(?P<namespace>[^"]+)"| at the cluster scope)?'
+)
+
+MAX_WORDS = 400
+"""Most characters quoted of what a server or program says."""
+
+
+class ApiRefusal(Exception):
+    """The API server answered with an error.
+
+    Attributes:
+        code: HTTP status.
+        reason: Kubernetes' word for it: "NotFound", "Forbidden"; "" if unknown.
+        message: The API server's own words, in one line.
+        doing: What was asked of it: "get pods 'api'".
+    """
+
+    def __init__(self, code: int, reason: str, message: str, doing: str) -> None:
+        super().__init__(f"{doing}: {code} {message}")
+        self.code = code
+        self.reason = reason
+        self.message = one_line(message)
+        self.doing = doing
+
+
+def refusal(code: int, body: bytes, doing: str) -> ApiRefusal:
+    """Return the refusal that an answer is, whether its body is a Kubernetes Status or a proxy's page."""
+    try:
+        raw = json.loads(body)
+    except ValueError:
+        raw = None
+    if isinstance(raw, dict) and isinstance(raw.get("message"), str):
+        return ApiRefusal(code, str(raw.get("reason", "")), raw["message"], doing)
+    return ApiRefusal(code, "", body.decode("utf-8", "replace"), doing)
+
+
+def explain(error: ApiRefusal, server: str) -> UserError:
+    """Return what to tell the user about a refusal that is not expected."""
+    if error.code == 401:
+        return UserError(
+            f"The API server at {server} does not accept your credentials (trying to {error.doing}).",
+            hint="Log in to the cluster again, and try 'kubectl auth whoami'.",
+            exit_code=ExitCode.CLUSTER_UNREACHABLE,
+        )
+    if error.code == 403:
+        return forbidden(error.message, error.doing)
+    return UserError(
+        f"The API server at {server} refused to {error.doing}: {error.code} {error.message or error.reason}",
+        hint="Those are its own words.",
+        exit_code=ExitCode.CLUSTER_UNREACHABLE if error.code >= 500 or error.code == 429 else ExitCode.AGENT_START,
+    )
+
+
+def forbidden(message: str, doing: str) -> UserError:
+    """Return what to tell about a 403: a right is missing, or admission (policies, quotas) refused the object."""
+    if found := _RBAC.search(message):
+        return missing_right(found["verb"], found["resource"], found["namespace"])
+    if "exceeded quota" in message or "must specify limits" in message or "must specify requests" in message:
+        return UserError(
+            f"A quota does not allow the agent: {message}",
+            hint="Free some of it, or ask for more of what is named.",
+            exit_code=ExitCode.AGENT_START,
+        )
+    return UserError(
+        f"The cluster does not admit the agent ({doing}): {message}",
+        hint="Those are the API server's own words. The agent needs a namespace that admits it (PodSecurity 'privileged').",
+        exit_code=ExitCode.AGENT_START,
+    )
+
+
+def missing_right(verb: str, resource: str, namespace: str | None) -> UserError:
+    """Return the error that names a right the user lacks."""
+    where = f" in namespace '{namespace}'" if namespace else " in the cluster"
+    return UserError(
+        f"You have no right to {verb} {resource}{where}.",
+        hint=f"Ask for a Role with the verb '{verb}' on '{resource}'; all that inpod needs is in docs/reference/rbac.md.",
+        exit_code=ExitCode.NO_PERMISSION,
+    )
+
+
+def unreachable(error: BaseException, server: str) -> UserError:
+    """Return what to tell when no answer came at all."""
+    texts = list(_texts(error))
+    if (tls := next((e for e in _chain(error) if isinstance(e, ssl.SSLError)), None)) or any(
+        "CERTIFICATE_VERIFY_FAILED" in t or "[SSL" in t for t in texts
+    ):
+        said = one_line(str(tls) if tls else texts[0])
+        return UserError(
+            f"TLS with the API server at {server} failed: {said}",
+            hint="Check certificate-authority, tls-server-name and the client certificate in the kubeconfig.",
+            exit_code=ExitCode.CLUSTER_UNREACHABLE,
+        )
+    said = one_line(next((t for t in reversed(texts) if t), type(error).__name__))
+    return UserError(
+        f"The API server at {server} cannot be reached: {said}",
+        hint="Check the network, VPN and proxy, and that 'kubectl version' answers.",
+        exit_code=ExitCode.CLUSTER_UNREACHABLE,
+    )
+
+
+def one_line(text: str) -> str:
+    """Return `text` in one line of bounded length."""
+    joined = " ".join(text.split())
+    return joined if len(joined) <= MAX_WORDS else joined[:MAX_WORDS] + "…"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _texts(error: BaseException) -> Iterator[str]:
+    for each in _chain(error):
+        if isinstance(each, TimeoutError) or "timed out" in str(each).lower():
+            yield "no answer in time"
+        yield str(each)

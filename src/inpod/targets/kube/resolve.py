@@ -1,0 +1,270 @@
+"""Chooses pod and container of a target. The choice is made by functions without I/O; `resolve` reads what they need."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from inpod.errors import ExitCode, UserError
+from inpod.targets.kube.cluster import Cluster
+from inpod.targets.kube.objects import Container, ContainerStatus, Deployment, Listing, Named, Pod
+from inpod.targets.kube.refusals import ApiRefusal, explain
+from inpod.targets.spec import DeploymentTarget, KubeSpec, PodTarget
+
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+
+SIDECARS = frozenset(
+    {
+        "consul-dataplane",
+        "envoy-sidecar",
+        "istio-init",
+        "istio-proxy",
+        "kuma-sidecar",
+        "linkerd-debug",
+        "linkerd-init",
+        "linkerd-proxy",
+        "proxy-init",
+        "vault-agent",
+        "vault-agent-init",
+    }
+)
+"""Containers that a mesh or an injector put beside the application."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A container that runs.
+
+    Attributes:
+        container_id: As its runtime names it, without "containerd://".
+        mounts: Paths that the pod spec mounts into it.
+    """
+
+    kube_namespace: str
+    pod: str
+    container: str
+    container_id: str
+    node: str
+    mounts: tuple[str, ...] = ()
+    pod_ip: str = ""
+    is_host_network: bool = False
+
+    @property
+    def describes(self) -> str:
+        """For people."""
+        return f"pod {self.pod}, container {self.container}"
+
+
+def pods_path(kube_namespace: str, name: str = "") -> str:
+    """Return the API's path of one or all pods."""
+    return f"/api/v1/namespaces/{kube_namespace}/pods" + (f"/{name}" if name else "")
+
+
+def deployments_path(kube_namespace: str, name: str = "") -> str:
+    """Return the API's path of one or all deployments."""
+    return f"/apis/apps/v1/namespaces/{kube_namespace}/deployments" + (f"/{name}" if name else "")
+
+
+async def resolve(cluster: Cluster, spec: KubeSpec) -> Found:
+    """Read the cluster and return the container to imitate.
+
+    Raises:
+        UserError: It is not there, does not run, or may not be read.
+    """
+    try:
+        match spec:
+            case PodTarget():
+                pod = await _get_pod(cluster, spec)
+            case DeploymentTarget():
+                pod = await _pod_of_deployment(cluster, spec)
+    except ApiRefusal as error:
+        raise explain(error, cluster.server) from error
+    return found(pod, choose_container(pod, spec.container), cluster.namespace)
+
+
+async def _get_pod(cluster: Cluster, spec: PodTarget) -> Pod:
+    try:
+        return await cluster.get(pods_path(cluster.namespace, spec.name), Pod)
+    except ApiRefusal as error:
+        if error.code != 404:
+            raise
+    await require_namespace(cluster)
+    raise _not_found(
+        "pod",
+        spec.name,
+        cluster.namespace,
+        pods=await _names(cluster, pods_path(cluster.namespace)),
+        deployments=await _names(cluster, deployments_path(cluster.namespace)),
+    )
+
+
+async def _pod_of_deployment(cluster: Cluster, spec: DeploymentTarget) -> Pod:
+    try:
+        deployment = await cluster.get(deployments_path(cluster.namespace, spec.name), Deployment)
+    except ApiRefusal as error:
+        if error.code != 404:
+            raise
+    else:
+        selector = deployment.spec.selector.query()
+        pods = await cluster.get(pods_path(cluster.namespace), Listing[Pod], labelSelector=selector)
+        return choose_pod(deployment, pods.items, cluster.namespace)
+    await require_namespace(cluster)
+    raise _not_found(
+        "deployment",
+        spec.name,
+        cluster.namespace,
+        pods=await _names(cluster, pods_path(cluster.namespace)),
+        deployments=await _names(cluster, deployments_path(cluster.namespace)),
+    )
+
+
+async def require_namespace(cluster: Cluster) -> None:
+    """Tell a missing namespace from a missing object; who may not read namespaces is told of the object."""
+    try:
+        await cluster.get(f"/api/v1/namespaces/{cluster.namespace}", Named)
+    except ApiRefusal as error:
+        if error.code != 404:
+            return
+        names = await _names(cluster, "/api/v1/namespaces")
+        raise UserError(
+            f"There is no namespace '{cluster.namespace}'.",
+            hint=_did_you_mean(cluster.namespace, names, "-n ") or "See 'kubectl get namespaces'.",
+            exit_code=ExitCode.TARGET_NOT_FOUND,
+        ) from error
+
+
+async def _names(cluster: Cluster, path: str) -> list[str]:
+    """Return what there is, for a hint; nothing where listing is not allowed."""
+    try:
+        return [item.metadata.name for item in (await cluster.get(path, Listing[Named])).items]
+    except (ApiRefusal, UserError):
+        return []
+
+
+def choose_pod(deployment: Deployment, pods: Iterable[Pod], kube_namespace: str) -> Pod:
+    """Return the ready pod that is youngest: of two templates in a rollout the one to come.
+
+    Raises:
+        UserError: None is ready.
+    """
+    name = deployment.metadata.name
+    candidates = list(pods)
+    ready = [pod for pod in candidates if pod.is_ready]
+    if ready:
+        return max(ready, key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name))
+    if deployment.spec.replicas == 0:
+        why = "it is scaled to 0"
+    elif not candidates:
+        why = "it has no pods"
+    else:
+        why = "; ".join(f"{pod.metadata.name}: {_state_of(pod)}" for pod in candidates[:3])
+    raise UserError(
+        f"No pod of deployment '{name}' is ready (namespace '{kube_namespace}'): {why}.",
+        hint=f"See 'kubectl -n {kube_namespace} describe deployment {name}', or name a pod: --target pod/NAME.",
+        exit_code=ExitCode.TARGET_NOT_READY,
+    )
+
+
+def choose_container(pod: Pod, wanted: str | None) -> str:
+    """Return the container asked for, else the annotated one, else the first that no mesh brought.
+
+    Raises:
+        UserError: The pod has no such container.
+    """
+    names = [c.name for c in pod.spec.containers]
+    lasting = [*names, *(c.name for c in pod.spec.init_containers if c.restart_policy == "Always")]
+    if wanted is not None:
+        if wanted in lasting:
+            return wanted
+        raise UserError(
+            f"Pod '{pod.metadata.name}' has no container '{wanted}'.",
+            hint=f"It has: {', '.join(lasting)}.",
+            exit_code=ExitCode.TARGET_NOT_FOUND,
+        )
+    annotated = pod.metadata.annotations.get(DEFAULT_CONTAINER, "")
+    if annotated in names:
+        return annotated
+    return next((name for name in names if name not in SIDECARS), names[0])
+
+
+def found(pod: Pod, container: str, kube_namespace: str) -> Found:
+    """Return what there is to know about a container of `pod`.
+
+    Raises:
+        UserError: Pod or container does not run.
+    """
+    name = pod.metadata.name
+    look = f"See 'kubectl -n {kube_namespace} describe pod {name}'."
+    if pod.status.phase != "Running" or pod.metadata.deletion_timestamp:
+        raise UserError(
+            f"Pod '{name}' (namespace '{kube_namespace}') does not run: {_state_of(pod)}.",
+            hint=look,
+            exit_code=ExitCode.TARGET_NOT_READY,
+        )
+    statuses = [*pod.status.container_statuses, *pod.status.init_container_statuses]
+    status = next((s for s in statuses if s.name == container), None)
+    _, scheme, container_id = (status.container_id if status else "").partition("://")
+    if status is None or status.state.running is None or not scheme:
+        raise UserError(
+            f"Container '{container}' of pod '{name}' does not run: {_container_state(status)}.",
+            hint=look,
+            exit_code=ExitCode.TARGET_NOT_READY,
+        )
+    spec: list[Container] = [*pod.spec.containers, *pod.spec.init_containers]
+    mounts = next(c.volume_mounts for c in spec if c.name == container)
+    return Found(
+        kube_namespace=kube_namespace,
+        pod=name,
+        container=container,
+        container_id=container_id,
+        node=pod.spec.node_name,
+        mounts=tuple(sorted({mount.mount_path.rstrip("/") or "/" for mount in mounts})),
+        pod_ip=pod.status.pod_ip,
+        is_host_network=pod.spec.host_network,
+    )
+
+
+def _state_of(pod: Pod) -> str:
+    if pod.metadata.deletion_timestamp:
+        return "it is being deleted"
+    for status in [*pod.status.init_container_statuses, *pod.status.container_statuses]:
+        if status.state.waiting and status.state.waiting.reason not in ("", "PodInitializing", "ContainerCreating"):
+            return f"container {status.name}: {status.state.waiting.reason}"
+    unscheduled = next((c for c in pod.status.conditions if c.type == "PodScheduled" and c.status == "False"), None)
+    if unscheduled and unscheduled.message:
+        return unscheduled.message
+    if pod.status.phase == "Running":
+        return "not ready"
+    return pod.status.message or pod.status.reason or pod.status.phase or "unknown state"
+
+
+def _container_state(status: ContainerStatus | None) -> str:
+    if status is None:
+        return "it has not started"
+    if status.state.waiting:
+        return status.state.waiting.reason or "it waits"
+    if status.state.terminated:
+        return f"it ended with exit code {status.state.terminated.exit_code}"
+    return "it has not started"
+
+
+def _not_found(kind: str, name: str, kube_namespace: str, *, pods: list[str], deployments: list[str]) -> UserError:
+    here, other, other_kind = (pods, deployments, "deployment") if kind == "pod" else (deployments, pods, "pod")
+    if name in other:
+        hint = f"There is a {other_kind} of that name: --target {other_kind}/{name}."
+    else:
+        hint = (
+            _did_you_mean(name, here, f"--target {kind}/")
+            or _did_you_mean(name, other, f"--target {other_kind}/")
+            or f"See 'inpod ls -n {kube_namespace}', or name another namespace with -n."
+        )
+    return UserError(
+        f"There is no {kind} '{name}' in namespace '{kube_namespace}'.",
+        hint=hint,
+        exit_code=ExitCode.TARGET_NOT_FOUND,
+    )
+
+
+def _did_you_mean(name: str, there: list[str], before: str) -> str:
+    # A pod's name is often typed without its random end.
+    close = [n for n in there if n.startswith(name)] or difflib.get_close_matches(name, there, n=3, cutoff=0.7)
+    return f"Did you mean {' or '.join(before + n for n in close[:3])}?" if close else ""

@@ -1,0 +1,99 @@
+"""A pod or deployment as a target: plan (read and choose), then act; closing the link undoes it."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from inpod.errors import ExitCode, UserError
+from inpod.targets.base import AgentLink
+from inpod.targets.kube.cluster import Cluster
+from inpod.targets.kube.job import DEFAULT_AGENT_IMAGE
+from inpod.targets.kube.refusals import ApiRefusal, explain
+from inpod.targets.kube.resolve import Found, resolve
+from inpod.targets.kube.rights import check_rights
+from inpod.targets.kube.start import Report, Start
+from inpod.targets.spec import DeploymentTarget, KubeSpec
+
+STARTUP_LIMIT_S = 60.0
+
+
+class KubeTarget:
+    """A container in a cluster.
+
+    Args:
+        kubeconfig: Path; None for $KUBECONFIG or the usual place.
+        context: None for the current one.
+        kube_namespace: None for the context's.
+        image: Of the agent; any with Python 3.11 or later.
+        startup_timeout_s: Longest wait for the agent.
+    """
+
+    def __init__(
+        self,
+        spec: KubeSpec,
+        *,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        kube_namespace: str | None = None,
+        image: str = DEFAULT_AGENT_IMAGE,
+        startup_timeout_s: float = STARTUP_LIMIT_S,
+    ) -> None:
+        self._spec = spec
+        self._kubeconfig = kubeconfig
+        self._context = context
+        self._kube_namespace = kube_namespace
+        self._image = image
+        self._startup_timeout_s = startup_timeout_s
+
+    @property
+    def name(self) -> str:
+        """As the user named it."""
+        return str(self._spec)
+
+    async def plan(self, cluster: Cluster) -> Found:
+        """Read the cluster, choose, and see that the act will be allowed.
+
+        Raises:
+            UserError: The target is not there, does not run, or a right is missing.
+        """
+        # What is wrong with the target is said first: a missing right may follow from a wrong namespace.
+        target, rights = await asyncio.gather(
+            resolve(cluster, self._spec),
+            check_rights(cluster, is_deployment=isinstance(self._spec, DeploymentTarget)),
+            return_exceptions=True,
+        )
+        for outcome in (target, rights):
+            if isinstance(outcome, BaseExceptionGroup):
+                raise outcome.exceptions[0]
+            if isinstance(outcome, BaseException):
+                raise outcome
+        assert isinstance(target, Found)
+        return target
+
+    async def start_agent(self, report: Report) -> AgentLink:
+        """Start an agent on the target's node; closing the link deletes it.
+
+        Raises:
+            UserError: As `plan`; or the agent does not start.
+        """
+        async with AsyncExitStack() as undo:
+            cluster = await Cluster.connect(
+                kubeconfig=self._kubeconfig, context=self._context, namespace=self._kube_namespace
+            )
+            undo.push_async_callback(cluster.close)
+            target = await self.plan(cluster)
+            report(f"{target.describes}, on node {target.node}")
+            if target.is_host_network:
+                report(f"pod {target.pod} uses its node's network: its ports are the node's")
+            start = Start(cluster, target, self._image, report)
+            try:
+                async with asyncio.timeout(self._startup_timeout_s):
+                    sock = await start.act(undo)
+            except TimeoutError as error:
+                raise UserError(
+                    f"The agent did not start within {self._startup_timeout_s:.0f} s; still waiting for {start.awaits}.",
+                    hint="Wait longer with --agent-startup-timeout.",
+                    exit_code=ExitCode.AGENT_START,
+                ) from error
+            except ApiRefusal as error:
+                raise explain(error, cluster.server) from error
+            return AgentLink(sock, target.mounts, target.describes, undo.pop_all().aclose, start.reconnect)
