@@ -2,93 +2,131 @@
 
 What is not complete yet carries MARK as its access time: a file whose content is missing (sparse, of the right size), a
 directory whose members are not all there. The layer looks for the mark before it trusts what it opened
-(native/layer `ops/files`). Content is written in place, so that a file keeps its inode from its first stat on.
+(native/layer `ops/files`), so nothing may be seen half made: what is new is made in a folder beside, and moved to its
+place; content is written into a marked file in place, so that a file keeps its inode from its first stat on.
 
-The agent's answers are not trusted with paths: every step below the root is opened without following links.
+The agent's answers are not trusted with paths: every step below the root is opened without following links, and no link
+leads out of the replica.
 """
 
 import contextlib
 import errno
+import itertools
 import os
+import posixpath
 import stat
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from inpod.protocol.agent import Entry
+from inpod.protocol.agent import Entry, path_bytes
 
 MARK_NS = 1_000_000_001
 """Access time of what is not complete: one second and one nanosecond after the epoch."""
 
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITE = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Replica:
-    """Owns `root`, which must be an empty folder."""
+    """Owns `root`, which must be an empty folder, and a folder beside it."""
 
     def __init__(self, root: Path) -> None:
         self._root_path = os.fsencode(root)
         self._root = os.open(root, _DIR)
         os.utime(self._root, ns=(MARK_NS, MARK_NS))
+        coming = root.with_name("coming")
+        coming.mkdir(0o700)
+        self._coming = os.open(coming, _DIR)
+        self._numbers = itertools.count()
 
     def close(self) -> None:
-        """Close the root; the tree is removed with the session's folder."""
+        """Close what is open; the tree is removed with the session's folder."""
         os.close(self._root)
+        os.close(self._coming)
 
-    def put(self, entries: list[tuple[Entry, bytes | None]]) -> None:
+    def put(self, entries: Sequence[tuple[Entry, bytes | None]]) -> None:
         """Make what the entries say. What is complete already stays as it is.
 
         Raises:
             OSError: No room, or a path that cannot be.
         """
-        listed: list[tuple[Entry, int]] = []
-        try:
+        folders: list[tuple[Entry, int]] = []
+        with _Folders(self, self._root) as opened:
             for entry, content in entries:
                 if entry.kind == "missing":
                     continue
-                with self._parent(entry.path) as (parent, name):
-                    if entry.kind == "dir":
-                        fd = _make_dir(parent, name, entry)
-                        if entry.is_listed:
-                            listed.append((entry, fd))
-                        else:
-                            os.close(fd)
-                    elif entry.kind == "link":
-                        self._make_link(parent, name, entry)
-                    elif entry.kind == "file":
-                        _make_file(parent, name, entry, content)
-                    else:
-                        _make_other(parent, name, entry)
-            # Last, as members change a directory's times, and its mark may go only when they are there.
-            for entry, fd in listed:
-                os.utime(fd, ns=(time.time_ns(), entry.mtime_ns))
-        finally:
-            for _, fd in listed:
-                os.close(fd)
+                parent, name = _split(entry)
+                if entry.kind == "dir":
+                    fd = opened.open(parent + b"/" + name if name else b"")
+                    os.fchmod(fd, stat.S_IMODE(entry.mode) | 0o700)
+                    folders.append((entry, fd))
+                    continue
+                self._make_member(opened.open(parent), _checked(name), entry, content)
+            # Last: members change a directory's times, and its mark may go only when they are there.
+            for entry, fd in folders:
+                is_marked = os.fstat(fd).st_atime_ns == MARK_NS and not entry.is_listed
+                os.utime(fd, ns=(MARK_NS if is_marked else time.time_ns(), entry.mtime_ns))
 
     def begin_file(self, entry: Entry) -> int:
         """Return a descriptor to write the content of a large file into; `finish_file` makes it complete."""
-        with self._parent(entry.path) as (parent, name):
-            _make_file(parent, name, entry, None)
-            return os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        parent, name = _split(entry)
+        with _Folders(self, self._root) as opened:
+            folder = opened.open(parent)
+            self._make_member(folder, _checked(name), entry, None)
+            return os.open(name, _WRITE, dir_fd=folder)
 
-    def is_complete(self, path: str) -> bool:
-        """Return whether a path needs no more from the pod."""
+    def is_plain_and_complete(self, path: bytes) -> bool:
+        """Return whether `path` is a file or directory, no link, that needs no more from the pod."""
         try:
-            with self._parent(path) as (parent, name):
-                found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            # Links on the way are followed: those of a replica lead nowhere else.
+            found = os.stat(self._root_path + path, follow_symlinks=False)
         except OSError:
             return False
-        return found.st_atime_ns != MARK_NS
+        return found.st_atime_ns != MARK_NS and not stat.S_ISLNK(found.st_mode)
 
-    def _make_link(self, parent: int, name: str, entry: Entry) -> None:
-        target = os.fsencode(entry.target)
-        if target.startswith(b"/"):
-            target = self._root_path + target
-        with contextlib.suppress(FileExistsError):
-            os.symlink(target, os.fsencode(name), dir_fd=parent)
+    def make_folder(self, parent: int, name: bytes) -> None:
+        """Make a directory, marked."""
+        number = self._next()
+        os.mkdir(number, 0o700, dir_fd=self._coming)
+        os.utime(number, ns=(MARK_NS, MARK_NS), dir_fd=self._coming)
+        os.rename(number, name, src_dir_fd=self._coming, dst_dir_fd=parent)
 
-    def _parent(self, path: str) -> "_Parent":
-        return _Parent(self._root, path)
+    def _make_member(self, parent: int, name: bytes, entry: Entry, content: bytes | None) -> None:
+        try:
+            found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except FileNotFoundError:
+            found = None
+        if entry.kind == "file":
+            if found is None:
+                number = self._next()
+                fd = os.open(number, _WRITE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._coming)
+                try:
+                    _fill(fd, entry, content, is_new=True)
+                finally:
+                    os.close(fd)
+                os.rename(number, name, src_dir_fd=self._coming, dst_dir_fd=parent)
+            elif content is not None and found.st_atime_ns == MARK_NS and stat.S_ISREG(found.st_mode):
+                fd = os.open(name, _WRITE, dir_fd=parent)
+                try:
+                    _fill(fd, entry, content, is_new=False)
+                finally:
+                    os.close(fd)
+        elif found is not None:
+            return
+        elif entry.kind == "link":
+            os.symlink(
+                link_text(self._root_path, path_bytes(entry.path), path_bytes(entry.target)), name, dir_fd=parent
+            )
+            os.utime(name, ns=(time.time_ns(), entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
+        elif stat.S_IFMT(entry.mode) in (stat.S_IFIFO, stat.S_IFSOCK):
+            # For stat. Devices are not made.
+            os.mknod(name, stat.S_IFMT(entry.mode) | stat.S_IMODE(entry.mode), dir_fd=parent)
+
+    def _next(self) -> bytes:
+        return b"%d" % next(self._numbers)
 
 
 def finish_file(fd: int, entry: Entry, size: int) -> None:
@@ -97,75 +135,103 @@ def finish_file(fd: int, entry: Entry, size: int) -> None:
     os.utime(fd, ns=(time.time_ns(), entry.mtime_ns))
 
 
-class _Parent:
-    """The parent directory of a path, opened step by step, and the last name ("." for the root)."""
+def write_at(fd: int, data: bytes, at: int) -> None:
+    """Write all of `data`.
 
-    def __init__(self, root: int, path: str) -> None:
-        self._steps = [step for step in path.split("/") if step]
-        if not path.startswith("/") or any(step in (".", "..") or "\0" in step for step in self._steps):
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        self._fd = os.dup(root)
+    Raises:
+        OSError: As write(2), for instance no room.
+    """
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, at)
+        view, at = view[written:], at + written
 
-    def __enter__(self) -> tuple[int, str]:
-        if not self._steps:
-            return self._fd, "."
+
+def link_text(root: bytes, path: bytes, target: bytes) -> bytes:
+    """Return the text of a link that leads, in a replica at `root`, where `target` leads in the pod.
+
+    A relative text stays as it is where its steps up come first and stay below the root. Else it is resolved by text:
+    "name/.." could lead anywhere, and above the pod's root is only the pod's root.
+    """
+    folder = path.rpartition(b"/")[0]
+    if not target.startswith(b"/"):
+        steps = [step for step in target.split(b"/") if step not in (b"", b".")]
+        up = next((i for i, step in enumerate(steps) if step != b".."), len(steps))
+        if up <= folder.count(b"/") and b".." not in steps[up:]:
+            return target
+    return root + b"/" + posixpath.normpath(posixpath.join(folder or b"/", target)).lstrip(b"/")
+
+
+class _Folders:
+    """Directories of the replica that are open, each once; those that are not there are made, marked."""
+
+    def __init__(self, replica: Replica, root: int) -> None:
+        self._replica = replica
+        self._open: dict[bytes, int] = {b"": root}
+        self._owned: list[int] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for fd in self._owned:
+            os.close(fd)
+
+    def open(self, path: bytes) -> int:
+        """Return a descriptor of `path`, "" the root, that is closed at the end.
+
+        Raises:
+            OSError: A step is no directory here, or no name.
+        """
+        if path in self._open:
+            return self._open[path]
+        before, _, name = path.rpartition(b"/")
+        parent = self.open(before)
         try:
-            for step in self._steps[:-1]:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(step, 0o700, dir_fd=self._fd)
-                    os.utime(step, ns=(MARK_NS, MARK_NS), dir_fd=self._fd)
-                inner = os.open(step, _DIR, dir_fd=self._fd)
-                os.close(self._fd)
-                self._fd = inner
-        except BaseException:
-            os.close(self._fd)
-            raise
-        return self._fd, self._steps[-1]
-
-    def __exit__(self, *error: object) -> None:
-        os.close(self._fd)
+            fd = os.open(_checked(name), _DIR, dir_fd=parent)
+        except FileNotFoundError:
+            self._replica.make_folder(parent, name)
+            fd = os.open(name, _DIR, dir_fd=parent)
+        self._open[path] = fd
+        self._owned.append(fd)
+        return fd
 
 
-def _make_dir(parent: int, name: str, entry: Entry) -> int:
-    """Make a directory, and return it opened. Our own rights are added: we fill it."""
-    is_new = False
-    if name != ".":
-        try:
-            os.mkdir(name, 0o700, dir_fd=parent)
-            is_new = True
-        except FileExistsError:
-            pass
-    fd = os.open(name, _DIR, dir_fd=parent)
-    os.fchmod(fd, stat.S_IMODE(entry.mode) | 0o700)
-    if is_new or os.fstat(fd).st_atime_ns == MARK_NS:
-        os.utime(fd, ns=(MARK_NS, entry.mtime_ns))
-    return fd
+def _split(entry: Entry) -> tuple[bytes, bytes]:
+    """Return parent and name of an absolute path; of the root both are empty.
+
+    Raises:
+        OSError: It is not absolute.
+    """
+    parent, slash, name = path_bytes(entry.path).rpartition(b"/")
+    if not slash or (parent and not parent.startswith(b"/")):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    return parent, name
 
 
-def _make_file(parent: int, name: str, entry: Entry, content: bytes | None) -> None:
-    """Make a file, complete when `content` is given."""
-    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        fd = os.open(name, flags | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=parent)
-    except FileExistsError:
-        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if content is None or found.st_atime_ns != MARK_NS:
-            return
-        fd = os.open(name, flags, dir_fd=parent)
-    try:
-        os.ftruncate(fd, entry.size if content is None else len(content))
-        at = 0
-        while content is not None and at < len(content):
-            at += os.pwrite(fd, memoryview(content)[at:], at)
-        os.fchmod(fd, stat.S_IMODE(entry.mode) | 0o600)
-        os.utime(fd, ns=(MARK_NS if content is None else time.time_ns(), entry.mtime_ns))
-    finally:
-        os.close(fd)
+def _checked(name: bytes) -> bytes:
+    """Return `name`.
+
+    Raises:
+        OSError: It is no name of a directory's member.
+    """
+    if name in (b"", b".", b"..") or b"\0" in name or b"/" in name:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    return name
 
 
-def _make_other(parent: int, name: str, entry: Entry) -> None:
-    """Make a pipe or a socket, for stat; devices are not made."""
-    kind = stat.S_IFMT(entry.mode)
-    if kind in (stat.S_IFIFO, stat.S_IFSOCK):
-        with contextlib.suppress(FileExistsError):
-            os.mknod(name, kind | stat.S_IMODE(entry.mode), dir_fd=parent)
+def _fill(fd: int, entry: Entry, content: bytes | None, *, is_new: bool) -> None:
+    """Give a file its content, or only its size and the mark."""
+    if content is None:
+        # A size that no file can have here (of a pseudo file system) is no reason to fail.
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, entry.size)
+    else:
+        write_at(fd, content, 0)
+        if not is_new:
+            os.ftruncate(fd, len(content))
+    # Our own rights are added: we fill it.
+    os.fchmod(fd, stat.S_IMODE(entry.mode) | 0o600)
+    os.utime(fd, ns=(MARK_NS if content is None else time.time_ns(), entry.mtime_ns))

@@ -1,17 +1,17 @@
 """Answers FILE requests: asks the agent what is there, and fills the replica.
 
-A second question about the same folder brings the whole folder: its members' attributes and small contents come in one
-round trip, so that reading many small files costs one.
+Questions about two names of one folder bring the whole folder: its members' attributes and small contents come in one
+round trip, so that reading many small files costs one. One name that is asked for again and again, as a program does
+that waits for a file, is asked for each time.
 """
 
 import asyncio
 import errno
 import os
-from collections.abc import Callable
-from pathlib import PurePosixPath
+from collections.abc import Callable, Coroutine, Sequence
 
 from inpod.protocol import agent, layer
-from inpod.session.files.replica import Replica, finish_file
+from inpod.session.files.replica import Replica, finish_file, write_at
 from inpod.tunnel.streams import StreamRefused, Tunnel
 
 WANTS: dict[layer.Want, agent.Want] = {
@@ -22,34 +22,67 @@ WANTS: dict[layer.Want, agent.Want] = {
 }
 
 LIST_AFTER = 2
-"""So many questions about one folder make us ask for all of it."""
+"""So many names asked for in one folder make us ask for all of it."""
+
+MAX_FOLDERS_COUNTED = 4096
+
+Found = Sequence[tuple[agent.Entry, bytes | None]]
 
 
 class Files:
-    """Bound to one replica."""
+    """Bound to one replica. A question that is under way is not asked twice."""
 
     def __init__(self, tunnel: Callable[[], Tunnel], replica: Replica) -> None:
         self._tunnel = tunnel
         self._replica = replica
-        self._under_way: dict[tuple[layer.Want, bytes], asyncio.Future[int]] = {}
-        self._asked: dict[str, int] = {}
+        self._under_way: dict[tuple[agent.Want | None, bytes], asyncio.Future[int]] = {}
+        self._asked: dict[bytes, set[bytes]] = {}
 
     async def make_available(self, request: layer.File) -> bytes:
         """Return the reply to a FILE request, once the replica has what was asked for."""
-        key = (request.want, request.path)
+        want, path = WANTS[request.want], request.path
+        folder, _, name = path.rpartition(b"/")
+        if want != "list" and folder and self._is_time_to_list(folder, name):
+            await self._shared("list", folder)
+            if want in ("read", "stat") and self._replica.is_plain_and_complete(path):
+                return layer.encode_reply(0)
+        return layer.encode_reply(await self._shared(want, path))
+
+    def _is_time_to_list(self, folder: bytes, name: bytes) -> bool:
+        if len(self._asked) >= MAX_FOLDERS_COUNTED:
+            self._asked.clear()
+        names = self._asked.setdefault(folder, set())
+        before = len(names)
+        if before < LIST_AFTER:
+            names.add(name)
+        # Once: a folder of too many members stays incomplete, however often it is asked for.
+        return before < LIST_AFTER == len(names)
+
+    async def _shared(self, want: agent.Want, path: bytes) -> int:
+        return await self._once((want, path), lambda: self._fetch(want, path))
+
+    async def _once(self, key: tuple[agent.Want | None, bytes], begin: Callable[[], Coroutine[None, None, int]]) -> int:
         running = self._under_way.get(key)
         if running is None:
-            running = asyncio.ensure_future(self._fetch(request.want, os.fsdecode(request.path)))
-            self._under_way[key] = running
+            running = self._under_way[key] = asyncio.ensure_future(begin())
             running.add_done_callback(lambda _: self._under_way.pop(key, None))
-        return layer.encode_reply(await asyncio.shield(running))
+        return await asyncio.shield(running)
 
-    async def _fetch(self, want: layer.Want, path: str) -> int:
+    async def _fetch(self, want: agent.Want, path: bytes) -> int:
         """Return 0, or the errno that the program gets."""
         try:
-            if want != layer.Want.LIST and await self._came_with_its_folder(want, path):
-                return 0
-            return await self._look_up(WANTS[want], path)
+            question = agent.LookUp(agent.path_text(path), want)
+            found = agent.decode_entries(await self._tunnel().fetch(agent.encode(question)))
+            self._replica.put(found)
+            match what_was_found(found, want):
+                case int(code):
+                    return code
+                case agent.Entry(kind="dir") as folder:
+                    # open(2) of a directory: what is wanted of it is its members.
+                    return await self._shared("list", agent.path_bytes(folder.path))
+                case entry:
+                    # Two paths may lead to one file, through links.
+                    return await self._once((None, agent.path_bytes(entry.path)), lambda: self._stream_in(entry))
         except StreamRefused as refused:
             return _errno_of(refused)
         except agent.PeerProtocolError:
@@ -57,32 +90,15 @@ class Files:
         except OSError as error:
             return error.errno or errno.EIO
 
-    async def _came_with_its_folder(self, want: layer.Want, path: str) -> bool:
-        parent = str(PurePosixPath(path).parent)
-        self._asked[parent] = self._asked.get(parent, 0) + 1
-        if self._asked[parent] != LIST_AFTER or parent == "/":
-            return False
-        await self._look_up("list", parent)
-        # Links need their own look-up, and so do files whose content was too large to come along.
-        return want in (layer.Want.READ, layer.Want.STAT) and self._replica.is_complete(path)
+    async def _stream_in(self, entry: agent.Entry) -> int:
+        """Fetch the content of a large file.
 
-    async def _look_up(self, want: agent.Want, path: str) -> int:
-        data = await self._tunnel().fetch(agent.encode(agent.LookUp(path, want)))
-        entries = agent.decode_entries(data)
-        self._replica.put(entries)
-        for entry, _ in entries:
-            if entry.kind == "missing":
-                return entry.errno or errno.ENOENT
-        if want == "read" and entries:
-            entry, content = entries[-1]
-            if entry.kind == "file" and content is None:
-                await self._stream_in(entry)
-        return 0
-
-    async def _stream_in(self, entry: agent.Entry) -> None:
-        """Fetch the content of a large file."""
-        if self._replica.is_complete(entry.path):
-            return
+        Raises:
+            OSError: No room.
+            StreamRefused: The pod's file cannot be read.
+        """
+        if self._replica.is_plain_and_complete(agent.path_bytes(entry.path)):
+            return 0
         stream = self._tunnel().open(agent.encode(agent.ReadFile(entry.path)))
         fd = -1
         try:
@@ -90,15 +106,40 @@ class Files:
             fd = self._replica.begin_file(entry)
             size = 0
             while data := await stream.read():
-                at = 0
-                while at < len(data):
-                    at += os.pwrite(fd, memoryview(data)[at:], size + at)
+                write_at(fd, data, size)
                 size += len(data)
             finish_file(fd, entry, size)
+            return 0
         finally:
             stream.refuse()
             if fd >= 0:
                 os.close(fd)
+
+
+def what_was_found(found: Found, want: agent.Want) -> agent.Entry | int:
+    """Return 0 when the entries are all that was wanted, an errno, or the entry of which more is needed."""
+    if not found:
+        return errno.EIO
+    entry, content = found[-1]
+    if want == "list":
+        # Members come last; one that cannot be looked at is no reason to fail.
+        if any(e.is_listed for e, _ in found):
+            return 0
+        if entry.kind in ("missing", "dir"):
+            # Too many members: the replica would deny those that are left out.
+            return entry.errno or errno.EOVERFLOW
+        return errno.EOVERFLOW if _is_member(found) else errno.ENOTDIR
+    if entry.kind == "missing":
+        return entry.errno or errno.ENOENT
+    if want == "read" and (entry.kind == "dir" or (entry.kind == "file" and content is None)):
+        return entry
+    return 0
+
+
+def _is_member(found: Found) -> bool:
+    """Return whether the last entry lies in a directory of the answer beside others: part of a listing cut short."""
+    folder = found[-1][0].path.rpartition("/")[0]
+    return sum(e.path.rpartition("/")[0] == folder for e, _ in found) > 1
 
 
 def _errno_of(refused: StreamRefused) -> int:
