@@ -1,0 +1,45 @@
+"""Keeps stolen ports only while the session is there: beats while it is heard, rests while it is silent.
+
+Whoever falls silent loses the ports within `STALE_AFTER_S`:
+    - the agent (stopped, killed): the last beat grows stale in the kernel;
+    - the session (stopped, asleep, cut off): its last ping is `SILENT_AFTER_S` old, and the agent rests at once.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from inpod.tunnel.streams import Tunnel
+
+BEAT_EVERY_S = 0.25
+
+SILENT_AFTER_S = 1.5
+"""The session pings every 0.5 s: two pings may be late. With one beat's time more it stays below `STALE_AFTER_S`."""
+
+
+class Heart:
+    """Calls `beat` or `rest` every `BEAT_EVERY_S` while started."""
+
+    def __init__(self, tunnel: Tunnel, beat: Callable[[], None], rest: Callable[[], None]) -> None:
+        self._tunnel = tunnel
+        self._beat = beat
+        self._rest = rest
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin, with a beat or a rest at once."""
+        if self._timer is None:
+            self._on_timer()
+
+    def stop(self) -> None:
+        """End, without a last word."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_timer(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(BEAT_EVERY_S, self._on_timer)
+        if loop.time() - self._tunnel.last_heard < SILENT_AFTER_S:
+            self._beat()
+        else:
+            self._rest()

@@ -1,0 +1,1 @@
+"""Copies of connections, put together from the packets that arrive."""

@@ -1,0 +1,130 @@
+"""One mirrored connection on its way to the session. It never makes the traffic wait: what exceeds its room is cut off."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from inpod.tunnel.streams import Stream, StreamRefused
+
+ANSWER_LIMIT_S = 15.0
+"""How long the session may take to connect to the program; it gives up itself after 10 s."""
+
+COPY_BYTES = 32 * 1024 * 1024
+"""What may wait for a program (or link) slower than the traffic, for one connection."""
+
+TOTAL_BYTES = 96 * 1024 * 1024
+"""The same for all connections together."""
+
+_CHUNK_OVERHEAD = 100
+"""What a waiting chunk costs besides its bytes, about."""
+
+
+class Room:
+    """What all copies together hold."""
+
+    def __init__(self, total_bytes: int = TOTAL_BYTES, copy_bytes: int = COPY_BYTES) -> None:
+        self.total_bytes = total_bytes
+        self.copy_bytes = copy_bytes
+        self.used = 0
+
+
+class Copy:
+    """Passes what a client said on to a stream, as fast as that takes it; a `Sink` of the stream.
+
+    Attributes:
+        is_over: The session, the program or the lack of room ended it: nothing more can be given to it.
+    """
+
+    def __init__(self, stream: Stream, room: Room) -> None:
+        self.is_over = False
+        self._stream = stream
+        self._room = room
+        self._waiting: deque[bytes] = deque()
+        self._held = 0
+        self._may_send = True
+        self._at_end: Callable[[], None] | None = None
+
+    async def run(self) -> None:
+        """Pass bytes on until the stream is closed."""
+        stream = self._stream
+        gone = asyncio.Event()
+        stream.on_closed = gone.set
+        stream.set_sink(self)
+        try:
+            async with asyncio.timeout(ANSWER_LIMIT_S):
+                await stream.accepted()
+            if not stream.closed:
+                await gone.wait()
+        except (StreamRefused, TimeoutError):
+            pass
+        finally:
+            self.cut()
+
+    # The client's side.
+
+    def write(self, data: bytes) -> int:
+        """Take bytes of the client. Return 0, or how many chunks are lost: then the copy is over."""
+        if self._may_send:
+            self._may_send = self._stream.send(data)
+            return 0
+        cost = len(data) + _CHUNK_OVERHEAD
+        room = self._room
+        if self._held + cost > room.copy_bytes or room.used + cost > room.total_bytes:
+            lost = len(self._waiting) + 1
+            self.cut()
+            return lost
+        self._waiting.append(data)
+        self._held += cost
+        room.used += cost
+        return 0
+
+    def finish(self) -> None:
+        """The client says no more."""
+        self._at_end = self._stream.write_eof
+        self._end_if_sent()
+
+    def abort(self) -> None:
+        """The client reset the connection; what it said before still goes out."""
+        self._at_end = self.cut
+        self._end_if_sent()
+
+    def cut(self) -> None:
+        """End it at once, for bytes are missing from here on, or nobody takes them."""
+        self._drop()
+        self._stream.refuse()
+
+    # The stream's side.
+
+    def data(self, data: bytes) -> None:
+        """Throw away what the program answers: the original answers."""
+        self._stream.passed_on(len(data))
+
+    def eof(self) -> None:
+        """The program says no more; it may still listen."""
+
+    def reset(self) -> None:
+        """The program or the session does not listen any more."""
+        self._drop()
+
+    def writable(self) -> None:
+        """Send what waits."""
+        self._may_send = True
+        while self._waiting and self._may_send:
+            data = self._waiting.popleft()
+            self._release(len(data) + _CHUNK_OVERHEAD)
+            self._may_send = self._stream.send(data)
+        self._end_if_sent()
+
+    def _end_if_sent(self) -> None:
+        if self._at_end is not None and self._may_send and not self.is_over:
+            at_end, self._at_end = self._at_end, None
+            at_end()
+
+    def _drop(self) -> None:
+        self.is_over = True
+        self._waiting.clear()
+        self._release(self._held)
+
+    def _release(self, cost: int) -> None:
+        self._held -= cost
+        self._room.used -= cost

@@ -1,0 +1,212 @@
+"""Mirrors ports: packets from the capture, through the reassembler, each connection as a stream to the session."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from inpod.agent.incoming.mirror.capture import Capture, explain
+from inpod.agent.incoming.mirror.copy import Copy, Room
+from inpod.agent.incoming.mirror.filter import MAX_PORTS
+from inpod.agent.incoming.mirror.packets import endpoints
+from inpod.agent.incoming.mirror.reassembly import Event, Kind, Reassembler
+from inpod.protocol.agent import Incoming, encode
+from inpod.tunnel.streams import Tunnel
+
+TICK_S = 1.0
+"""How often gaps and idle connections are looked for, and drops counted."""
+
+MAX_COPIES = 4096
+"""Mirrored connections at a time, with those of which the program has not read all; further ones count as dropped."""
+
+OWN_FOR_S = 10.0
+"""How long an address is remembered as this host's own, or not."""
+
+_MAX_ADDRESSES = 1024
+
+
+class MirroredPort:
+    """A port, and who wants its connections.
+
+    Args:
+        group: Runs the connections' tasks; cancelled by its owner once the port is removed.
+        on_dropped: Called with a number of packets.
+    """
+
+    def __init__(self, port: int, group: asyncio.TaskGroup, on_dropped: Callable[[int], None]) -> None:
+        self.port = port
+        self.group = group
+        self.on_dropped = on_dropped
+
+
+class Mirror:
+    """All mirrored ports of one session."""
+
+    def __init__(self, tunnel: Tunnel) -> None:
+        self._tunnel = tunnel
+        self._loop = asyncio.get_running_loop()
+        self._ports: dict[int, MirroredPort] = {}
+        self._capture: Capture | None = None
+        self._reassembler = Reassembler()
+        self._copies: dict[bytes, tuple[MirroredPort, Copy]] = {}
+        self._running = 0
+        self._room = Room()
+        self._own = OwnAddresses()
+        self._tick: asyncio.TimerHandle | None = None
+
+    def add(self, port: MirroredPort) -> None:
+        """Mirror a port from here on.
+
+        Raises:
+            OSError: Not possible; `strerror` says why.
+        """
+        if len(self._ports) >= MAX_PORTS:
+            raise OSError(None, f"{MAX_PORTS} ports are mirrored already")
+        wanted = {*self._ports, port.port}
+        if self._capture is None:
+            try:
+                self._capture = Capture(wanted)
+            except OSError as error:
+                raise OSError(error.errno, explain(error)) from error
+            self._loop.add_reader(self._capture.fileno(), self._on_packets)
+            self._tick = self._loop.call_later(TICK_S, self._on_tick)
+        else:
+            self._capture.set_ports(wanted)
+        self._ports[port.port] = port
+
+    def remove(self, port: int) -> None:
+        """Mirror a port no more; its connections are reset."""
+        gone = self._ports.pop(port, None)
+        for flow, (owner, copy) in list(self._copies.items()):
+            if owner is gone:
+                self._forget(flow)
+                copy.cut()
+        if not self._ports:
+            self.close()
+        elif self._capture is not None:
+            self._capture.set_ports(self._ports)
+
+    def close(self) -> None:
+        """Mirror nothing any more."""
+        self._ports.clear()
+        if self._tick is not None:
+            self._tick.cancel()
+        if self._capture is not None:
+            self._loop.remove_reader(self._capture.fileno())
+            self._capture.close()
+            self._capture = None
+        for _, copy in list(self._copies.values()):
+            copy.cut()
+        self._copies.clear()
+        self._reassembler = Reassembler()
+
+    def _on_packets(self) -> None:
+        # One block in each turn of the loop: the tunnel has its turns in between.
+        if self._capture is None:
+            return
+        now = self._loop.time()
+        feed, handle = self._reassembler.feed, self._handle
+        for segment in self._capture.read():
+            for event in feed(segment, now):
+                handle(event)
+
+    def _on_tick(self) -> None:
+        self._tick = self._loop.call_later(TICK_S, self._on_tick)
+        for event in self._reassembler.expire(self._loop.time()):
+            self._handle(event)
+        if self._capture is not None and (dropped := self._capture.dropped()):
+            # The kernel does not say whose they were.
+            for port in self._ports.values():
+                port.on_dropped(dropped)
+
+    def _handle(self, event: Event) -> None:
+        kind, flow, data, lost = event
+        if kind is Kind.OPENED:
+            self._open(flow)
+            return
+        if kind is Kind.REFUSED:
+            self._count_lost(flow, lost)
+            return
+        found = self._copies.get(flow)
+        if found is None:
+            return
+        owner, copy = found
+        if kind is Kind.DATA:
+            if copy.is_over:
+                self._forget(flow)
+            elif too_many := copy.write(data):
+                self._forget(flow)
+                owner.on_dropped(too_many)
+            return
+        del self._copies[flow]
+        if kind is Kind.ENDED:
+            copy.finish()
+        elif kind is Kind.RESET:
+            copy.abort()
+        else:
+            copy.cut()
+            owner.on_dropped(lost)
+
+    def _open(self, flow: bytes) -> None:
+        peer, address = endpoints(flow)
+        port = self._ports.get(address.port)
+        if port is None or not self._own.has(address.ip, self._loop.time()):
+            self._reassembler.forget(flow)
+            return
+        if self._running >= MAX_COPIES:
+            self._reassembler.forget(flow)
+            port.on_dropped(1)
+            return
+        stream = self._tunnel.open(encode(Incoming(port.port, "mirror", peer, address)))
+        copy = Copy(stream, self._room)
+        self._copies[flow] = port, copy
+        self._running += 1
+        port.group.create_task(copy.run()).add_done_callback(lambda _: self._on_gone(flow, copy))
+
+    def _on_gone(self, flow: bytes, copy: Copy) -> None:
+        self._running -= 1
+        found = self._copies.get(flow)
+        if found is not None and found[1] is copy:
+            self._forget(flow)
+
+    def _forget(self, flow: bytes) -> None:
+        """Leave the rest of a connection out, up to its next request."""
+        self._copies.pop(flow, None)
+        self._reassembler.forget(flow)
+
+    def _count_lost(self, flow: bytes, lost: int) -> None:
+        port = self._ports.get(endpoints(flow)[1].port)
+        if port is not None:
+            port.on_dropped(lost)
+
+
+class OwnAddresses:
+    """Knows which addresses are this host's own; the kernel is asked.
+
+    A packet for this host's link-layer address may be on its way to another: a node forwards what its pods receive.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[bool, float]] = {}
+
+    def has(self, ip: str, now: float) -> bool:
+        """Return whether `ip` is one."""
+        is_own, until = self._known.get(ip, (False, now))
+        if until <= now:
+            if len(self._known) >= _MAX_ADDRESSES:
+                self._known.clear()
+            is_own = _is_bindable(ip)
+            self._known[ip] = is_own, now + OWN_FOR_S
+        return is_own
+
+
+def _is_bindable(ip: str) -> bool:
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    if family == socket.AF_INET6 and ip.startswith("fe80"):
+        # Bound only with a device, and never forwarded.
+        return True
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.bind((ip, 0))
+    except OSError:
+        return False
+    return True

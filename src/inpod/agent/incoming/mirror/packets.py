@@ -1,0 +1,100 @@
+"""Reads IP packets that carry TCP. They come from anywhere, so nothing in them is believed. No I/O here."""
+
+import ipaddress
+import struct
+from enum import IntFlag
+from typing import NamedTuple
+
+from inpod.protocol.agent import Address
+
+MAX_EXTENSION_HEADERS = 8
+"""Of IPv6; a packet with more is left out."""
+
+_TCP = 6
+_IPV6_SKIPPED = frozenset({0, 43, 60})
+"""Hop-by-hop options, routing, destination options. Fragments are left out: TCP avoids them."""
+
+_IPV4_BYTES = 20
+_IPV6_BYTES = 40
+_TCP_BYTES = 20
+_TCP_HEADER = struct.Struct(">HHIIBB")  # ports, sequence, acknowledgement, data offset, flags
+
+
+class Flag(IntFlag):
+    """Of TCP."""
+
+    FIN = 1
+    SYN = 2
+    RST = 4
+    ACK = 16
+
+
+class Segment(NamedTuple):
+    """One TCP segment.
+
+    Attributes:
+        flow: Who talks to whom, one way: source and destination address, source and destination port, in network order.
+        seq: Sequence number of the first byte, or of SYN.
+        flags: See `Flag`.
+    """
+
+    flow: bytes
+    seq: int
+    flags: int
+    payload: bytes
+
+
+def parse(data: memoryview, start: int, length: int) -> Segment | None:
+    """Return the segment in the IP packet `data[start:start + length]`; None when there is no whole header of one.
+
+    What a link layer added behind the packet is cut off. A packet whose end was not captured gives what is there.
+    """
+    end = start + length
+    if length < _IPV4_BYTES + _TCP_BYTES:
+        return None
+    version = data[start] >> 4
+    if version == 4:
+        at = start + (data[start] & 15) * 4
+        # A later fragment has no TCP header.
+        if data[start + 9] != _TCP or at < start + _IPV4_BYTES or data[start + 6] & 0x1F or data[start + 7]:
+            return None
+        total = data[start + 2] << 8 | data[start + 3]
+        ips = bytes(data[start + 12 : start + 20])
+    elif version == 6 and length >= _IPV6_BYTES + _TCP_BYTES:
+        at = start + _IPV6_BYTES
+        if data[start + 6] != _TCP:
+            at = _skip_extensions(data, data[start + 6], at, end)
+        total = data[start + 4] << 8 | data[start + 5]
+        total = total and total + _IPV6_BYTES
+        ips = bytes(data[start + 8 : start + 40])
+    else:
+        return None
+    # 0 stands for more than 64 KiB, as segmentation offload makes them (BIG TCP).
+    if total and start + total < end:
+        end = start + total
+    if at + _TCP_BYTES > end:
+        return None
+    _, _, seq, _, offset, flags = _TCP_HEADER.unpack_from(data, at)
+    payload_at = at + (offset >> 4) * 4
+    if payload_at < at + _TCP_BYTES or payload_at > end:
+        return None
+    return Segment(ips + bytes(data[at : at + 4]), seq, flags, bytes(data[payload_at:end]))
+
+
+def endpoints(flow: bytes) -> tuple[Address, Address]:
+    """Return source and destination of a `Segment.flow`."""
+    size = (len(flow) - 4) // 2
+    ports = struct.unpack_from(">HH", flow, 2 * size)
+    source, destination = (str(ipaddress.ip_address(flow[i : i + size])) for i in (0, size))
+    return Address(source, ports[0]), Address(destination, ports[1])
+
+
+def _skip_extensions(data: memoryview, header: int, at: int, end: int) -> int:
+    """Return where the TCP header begins; `end` when there is none."""
+    for _ in range(MAX_EXTENSION_HEADERS):
+        if header == _TCP:
+            return at
+        if header not in _IPV6_SKIPPED or at + 8 > end:
+            return end
+        header, at = data[at], at + 8 * (data[at + 1] + 1)
+    return end

@@ -1,0 +1,219 @@
+"""Puts byte streams together from TCP segments that come out of order, twice, overlapping, or not at all. No I/O here.
+
+Rules, for each flow (one direction of one connection):
+    1. It begins with its SYN, or in the middle of a connection with a segment that begins with the head of an HTTP/1
+       request. Segments of flows that did not begin are left out.
+    2. Bytes come out once and in order. What lies beyond a gap waits for the gap to be filled: at most
+       `Limits.gap_s`, and not more than `Limits.flow_bytes` (`total_bytes` for all flows). Then the flow is LOST; it
+       may begin again at a request. For the original acknowledged those bytes: nobody will send them again.
+    3. It ends with FIN once all bytes before that are out, with RST, with a SYN of another connection between the same
+       ports, or when it was silent for `Limits.idle_s`.
+    4. What still comes of a flow that ended is left out for `Limits.linger_s`: retransmitted, it would look like a
+       request in the middle of a connection.
+"""
+
+import heapq
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import NamedTuple
+
+from inpod.agent.incoming.mirror.packets import Flag, Segment
+
+_MASK = 0xFFFF_FFFF
+_HALF = 0x8000_0000
+
+_MAX_DISTANCE = 1 << 30
+"""A segment further away than TCP's largest window (RFC 7323) is none of this connection."""
+
+_PIECE_OVERHEAD = 150
+"""Bytes that a waiting segment costs besides its payload, about."""
+
+_MAX_ENDED = 8192
+
+_REQUEST = re.compile(rb"[A-Z]{3,20} [!-~]{1,8192} HTTP/1\.[01]\r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of what waits, and how long. Times in seconds."""
+
+    flows: int = 4096
+    flow_bytes: int = 8 * 1024 * 1024
+    total_bytes: int = 32 * 1024 * 1024
+    gap_s: float = 5.0
+    idle_s: float = 3600.0
+    linger_s: float = 5.0
+
+
+class Kind(Enum):
+    """What happened to a flow."""
+
+    OPENED = auto()
+    DATA = auto()
+    ENDED = auto()
+    """By FIN: all its bytes came out."""
+    RESET = auto()
+    LOST = auto()
+    """Bytes are missing. `data` is empty, `lost` counts segments."""
+    REFUSED = auto()
+    """There are `Limits.flows` already."""
+
+
+class Event(NamedTuple):
+    """One step of a flow."""
+
+    kind: Kind
+    flow: bytes
+    data: bytes = b""
+    lost: int = 0
+
+
+class _Flow:
+    """Attributes:
+    first: Sequence number of the SYN; -1 when it was not seen.
+    next: Sequence number of the next byte to come out.
+    position: How many bytes came out.
+    end: Position of FIN; -1 when unknown.
+    pieces: Heap of (position, serial number, bytes) beyond the gap.
+    held: What the pieces cost.
+    gap_since: When the current gap was noticed; -1.0 without one.
+    """
+
+    __slots__ = ("end", "first", "gap_since", "heard", "held", "next", "pieces", "position")
+
+    def __init__(self, first: int, next_seq: int, now: float) -> None:
+        self.first = first
+        self.next = next_seq
+        self.position = 0
+        self.end = -1
+        self.pieces: list[tuple[int, int, bytes]] = []
+        self.held = 0
+        self.gap_since = -1.0
+        self.heard = now
+
+
+class Reassembler:
+    """All flows. `now` is any clock in seconds that does not go back."""
+
+    def __init__(self, limits: Limits = Limits()) -> None:
+        self._limits = limits
+        self._flows: dict[bytes, _Flow] = {}
+        self._ended: dict[bytes, tuple[int, float]] = {}
+        self._held = 0
+        self._serial = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """What the segments cost that wait for a gap to be filled."""
+        return self._held
+
+    def feed(self, segment: Segment, now: float) -> list[Event]:
+        """Take a segment; return what it brings about, in order."""
+        key, seq, flags, payload = segment
+        flow = self._flows.get(key)
+        if flow is None or flags & Flag.SYN:
+            return self._begin(segment, flow, now)
+        flow.heard = now
+        if seq == flow.next and not flow.pieces and flow.end < 0 and not flags & (Flag.FIN | Flag.RST):
+            size = len(payload)
+            flow.next = (seq + size) & _MASK
+            flow.position += size
+            return [Event(Kind.DATA, key, payload)] if size else []
+        return self._continue(segment, flow, now)
+
+    def forget(self, key: bytes) -> None:
+        """Leave a flow out from here on, unless it begins anew."""
+        if (flow := self._flows.pop(key, None)) is not None:
+            self._held -= flow.held
+
+    def expire(self, now: float) -> list[Event]:
+        """Return which flows are over because of the time. Call about once a second."""
+        limits = self._limits
+        events: list[Event] = []
+        for key, flow in list(self._flows.items()):
+            if flow.gap_since >= 0 and now - flow.gap_since > limits.gap_s:
+                events.append(self._lose(key, flow))
+            elif now - flow.heard > limits.idle_s:
+                self.forget(key)
+                events.append(Event(Kind.RESET, key))
+        while self._ended and now - next(iter(self._ended.values()))[1] > limits.linger_s:
+            del self._ended[next(iter(self._ended))]
+        return events
+
+    def _begin(self, segment: Segment, flow: _Flow | None, now: float) -> list[Event]:
+        key, seq, flags, payload = segment
+        if flags & Flag.SYN:
+            # A SYN with ACK answers a connection that began here.
+            is_repeated = (flow is not None and flow.first == seq) or self._ended.get(key, (-1,))[0] == seq
+            if flags & (Flag.ACK | Flag.RST) or is_repeated:
+                return []
+            events = [] if flow is None else self._end(key, flow, Kind.RESET, now)
+            first, seq = seq, (seq + 1) & _MASK
+        else:
+            if key in self._ended or not _REQUEST.match(payload) or flags & Flag.RST:
+                return []
+            events, first = [], -1
+        self._ended.pop(key, None)
+        if len(self._flows) >= self._limits.flows:
+            return [*events, Event(Kind.REFUSED, key, lost=1)]
+        flow = self._flows[key] = _Flow(first, seq, now)
+        events.append(Event(Kind.OPENED, key))
+        if payload or flags & Flag.FIN:
+            events += self._continue(segment._replace(seq=seq), flow, now)
+        return events
+
+    def _continue(self, segment: Segment, flow: _Flow, now: float) -> list[Event]:
+        key, seq, flags, payload = segment
+        distance = (seq - flow.next) & _MASK
+        if distance >= _HALF:
+            distance -= _MASK + 1
+        if not -_MAX_DISTANCE < distance < _MAX_DISTANCE:
+            return []
+        if flags & Flag.RST:
+            return self._end(key, flow, Kind.RESET, now)
+        start, end = flow.position + distance, flow.position + distance + len(payload)
+        if flags & Flag.FIN and end >= flow.position:
+            flow.end = end
+        if payload and end > flow.position:
+            self._serial += 1
+            heapq.heappush(flow.pieces, (start, self._serial, payload))
+            self._hold(flow, len(payload) + _PIECE_OVERHEAD)
+        events = [Event(Kind.DATA, key, data) for data in self._take_ready(flow)]
+        if flow.position == flow.end:
+            return events + self._end(key, flow, Kind.ENDED, now)
+        if not flow.pieces and flow.end < 0:
+            flow.gap_since = -1.0
+        elif events or flow.gap_since < 0:
+            flow.gap_since = now
+        if flow.held > self._limits.flow_bytes or self._held > self._limits.total_bytes:
+            events.append(self._lose(key, flow))
+        return events
+
+    def _take_ready(self, flow: _Flow) -> list[bytes]:
+        """Take the pieces that begin at or before what came out, and cut off what did come out."""
+        ready: list[bytes] = []
+        while flow.pieces and flow.pieces[0][0] <= flow.position:
+            start, _, data = heapq.heappop(flow.pieces)
+            self._hold(flow, -len(data) - _PIECE_OVERHEAD)
+            if data := data[flow.position - start :]:
+                ready.append(data)
+                flow.position += len(data)
+                flow.next = (flow.next + len(data)) & _MASK
+        return ready
+
+    def _end(self, key: bytes, flow: _Flow, kind: Kind, now: float) -> list[Event]:
+        self.forget(key)
+        self._ended.pop(key, None)
+        self._ended[key] = (flow.first, now)
+        if len(self._ended) > _MAX_ENDED:
+            del self._ended[next(iter(self._ended))]
+        return [Event(kind, key)]
+
+    def _lose(self, key: bytes, flow: _Flow) -> Event:
+        self.forget(key)
+        return Event(Kind.LOST, key, lost=1 + len(flow.pieces))
+
+    def _hold(self, flow: _Flow, size: int) -> None:
+        flow.held += size
+        self._held += size
