@@ -1,0 +1,8 @@
+//! C signatures of the hooks that need more than another path. Thin: they read C's arguments, let `ops` decide, and make
+//! the original call.
+
+pub mod exec;
+pub mod files;
+pub mod hosts;
+pub mod sockets;
+pub mod syscall;

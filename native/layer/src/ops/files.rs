@@ -1,0 +1,232 @@
+//! Reading the pod's files: the same call on the replica, once the replica has what it needs.
+//!
+//! The replica's entries are placeholders until the session is asked for more; a placeholder without its content (a
+//! file) or without all its members (a directory) has [`MARK`] as its access time. So most calls ask nobody:
+//!
+//! ```text
+//! look (stat, access, readlink…)  the replica has it: done
+//!                                 ENOENT in a directory whose members are all there: so it is
+//!                                 else ask for the entry, and look again
+//! open for reading                as above, then: marked → ask for the content, and open again
+//! ```
+
+use core::ffi::{c_char, CStr};
+
+use inpod_rules::paths::PathText;
+use inpod_rules::FilesMode;
+use inpod_sys::files::{self, Facts, AT_CWD};
+use inpod_sys::{errno, Errno};
+use inpod_wire::{Request, Want};
+
+use crate::guard::{fail, guarded, Outcome};
+use crate::ops::place::{as_c_str, is_plainly_local, place, Place};
+use crate::session::ask;
+use crate::state::{self, State};
+
+/// Access time (seconds, nanoseconds) of what is not complete. Twin: MARK_NS of session/files/replica.py.
+const MARK: (i64, i64) = (1, 1);
+
+/// How often an open asks, when what was complete is taken back meanwhile.
+const TRIES: usize = 4;
+
+/// A call on the replica.
+struct InReplica<'a> {
+    state: &'a State,
+    path: &'a CStr,
+    pod_path: &'a [u8],
+}
+
+/// What is to be done after a look at the replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// What the replica says is true.
+    Done,
+    /// The session was asked: look again.
+    Again,
+    /// The pod says no, with this errno.
+    No(i32),
+}
+
+/// stat and its like. `want`: [`Want::Lstat`] or [`Want::Stat`].
+pub fn look<R: Outcome>(
+    dir: i32,
+    path: Option<&CStr>,
+    want: Want,
+    call: impl Fn(i32, *const c_char) -> R,
+) -> R {
+    redirected(dir, path, &call, |at| at.looked(want, &call))
+}
+
+/// chdir.
+pub fn enter(dir: i32, path: Option<&CStr>, call: impl Fn(i32, *const c_char) -> i32) -> i32 {
+    redirected(dir, path, &call, |at| {
+        // Before the call: another thread may use a relative path as soon as we are there.
+        at.state.table.set_pod_directory_seen();
+        at.looked(Want::Stat, &call)
+    })
+}
+
+/// open and its like.
+pub fn open(dir: i32, path: Option<&CStr>, flags: i32, call: impl Fn(i32, *const c_char) -> i32) -> i32 {
+    if writes(flags) {
+        return on_this_machine(dir, path, &call);
+    }
+    redirected(dir, path, &call, |at| {
+        let want = if flags & libc::O_DIRECTORY != 0 { Want::List } else { Want::Read };
+        for _ in 0..TRIES {
+            let fd = call(AT_CWD, at.path.as_ptr());
+            if fd == -1 && errno::get() != libc::ENOENT {
+                return Some(fd);
+            }
+            let next = if fd == -1 { guarded(|| at.missing(want)) } else { guarded(|| at.opened(fd, flags)) };
+            match next {
+                Some(Next::Done) if fd == -1 => return Some(fail(libc::ENOENT)),
+                Some(Next::Done) => return Some(fd),
+                Some(Next::No(number)) => return Some(fail(number)),
+                Some(Next::Again) => {}
+                None => return None,
+            }
+        }
+        Some(fail(libc::EIO))
+    })
+}
+
+/// fopen, opendir and their like, where libc opens and reads by itself. `want`: [`Want::Read`] or [`Want::List`].
+pub fn contents<R: Outcome>(dir: i32, path: Option<&CStr>, want: Want, call: impl Fn(i32, *const c_char) -> R) -> R {
+    redirected(dir, path, &call, |at| {
+        for _ in 0..TRIES {
+            match guarded(|| at.prepared(want))? {
+                Next::Done => return Some(call(AT_CWD, at.path.as_ptr())),
+                Next::No(number) => return Some(fail(number)),
+                Next::Again => {}
+            }
+        }
+        Some(fail(libc::EIO))
+    })
+}
+
+/// A call that writes: on this machine, also where the program stands in a directory of the pod.
+pub fn on_this_machine<R>(dir: i32, path: Option<&CStr>, call: &impl Fn(i32, *const c_char) -> R) -> R {
+    let (Some(path), Some(state)) = (path, state::get()) else {
+        return call(dir, path.map_or(std::ptr::null(), CStr::as_ptr));
+    };
+    if path.to_bytes().starts_with(b"/") || is_plainly_local(state, path.to_bytes()) {
+        return call(dir, path.as_ptr());
+    }
+    let mut text = PathText::default();
+    match guarded(|| place(state, dir, path.to_bytes(), &mut text)) {
+        Some(Place::Here) => call(AT_CWD, as_c_str(&text).as_ptr()),
+        Some(Place::Pod { from, .. }) => {
+            text.cut_front(from);
+            call(AT_CWD, as_c_str(&text).as_ptr())
+        }
+        Some(Place::AsIs) | None => call(dir, path.as_ptr()),
+    }
+}
+
+/// Whether open(2) flags ask for more than reading.
+fn writes(flags: i32) -> bool {
+    flags & libc::O_ACCMODE != libc::O_RDONLY || flags & (libc::O_CREAT | libc::O_TRUNC) != 0
+}
+
+/// Calls `pod` for a path of the pod, else `call` with what the path becomes; `call` as well when `pod` has no answer.
+fn redirected<R>(
+    dir: i32,
+    path: Option<&CStr>,
+    call: &impl Fn(i32, *const c_char) -> R,
+    pod: impl FnOnce(&InReplica<'_>) -> Option<R>,
+) -> R {
+    let (Some(path), Some(state)) = (path, state::get()) else {
+        return call(dir, path.map_or(std::ptr::null(), CStr::as_ptr));
+    };
+    if state.rules.files == FilesMode::Local || is_plainly_local(state, path.to_bytes()) {
+        return call(dir, path.as_ptr());
+    }
+    let mut text = PathText::default();
+    match guarded(|| place(state, dir, path.to_bytes(), &mut text)) {
+        Some(Place::Here) => call(AT_CWD, as_c_str(&text).as_ptr()),
+        Some(Place::Pod { from, to }) => {
+            let pod_path = text.as_bytes().get(from..to).unwrap_or_default();
+            pod(&InReplica { state, path: as_c_str(&text), pod_path }).unwrap_or_else(|| call(dir, path.as_ptr()))
+        }
+        Some(Place::AsIs) | None => call(dir, path.as_ptr()),
+    }
+}
+
+impl InReplica<'_> {
+    fn looked<R: Outcome>(&self, want: Want, call: &impl Fn(i32, *const c_char) -> R) -> Option<R> {
+        let first = call(AT_CWD, self.path.as_ptr());
+        if !first.has_failed() || errno::get() != libc::ENOENT {
+            return Some(first);
+        }
+        match guarded(|| self.missing(want))? {
+            Next::Done => Some(fail(libc::ENOENT)),
+            Next::Again => Some(call(AT_CWD, self.path.as_ptr())),
+            Next::No(number) => Some(fail(number)),
+        }
+    }
+
+    /// The replica has no such path: nor has the pod, or the session must be asked.
+    fn missing(&self, want: Want) -> Option<Next> {
+        let is_link = || files::look(AT_CWD, self.path, libc::AT_SYMLINK_NOFOLLOW).is_ok_and(|found| found.is_link());
+        // A link that leads to what is not there yet; unless the call was about the link.
+        if self.parent_is_complete() && (want == Want::Lstat || !is_link()) {
+            return Some(Next::Done);
+        }
+        self.ask(want)
+    }
+
+    /// Something was opened: is it complete? Closes it when not.
+    fn opened(&self, fd: i32, flags: i32) -> Option<Next> {
+        let found = files::look_at(fd).ok()?;
+        if found.is_dir() {
+            self.state.table.set_pod_directory_seen();
+        }
+        if flags & libc::O_PATH != 0 || !is_marked(&found) {
+            return Some(Next::Done);
+        }
+        files::close(fd);
+        self.ask(if found.is_dir() { Want::List } else { Want::Read })
+    }
+
+    /// Makes what is about to be opened complete.
+    fn prepared(&self, want: Want) -> Option<Next> {
+        match files::look(AT_CWD, self.path, 0) {
+            Ok(found) => {
+                if found.is_dir() {
+                    self.state.table.set_pod_directory_seen();
+                }
+                if is_marked(&found) {
+                    return self.ask(if found.is_dir() { Want::List } else { Want::Read });
+                }
+                Some(Next::Done)
+            }
+            Err(Errno(libc::ENOENT)) => match self.missing(want)? {
+                Next::Done => Some(Next::No(libc::ENOENT)),
+                next => Some(next),
+            },
+            Err(Errno(number)) => Some(Next::No(number)),
+        }
+    }
+
+    fn parent_is_complete(&self) -> bool {
+        let mut parent = PathText::default();
+        let path = self.path.to_bytes();
+        let path = path.strip_suffix(b"/").unwrap_or(path);
+        let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+        parent.push(path.get(..end).unwrap_or_default())
+            && files::look(AT_CWD, as_c_str(&parent), 0).is_ok_and(|found| found.is_dir() && !is_marked(&found))
+    }
+
+    fn ask(&self, want: Want) -> Option<Next> {
+        // With a slash at its end, the call is about what a link leads to.
+        let is_followed = want == Want::Lstat && self.path.to_bytes().ends_with(b"/");
+        let want = if is_followed { Want::Stat } else { want };
+        let request = Request::File { want, path: self.pod_path };
+        ask(self.state, &request, None, |number, _| Some(if number == 0 { Next::Again } else { Next::No(number) }))
+    }
+}
+
+fn is_marked(found: &Facts) -> bool {
+    (found.is_dir() || found.is_file()) && found.accessed == MARK
+}

@@ -1,0 +1,99 @@
+//! Listeners: bound to loopback, subscribed by the session, their connections' addresses told as the pod's.
+
+use inpod_rules::table::{Kind, Socket};
+use inpod_rules::Addr;
+use inpod_sys::{sockets, Errno};
+use inpod_wire::Request;
+
+use crate::session::ask;
+use crate::state::State;
+
+/// bind. None: the original call.
+pub fn bind(state: &State, fd: i32, wanted: &Addr) -> Option<Result<(), Errno>> {
+    if !sockets::is_tcp(fd) {
+        return None;
+    }
+    let real = state.rules.bind(wanted, sockets::is_v6_only(fd))?;
+    let cookie = sockets::cookie(fd)?;
+    match sockets::bind(fd, &real) {
+        Ok(()) => {}
+        // Taken, or privileged, on this machine; the pod's port is another matter.
+        Err(Errno(libc::EADDRINUSE | libc::EACCES)) => {
+            let reuse_port = sockets::reuses_port(fd);
+            let number = ask(state, &Request::Bind { wanted: *wanted, reuse_port }, None, |number, _| Some(number))?;
+            if number != 0 {
+                return Some(Err(Errno(number)));
+            }
+            if let Err(error) = sockets::bind(fd, &Addr { port: 0, ..real }) {
+                return Some(Err(error));
+            }
+        }
+        Err(error) => return Some(Err(error)),
+    }
+    state.table.put(cookie, &Socket { kind: Some(Kind::Bound), local: Some(*wanted), peer: None, errno: 0 });
+    Some(Ok(()))
+}
+
+/// After a successful listen: tells the session. None: the socket is not of our kind, or is known.
+pub fn listening(state: &State, fd: i32) -> Option<Result<(), Errno>> {
+    if !state.rules.network || !sockets::is_tcp(fd) {
+        return None;
+    }
+    let cookie = sockets::cookie(fd)?;
+    let real = sockets::local_address(fd)?;
+    let known = state.table.socket(cookie).filter(|socket| socket.kind.is_some());
+    let wanted = match known {
+        Some(Socket { kind: Some(Kind::Bound), local: Some(wanted), .. }) => {
+            state.table.put(cookie, &Socket { kind: Some(Kind::Listener), local: Some(wanted), peer: None, errno: 0 });
+            Some(wanted)
+        }
+        Some(_) => return None,
+        None => None,
+    };
+    let request = Request::Listen { wanted: wanted.unwrap_or(real), real, is_local: wanted.is_none() };
+    let number = ask(state, &request, None, |number, _| Some(number))?;
+    Some(if number == 0 { Ok(()) } else { Err(Errno(number)) })
+}
+
+/// Whether the connections of a socket may be the pod's.
+pub fn is_listener(state: &State, fd: i32) -> Option<()> {
+    let socket = state.table.socket(sockets::cookie(fd)?)?;
+    (socket.kind == Some(Kind::Listener)).then_some(())
+}
+
+/// After a successful accept from `real`: returns the peer that the program is to see. None: the real one, it is a
+/// connection of this machine (the developer's own call).
+pub fn accepted(state: &State, fd: i32, real: &Addr) -> Option<Addr> {
+    if !real.is_loopback() {
+        return None;
+    }
+    let (peer, local) = state.table.port(real.port)?;
+    let peer = Addr { family: real.family, ..peer };
+    let local = Addr { family: real.family, ..local };
+    if !peer.is_expressible() || !local.is_expressible() {
+        return None;
+    }
+    let socket = Socket { kind: Some(Kind::Accepted), local: Some(local), peer: Some(peer), errno: 0 };
+    state.table.put(sockets::cookie(fd)?, &socket);
+    Some(peer)
+}
+
+/// Which end of a connection a call asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// getsockname.
+    Local,
+    /// getpeername.
+    Peer,
+}
+
+/// After a successful getsockname or getpeername: returns the address to tell. None: the real one.
+pub fn told(state: &State, fd: i32, end: End, real: &Addr) -> Option<Addr> {
+    let socket = state.table.socket(sockets::cookie(fd)?)?;
+    let known = match end {
+        End::Local => socket.local,
+        End::Peer => socket.peer,
+    }?;
+    let known = Addr { family: real.family, ..known };
+    known.is_expressible().then_some(known)
+}

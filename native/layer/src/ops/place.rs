@@ -1,0 +1,88 @@
+//! Where a path leads: as it is, elsewhere on this machine, or into the replica.
+
+use core::ffi::CStr;
+use std::io::Write;
+
+use inpod_rules::paths::{is_normal, names_directory, PathText, Reached};
+use inpod_sys::files::{self, AT_CWD};
+use inpod_sys::text::until_nul;
+
+use crate::state::State;
+
+/// What becomes of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The program's own argument.
+    AsIs,
+    /// The absolute path that was put together: it led out of a directory of the pod.
+    Here,
+    /// The replica's path that was put together; the pod's is the part of it from `from` to `to`.
+    Pod {
+        /// Length of the replica's own path.
+        from: usize,
+        /// Behind the pod's path; a slash may follow.
+        to: usize,
+    },
+}
+
+/// Whether a path is as it is without a closer look: nearly all are.
+pub fn is_plainly_local(state: &State, path: &[u8]) -> bool {
+    if path.starts_with(b"/") {
+        return is_normal(path) && !state.rules.is_pod_path(path, Reached::ByName);
+    }
+    path.is_empty() || !state.table.pod_directory_seen()
+}
+
+/// Decides where a path leads, and puts what it becomes into `text`. None: too long for us.
+pub fn place(state: &State, dir: i32, path: &[u8], text: &mut PathText) -> Option<Place> {
+    let from = state.replica.len();
+    let is_absolute = path.starts_with(b"/");
+    if !text.push(&state.replica) || (!is_absolute && !push_pod_directory(state, dir, text)) {
+        return Some(Place::AsIs);
+    }
+    if !text.push_normal(path, from) {
+        return None;
+    }
+    let to = text.as_bytes().len();
+    let pod_path = text.as_bytes().get(from..to)?;
+    let reached = if is_absolute { Reached::ByName } else { Reached::ThroughPodDirectory };
+    if state.rules.is_pod_path(pod_path, reached) {
+        // `a/` must be a directory and follows a link, whatever the call: the kernel knows.
+        return (!names_directory(path) || text.push(b"/")).then_some(Place::Pod { from, to });
+    }
+    if is_absolute {
+        return Some(Place::AsIs);
+    }
+    text.cut_front(from);
+    (to > from || text.push(b"/")).then_some(Place::Here)
+}
+
+/// Adds the pod path of a directory that the program has open or stands in; false when it is not the pod's.
+fn push_pod_directory(state: &State, dir: i32, text: &mut PathText) -> bool {
+    let mut name = [0; 32];
+    let written = match dir {
+        AT_CWD => write!(name.as_mut_slice(), "/proc/self/cwd"),
+        _ => write!(name.as_mut_slice(), "/proc/self/fd/{dir}"),
+    };
+    let mut room = [0; inpod_rules::paths::PATH_MAX];
+    let found = written.ok().and(until_nul(&name)).and_then(|name| files::read_link(AT_CWD, name, &mut room).ok());
+    match found.and_then(|found| below_replica(state, found)) {
+        Some(below) => text.push(below),
+        None => false,
+    }
+}
+
+/// Returns the part of a path below the replica's root; None when it is not in the replica. Empty: the root itself.
+fn below_replica<'p>(state: &State, path: &'p [u8]) -> Option<&'p [u8]> {
+    path.strip_prefix(state.replica.as_slice()).filter(|rest| matches!(rest, [] | [b'/', ..]))
+}
+
+/// Returns the pod's path of a path in the replica, as the program is to see it; None when it is not in the replica.
+pub fn pod_path_of<'p>(state: &State, path: &'p [u8]) -> Option<&'p [u8]> {
+    below_replica(state, path).map(|below| if below.is_empty() { b"/".as_slice() } else { below })
+}
+
+/// The text as a C string.
+pub fn as_c_str(text: &PathText) -> &CStr {
+    until_nul(text.with_nul()).unwrap_or_default()
+}

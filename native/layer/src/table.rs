@@ -1,0 +1,228 @@
+//! Every libc function that is hooked, with its signature (docs/reference/hooks.md is made of it).
+//!
+//! `= path op { … }`, `= at op { directory, … }`: the call with another path, as `ops::files` decides. `= hook function`:
+//! does more.
+//!
+//! Variadic functions are defined with their longest form: stable Rust cannot define variadic ones, and on Linux x86-64
+//! and arm64 integers are passed alike. `C-unwind`, as a thread may be cancelled in an original call, which unwinds.
+
+use core::ffi::{c_char, c_int, c_long, c_uint, c_void};
+
+use inpod_sys::exec::CArray;
+use inpod_sys::files::AT_CWD;
+use inpod_wire::Want;
+use libc::{addrinfo, hostent, mode_t, sockaddr, socklen_t};
+
+use crate::hooks;
+use crate::ops::files::{contents, enter, look, open as opened};
+
+macro_rules! hooks {
+    ($(
+        $(#[doc = $doc:literal])?
+        fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $result:ty = $how:ident $op:path
+            $({ $($chosen:tt)* })?;
+    )*) => {
+        $(
+            #[cfg_attr(not(test), no_mangle)]
+            #[doc = concat!("# Safety\nAs ", stringify!($name), " of libc.")]
+            pub unsafe extern "C-unwind" fn $name($($argument: $type),*) -> $result {
+                hooks!(@body $how $name($($argument),*) $op $({ $($chosen)* })?)
+            }
+        )*
+
+        /// The same functions, of the next library.
+        #[allow(dead_code, reason = "some hooks go another way")]
+        pub mod original {
+            use super::*;
+            use inpod_sys::next::Next;
+
+            $(
+                #[doc = concat!("# Safety\nAs ", stringify!($name), " of libc.")]
+                #[inline]
+                pub unsafe fn $name($($argument: $type),*) -> $result {
+                    let found = places::$name.address();
+                    if found.is_null() {
+                        return crate::guard::fail(libc::ENOSYS);
+                    }
+                    type Function = unsafe extern "C-unwind" fn($($type),*) -> $result;
+                    // SAFETY: the address of the libc function of this name, which has this signature.
+                    let function = unsafe { core::mem::transmute::<*mut c_void, Function>(found) };
+                    // SAFETY: the caller's promise.
+                    unsafe { function($($argument),*) }
+                }
+            )*
+
+            #[allow(non_upper_case_globals)]
+            pub(super) mod places {
+                use super::Next;
+                $(
+                    pub static $name: Next = Next::new(
+                        match core::ffi::CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
+                            Ok(name) => name,
+                            Err(_) => c"",
+                        },
+                    );
+                )*
+            }
+        }
+
+        /// Looks all originals up.
+        pub fn find_originals() {
+            $( original::places::$name.address(); )*
+        }
+
+        /// The names of all hooks.
+        #[cfg(test)]
+        pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+    };
+
+    (@body hook $name:ident($($argument:ident),*) $hook:path) => {{
+        // SAFETY: the program's own call.
+        unsafe { $hook($($argument),*) }
+    }};
+    (@body at $name:ident($($argument:ident),*) $op:path { $dir:ident, $path:ident $(, $extra:expr)* }) => {{
+        // SAFETY: the function takes a C string or NULL.
+        let text = unsafe { inpod_sys::text::c_text($path) };
+        // SAFETY: the program's own arguments, but for the path.
+        $op($dir, text, $($extra,)* |$dir, $path| unsafe { original::$name($($argument),*) })
+    }};
+    (@body path $name:ident($($argument:ident),*) $op:path { $path:ident $(, $extra:expr)* }) => {{
+        // SAFETY: the function takes a C string or NULL.
+        let text = unsafe { inpod_sys::text::c_text($path) };
+        // SAFETY: the program's own arguments, but for the path.
+        $op(AT_CWD, text, $($extra,)* |_, $path| unsafe { original::$name($($argument),*) })
+    }};
+}
+
+/// A C string.
+type Text = *const c_char;
+/// Memory that libc or the program looks into, not we.
+type Any = *mut c_void;
+
+hooks! {
+    // Opening.
+    fn open(path: Text, flags: c_int, mode: mode_t) -> c_int = path opened { path, flags };
+    fn open64(path: Text, flags: c_int, mode: mode_t) -> c_int = path opened { path, flags };
+    fn __open_2(path: Text, flags: c_int) -> c_int = path opened { path, flags };
+    fn __open64_2(path: Text, flags: c_int) -> c_int = path opened { path, flags };
+    fn openat(dir: c_int, path: Text, flags: c_int, mode: mode_t) -> c_int = at opened { dir, path, flags };
+    fn openat64(dir: c_int, path: Text, flags: c_int, mode: mode_t) -> c_int = at opened { dir, path, flags };
+    fn __openat_2(dir: c_int, path: Text, flags: c_int) -> c_int = at opened { dir, path, flags };
+    fn __openat64_2(dir: c_int, path: Text, flags: c_int) -> c_int = at opened { dir, path, flags };
+    fn creat(path: Text, mode: mode_t) -> c_int = path opened { path, libc::O_WRONLY };
+    fn creat64(path: Text, mode: mode_t) -> c_int = path opened { path, libc::O_WRONLY };
+    fn fopen(path: Text, mode: Text) -> Any = hook hooks::files::fopen;
+    fn fopen64(path: Text, mode: Text) -> Any = hook hooks::files::fopen64;
+    fn freopen(path: Text, mode: Text, file: Any) -> Any = hook hooks::files::freopen;
+    fn freopen64(path: Text, mode: Text, file: Any) -> Any = hook hooks::files::freopen64;
+    fn opendir(path: Text) -> Any = path contents { path, Want::List };
+    fn scandir(path: Text, list: Any, filter: Any, order: Any) -> c_int = path contents { path, Want::List };
+    fn scandir64(path: Text, list: Any, filter: Any, order: Any) -> c_int = path contents { path, Want::List };
+    fn glob(pattern: Text, flags: c_int, on_error: Any, found: Any) -> c_int = hook hooks::files::glob;
+    fn glob64(pattern: Text, flags: c_int, on_error: Any, found: Any) -> c_int = hook hooks::files::glob64;
+
+    // Looking.
+    fn stat(path: Text, to: Any) -> c_int = path look { path, Want::Stat };
+    fn stat64(path: Text, to: Any) -> c_int = path look { path, Want::Stat };
+    fn lstat(path: Text, to: Any) -> c_int = path look { path, Want::Lstat };
+    fn lstat64(path: Text, to: Any) -> c_int = path look { path, Want::Lstat };
+    fn fstatat(dir: c_int, path: Text, to: Any, flags: c_int) -> c_int = at look { dir, path, followed(flags) };
+    fn fstatat64(dir: c_int, path: Text, to: Any, flags: c_int) -> c_int = at look { dir, path, followed(flags) };
+    fn __xstat(version: c_int, path: Text, to: Any) -> c_int = path look { path, Want::Stat };
+    fn __xstat64(version: c_int, path: Text, to: Any) -> c_int = path look { path, Want::Stat };
+    fn __lxstat(version: c_int, path: Text, to: Any) -> c_int = path look { path, Want::Lstat };
+    fn __lxstat64(version: c_int, path: Text, to: Any) -> c_int = path look { path, Want::Lstat };
+    fn __fxstatat(version: c_int, dir: c_int, path: Text, to: Any, flags: c_int) -> c_int
+        = at look { dir, path, followed(flags) };
+    fn __fxstatat64(version: c_int, dir: c_int, path: Text, to: Any, flags: c_int) -> c_int
+        = at look { dir, path, followed(flags) };
+    fn statx(dir: c_int, path: Text, flags: c_int, mask: c_uint, to: Any) -> c_int
+        = at look { dir, path, followed(flags) };
+    fn statfs(path: Text, to: Any) -> c_int = path look { path, Want::Stat };
+    fn statfs64(path: Text, to: Any) -> c_int = path look { path, Want::Stat };
+    fn statvfs(path: Text, to: Any) -> c_int = path look { path, Want::Stat };
+    fn statvfs64(path: Text, to: Any) -> c_int = path look { path, Want::Stat };
+    fn access(path: Text, mode: c_int) -> c_int = path look { path, Want::Stat };
+    fn faccessat(dir: c_int, path: Text, mode: c_int, flags: c_int) -> c_int
+        = at look { dir, path, followed(flags) };
+    fn eaccess(path: Text, mode: c_int) -> c_int = path look { path, Want::Stat };
+    fn euidaccess(path: Text, mode: c_int) -> c_int = path look { path, Want::Stat };
+    fn pathconf(path: Text, name: c_int) -> c_long = path look { path, Want::Stat };
+    fn getxattr(path: Text, name: Text, to: Any, size: usize) -> isize = path look { path, Want::Stat };
+    fn lgetxattr(path: Text, name: Text, to: Any, size: usize) -> isize = path look { path, Want::Lstat };
+    fn listxattr(path: Text, to: Any, size: usize) -> isize = path look { path, Want::Stat };
+    fn llistxattr(path: Text, to: Any, size: usize) -> isize = path look { path, Want::Lstat };
+
+    // Names of paths, and the working directory.
+    fn readlink(path: Text, to: *mut c_char, room: usize) -> isize = hook hooks::files::readlink;
+    fn readlinkat(dir: c_int, path: Text, to: *mut c_char, room: usize) -> isize = hook hooks::files::readlinkat;
+    fn __readlink_chk(path: Text, to: *mut c_char, room: usize, size: usize) -> isize
+        = hook hooks::files::readlink_chk;
+    fn __readlinkat_chk(dir: c_int, path: Text, to: *mut c_char, room: usize, size: usize) -> isize
+        = hook hooks::files::readlinkat_chk;
+    fn realpath(path: Text, to: *mut c_char) -> *mut c_char = hook hooks::files::realpath;
+    fn __realpath_chk(path: Text, to: *mut c_char, size: usize) -> *mut c_char = hook hooks::files::realpath_chk;
+    fn canonicalize_file_name(path: Text) -> *mut c_char = hook hooks::files::canonicalize_file_name;
+    fn getcwd(to: *mut c_char, size: usize) -> *mut c_char = hook hooks::files::getcwd;
+    fn __getcwd_chk(to: *mut c_char, size: usize, room: usize) -> *mut c_char = hook hooks::files::getcwd_chk;
+    fn get_current_dir_name() -> *mut c_char = hook hooks::files::get_current_dir_name;
+    fn chdir(path: Text) -> c_int = path enter { path };
+
+    // Sockets.
+    fn bind(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int = hook hooks::sockets::bind;
+    fn listen(fd: c_int, backlog: c_int) -> c_int = hook hooks::sockets::listen;
+    fn accept(fd: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int = hook hooks::sockets::accept;
+    fn accept4(fd: c_int, address: *mut sockaddr, length: *mut socklen_t, flags: c_int) -> c_int
+        = hook hooks::sockets::accept4;
+    fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int = hook hooks::sockets::connect;
+    fn getsockname(fd: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int
+        = hook hooks::sockets::getsockname;
+    fn getpeername(fd: c_int, address: *mut sockaddr, length: *mut socklen_t) -> c_int
+        = hook hooks::sockets::getpeername;
+    fn getsockopt(fd: c_int, level: c_int, name: c_int, value: Any, length: *mut socklen_t) -> c_int
+        = hook hooks::sockets::getsockopt;
+
+    // Hosts.
+    fn getaddrinfo(node: Text, service: Text, hints: *const addrinfo, list: *mut *mut addrinfo) -> c_int
+        = hook hooks::hosts::getaddrinfo;
+    fn gethostbyname(name: Text) -> *mut hostent = hook hooks::hosts::gethostbyname;
+    fn gethostbyname2(name: Text, family: c_int) -> *mut hostent = hook hooks::hosts::gethostbyname2;
+    fn gethostbyname_r(
+        name: Text, host: *mut hostent, buffer: *mut c_char, length: usize, found: *mut *mut hostent,
+        h_errno: *mut c_int,
+    ) -> c_int = hook hooks::hosts::gethostbyname_r;
+    fn gethostbyname2_r(
+        name: Text, family: c_int, host: *mut hostent, buffer: *mut c_char, length: usize, found: *mut *mut hostent,
+        h_errno: *mut c_int,
+    ) -> c_int = hook hooks::hosts::gethostbyname2_r;
+
+    // Programs.
+    fn execve(path: Text, arguments: CArray, environment: CArray) -> c_int = hook hooks::exec::execve;
+    fn execv(path: Text, arguments: CArray) -> c_int = hook hooks::exec::execv;
+    fn execvp(file: Text, arguments: CArray) -> c_int = hook hooks::exec::execvp;
+    fn execvpe(file: Text, arguments: CArray, environment: CArray) -> c_int = hook hooks::exec::execvpe;
+    fn fexecve(fd: c_int, arguments: CArray, environment: CArray) -> c_int = hook hooks::exec::fexecve;
+    fn execveat(dir: c_int, path: Text, arguments: CArray, environment: CArray, flags: c_int) -> c_int
+        = hook hooks::exec::execveat;
+    fn posix_spawn(
+        child: *mut c_int, path: Text, actions: *const c_void, attributes: *const c_void, arguments: CArray,
+        environment: CArray,
+    ) -> c_int = hook hooks::exec::posix_spawn;
+    fn posix_spawnp(
+        child: *mut c_int, file: Text, actions: *const c_void, attributes: *const c_void, arguments: CArray,
+        environment: CArray,
+    ) -> c_int = hook hooks::exec::posix_spawnp;
+
+    // Calls by number.
+    fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long
+        = hook hooks::syscall::syscall;
+}
+
+/// What a call with these flags wants to see.
+fn followed(flags: c_int) -> Want {
+    if flags & libc::AT_SYMLINK_NOFOLLOW != 0 {
+        Want::Lstat
+    } else {
+        Want::Stat
+    }
+}

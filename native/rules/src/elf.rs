@@ -1,0 +1,136 @@
+//! Can the layer reach a program? By its first bytes, as execve(2) and ld.so(8) read them.
+
+/// Longest first line of a script that the kernel reads (BINPRM_BUF_SIZE).
+const SCRIPT_LINE: usize = 256;
+const CLASS_64: u8 = 2;
+const PT_INTERP: u32 = 3;
+const PT_NOTE: u32 = 4;
+const MAX_HEADERS: u16 = 64;
+/// Go writes its notes with this name; such programs make system calls of their own even when they use libc.
+const GO_NOTE: &[u8] = b"Go\0\0";
+
+/// What a file is to execve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// The layer will be in it, or it is no program that we know: the kernel decides.
+    Reachable,
+    /// Runs the interpreter whose path begins at `start` of the file.
+    Script {
+        /// Offset of the path.
+        start: usize,
+        /// Length of the path.
+        length: usize,
+    },
+    /// The layer cannot be in it.
+    Beyond(Why),
+}
+
+/// Why the layer cannot be in a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// No dynamic linker.
+    Static,
+    /// Its own system calls.
+    Go,
+    /// Another libc, whose linker would refuse the layer and end the program.
+    Musl,
+    /// Another word size.
+    Bits32,
+    /// The linker ignores LD_PRELOAD.
+    SetId,
+}
+
+impl Why {
+    /// The word in a WARN message.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Static => "static",
+            Self::Go => "go",
+            Self::Musl => "musl",
+            Self::Bits32 => "32-bit",
+            Self::SetId => "set-id",
+        }
+    }
+}
+
+/// Looks at a program. `read(offset, room)` fills `room` from the file and returns how many bytes there were.
+pub fn look(mut read: impl FnMut(u64, &mut [u8]) -> usize) -> Program {
+    let mut head = [0; SCRIPT_LINE];
+    let length = read(0, &mut head);
+    let head = head.get(..length).unwrap_or_default();
+    if head.starts_with(b"#!") {
+        return script(head);
+    }
+    if !head.starts_with(b"\x7fELF") {
+        return Program::Reachable;
+    }
+    if head.get(4) != Some(&CLASS_64) {
+        return Program::Beyond(Why::Bits32);
+    }
+    let Some((at, size, count)) = program_headers(head) else { return Program::Reachable };
+    look_at_headers(&mut read, at, size, count.min(MAX_HEADERS))
+}
+
+fn script(head: &[u8]) -> Program {
+    let is_end = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\0');
+    let blanks = head.iter().skip(2).take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let start = 2 + blanks;
+    let length = head.iter().skip(start).take_while(|byte| !is_end(byte)).count();
+    Program::Script { start, length }
+}
+
+/// Offset, size and number of the program headers (elf(5), Elf64_Ehdr).
+fn program_headers(head: &[u8]) -> Option<(u64, u16, u16)> {
+    Some((u64_at(head, 32)?, u16_at(head, 54)?, u16_at(head, 56)?))
+}
+
+fn look_at_headers(read: &mut impl FnMut(u64, &mut [u8]) -> usize, at: u64, size: u16, count: u16) -> Program {
+    let mut has_interpreter = false;
+    for index in 0..count {
+        let mut header = [0; 56];
+        let from = at.saturating_add(u64::from(index) * u64::from(size));
+        if read(from, &mut header) < header.len() {
+            return Program::Reachable;
+        }
+        let (Some(kind), Some(offset)) = (u32_at(&header, 0), u64_at(&header, 8)) else { continue };
+        let length = u64_at(&header, 32).unwrap_or(0) as usize;
+        let mut content = [0; SCRIPT_LINE];
+        let wanted = length.min(content.len());
+        if kind == PT_INTERP {
+            has_interpreter = true;
+            let interpreter = some(read, offset, &mut content, wanted);
+            if interpreter.windows(8).any(|window| window == b"/ld-musl") {
+                return Program::Beyond(Why::Musl);
+            }
+        } else if kind == PT_NOTE && some(read, offset, &mut content, wanted).windows(4).any(|part| part == GO_NOTE) {
+            return Program::Beyond(Why::Go);
+        }
+    }
+    if has_interpreter {
+        Program::Reachable
+    } else {
+        Program::Beyond(Why::Static)
+    }
+}
+
+fn some<'a>(
+    read: &mut impl FnMut(u64, &mut [u8]) -> usize,
+    offset: u64,
+    room: &'a mut [u8],
+    wanted: usize,
+) -> &'a [u8] {
+    let length = room.get_mut(..wanted).map_or(0, |room| read(offset, room));
+    room.get(..length).unwrap_or_default()
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}

@@ -1,0 +1,86 @@
+//! The facts that a session writes for the layers of its programs: the file `rules` in its folder.
+//!
+//! Lines of a word, a tab and a value. First line: `inpod-rules 1`. The writer is src/inpod/session/rules.py.
+
+/// Which files are the pod's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilesMode {
+    /// None.
+    Local,
+    /// Reading sees the pod's, writing goes to this machine.
+    Read,
+}
+
+/// Whose a tree is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Pod,
+    Here,
+}
+
+/// What a session says about itself.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Key `files`.
+    pub files: FilesMode,
+    /// Key `network`: whether connections and names are the pod's.
+    pub network: bool,
+    /// Key `incoming`: whether listeners serve the pod's ports.
+    pub incoming: bool,
+    /// Keys `remote-tree`, `local-tree`: absolute, without a slash at the end.
+    pub(crate) trees: Vec<(Vec<u8>, Owner)>,
+    /// Key `home`: hidden entries in it are local.
+    pub(crate) home: Option<Vec<u8>>,
+    /// Key `local-port`.
+    pub(crate) local_ports: Vec<u16>,
+}
+
+impl Rules {
+    /// Reads the file. None: not of this version. Unknown keys and bad values are left out.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let mut lines = text.split(|byte| *byte == b'\n');
+        if lines.next()? != b"inpod-rules 1" {
+            return None;
+        }
+        let mut rules = Self {
+            files: FilesMode::Local,
+            network: true,
+            incoming: true,
+            trees: Vec::new(),
+            home: None,
+            local_ports: Vec::new(),
+        };
+        for line in lines {
+            let mut parts = line.splitn(2, |byte| *byte == b'\t');
+            if let (Some(key), Some(value)) = (parts.next(), parts.next()) {
+                rules.learn(key, value);
+            }
+        }
+        Some(rules)
+    }
+
+    fn learn(&mut self, key: &[u8], value: &[u8]) {
+        match key {
+            b"files" if value == b"read" => self.files = FilesMode::Read,
+            b"network" => self.network = value == b"on",
+            b"incoming" => self.incoming = value == b"on",
+            b"remote-tree" => self.trees.extend(tree(value).map(|tree| (tree, Owner::Pod))),
+            b"local-tree" => self.trees.extend(tree(value).map(|tree| (tree, Owner::Here))),
+            b"home" => self.home = tree(value),
+            b"local-port" => self.local_ports.extend(port(value)),
+            _ => {}
+        }
+    }
+}
+
+fn tree(value: &[u8]) -> Option<Vec<u8>> {
+    let mut end = value;
+    while let [rest @ .., b'/'] = end {
+        end = rest;
+    }
+    (value.starts_with(b"/") && !end.is_empty()).then(|| end.to_vec())
+}
+
+fn port(value: &[u8]) -> Option<u16> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}

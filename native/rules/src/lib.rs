@@ -1,0 +1,17 @@
+//! What is the pod's and what is this machine's: paths, addresses, programs. Pure: bytes in, decisions out.
+//!
+//! The only copy of these decisions. Nothing here allocates after [`Rules::parse`], so that all of it may run inside
+//! any libc call.
+
+#![forbid(unsafe_code)]
+
+pub mod addr;
+pub mod elf;
+pub mod environment;
+mod facts;
+pub mod net;
+pub mod paths;
+pub mod table;
+
+pub use addr::{Addr, Family};
+pub use facts::{FilesMode, Rules};

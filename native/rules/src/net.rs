@@ -1,0 +1,46 @@
+//! Which sockets are the pod's, by address.
+
+use crate::{Addr, Rules};
+
+impl Rules {
+    /// Returns the loopback address that a TCP socket really gets when its program asks for `wanted`.
+    ///
+    /// None: the layer keeps out. A port of 0 is a client's or a test's, a local port a debugger's.
+    pub fn bind(&self, wanted: &Addr, is_v6_only: bool) -> Option<Addr> {
+        if !self.network || !self.incoming || wanted.port == 0 || self.is_local_port(wanted.port) {
+            return None;
+        }
+        if wanted.is_loopback() {
+            return Some(*wanted);
+        }
+        Some(Addr::loopback(wanted.family, is_v6_only, wanted.port))
+    }
+
+    /// Whether the session decides where a TCP connection to `to` goes.
+    pub fn connects_remotely(&self, to: &Addr) -> bool {
+        let is_here = to.is_loopback() || to.is_any();
+        self.network && to.port != 0 && !(is_here && self.is_local_port(to.port))
+    }
+
+    /// Whether the pod resolves `name`. `hostname` is this machine's, which the pod cannot know.
+    pub fn resolves_remotely(&self, name: &[u8], hostname: &[u8]) -> bool {
+        self.network
+            && !name.is_empty()
+            && !is_numeric(name)
+            && !name.eq_ignore_ascii_case(b"localhost")
+            && !name.eq_ignore_ascii_case(b"localhost.")
+            && name != hostname
+    }
+
+    fn is_local_port(&self, port: u16) -> bool {
+        self.local_ports.contains(&port)
+    }
+}
+
+/// Whether a host is an address in text form: any IPv6 one has a colon, and no name ends in an all-digit label.
+fn is_numeric(name: &[u8]) -> bool {
+    let last = name.rsplit(|byte| *byte == b'.').next().unwrap_or(name);
+    name.contains(&b':')
+        || (!last.is_empty() && last.iter().all(u8::is_ascii_digit))
+        || (last.starts_with(b"0x") && last.iter().skip(2).all(u8::is_ascii_hexdigit))
+}

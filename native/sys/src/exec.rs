@@ -1,0 +1,137 @@
+//! Environments of children, as C arrays; without the heap, as the caller may be a vfork(2) child.
+
+use core::ffi::{c_char, CStr};
+use core::ptr::null;
+
+use crate::call::{call, int};
+use crate::text::c_text;
+
+/// An array of C strings that ends with NULL.
+pub type CArray = *const *const c_char;
+
+const FEW: usize = 256;
+const MANY: usize = 2048;
+
+/// What happens to one variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// As the program says.
+    Keep,
+    /// This "NAME=value" instead.
+    Set(&'a CStr),
+    /// Not there.
+    Remove,
+}
+
+/// Returns where the value of a variable begins.
+///
+/// # Safety
+/// `environment` is NULL or an array of C strings that ends with NULL.
+pub unsafe fn find_variable(environment: CArray, name: &[u8]) -> Option<*const c_char> {
+    // SAFETY: the caller's promise.
+    let found = unsafe { strings(environment) }.find(|entry| is_of(entry, name))?;
+    // The name and the sign of equality are there, as `is_of` saw.
+    Some(found.to_bytes_with_nul().get(name.len() + 1..)?.as_ptr().cast())
+}
+
+/// Calls `run` with the environment after the changes to the variables named; with the same one when nothing changes.
+///
+/// # Safety
+/// `environment` is NULL or an array of C strings that ends with NULL.
+pub unsafe fn with_environment<R>(
+    environment: CArray,
+    changes: &[(&[u8], Change<'_>)],
+    run: impl FnOnce(CArray) -> R,
+) -> R {
+    if changes.iter().all(|(_, change)| *change == Change::Keep) {
+        return run(environment);
+    }
+    // SAFETY: the caller's promise.
+    let length = unsafe { strings(environment) }.count() + changes.len() + 1;
+    // SAFETY: the caller's promise, here and below.
+    let entries = unsafe { strings(environment) };
+    if length <= FEW {
+        on_stack::<FEW, R>(entries, changes, run)
+    } else if length <= MANY {
+        on_stack::<MANY, R>(entries, changes, run)
+    } else {
+        mapped(length, entries, changes, run).unwrap_or_else(|run| run(environment))
+    }
+}
+
+/// A function of its own for each size, so that only the one that is called takes the room.
+#[inline(never)]
+fn on_stack<'a, const N: usize, R>(
+    entries: impl Iterator<Item = &'a CStr>,
+    changes: &[(&[u8], Change<'_>)],
+    run: impl FnOnce(CArray) -> R,
+) -> R {
+    let mut array = [null(); N];
+    fill(&mut array, entries, changes);
+    run(array.as_ptr())
+}
+
+/// For an environment of thousands. After vfork and a successful exec the parent keeps these pages.
+fn mapped<'a, R, F: FnOnce(CArray) -> R>(
+    length: usize,
+    entries: impl Iterator<Item = &'a CStr>,
+    changes: &[(&[u8], Change<'_>)],
+    run: F,
+) -> Result<R, F> {
+    let bytes = length * size_of::<*const c_char>();
+    let access = int(libc::PROT_READ | libc::PROT_WRITE);
+    let flags = int(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping, at an address of the kernel's choice.
+    let Ok(address) = (unsafe { call(libc::SYS_mmap, [0, bytes, access, flags, int(-1), 0]) }) else {
+        return Err(run);
+    };
+    // SAFETY: the mapping has room for `length` pointers, all NULL, is page aligned, and nobody else knows it.
+    let array = unsafe { core::slice::from_raw_parts_mut(address as *mut *const c_char, length) };
+    fill(array, entries, changes);
+    let result = run(array.as_ptr());
+    // SAFETY: the mapping made above, no longer used.
+    let _ = unsafe { call(libc::SYS_munmap, [address, bytes, 0, 0, 0, 0]) };
+    Ok(result)
+}
+
+fn fill<'a>(
+    array: &mut [*const c_char],
+    entries: impl Iterator<Item = &'a CStr>,
+    changes: &[(&[u8], Change<'_>)],
+) {
+    let kept = entries.filter(|entry| {
+        let is_changed = |(name, change): &(&[u8], Change<'_>)| *change != Change::Keep && is_of(entry, name);
+        !changes.iter().any(is_changed)
+    });
+    let set = changes.iter().filter_map(|(_, change)| match change {
+        Change::Set(text) => Some(text.as_ptr()),
+        Change::Keep | Change::Remove => None,
+    });
+    // The last place stays NULL.
+    let room = array.len().saturating_sub(1);
+    for (to, from) in array.iter_mut().take(room).zip(kept.map(CStr::as_ptr).chain(set)) {
+        *to = from;
+    }
+}
+
+fn is_of(entry: &CStr, name: &[u8]) -> bool {
+    entry.to_bytes().strip_prefix(name).is_some_and(|rest| rest.starts_with(b"="))
+}
+
+/// # Safety
+/// `array` is NULL or an array of C strings that ends with NULL, for `'a`.
+unsafe fn strings<'a>(array: CArray) -> impl Iterator<Item = &'a CStr> {
+    let mut at = array;
+    core::iter::from_fn(move || {
+        if at.is_null() {
+            return None;
+        }
+        // SAFETY: the array goes on until its NULL, which ends the iteration.
+        let entry = unsafe { *at };
+        // SAFETY: a C string, or the NULL at the end.
+        let text = unsafe { c_text(entry) }?;
+        // SAFETY: the entry was not the last.
+        at = unsafe { at.add(1) };
+        Some(text)
+    })
+}

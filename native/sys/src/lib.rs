@@ -1,0 +1,18 @@
+//! The unsafe fence: system calls, memory and C data behind safe signatures.
+//!
+//! System calls are made by the instruction itself, never by libc's functions: those are hooked, set errno, and may not
+//! be there yet. So nothing here touches errno, but [`errno`].
+
+mod call;
+pub mod errno;
+pub mod exec;
+pub mod files;
+pub mod hosts;
+pub mod memory;
+pub mod next;
+pub mod process;
+pub mod sockaddr;
+pub mod sockets;
+pub mod text;
+
+pub use call::Errno;

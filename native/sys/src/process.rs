@@ -1,0 +1,74 @@
+//! This process: its number, its rights, its environment, its machine's name.
+
+use core::ffi::{c_char, CStr};
+
+use crate::call::call;
+use crate::text::c_text;
+
+extern "C" {
+    /// environ(7).
+    static environ: *const *const c_char;
+}
+
+/// Returns the process id.
+pub fn id() -> u32 {
+    // SAFETY: takes no pointers.
+    unsafe { call(libc::SYS_getpid, [0; 6]) }.unwrap_or(0) as u32
+}
+
+/// Returns the effective user and group.
+pub fn effective_ids() -> (u32, u32) {
+    // SAFETY: takes no pointers.
+    let user = unsafe { call(libc::SYS_geteuid, [0; 6]) };
+    // SAFETY: takes no pointers.
+    let group = unsafe { call(libc::SYS_getegid, [0; 6]) };
+    (user.unwrap_or(0) as u32, group.unwrap_or(0) as u32)
+}
+
+/// Returns the array that execve(2) would be given.
+pub fn environment() -> *const *const c_char {
+    // SAFETY: libc defines it; a racing change is the program's own fault, as for getenv(3).
+    unsafe { environ }
+}
+
+/// Returns the value of a variable of this process.
+pub fn variable<'a>(name: &[u8]) -> Option<&'a CStr> {
+    // SAFETY: environ is an array of C strings that ends with NULL.
+    let found = unsafe { crate::exec::find_variable(environment(), name) }?;
+    // SAFETY: a C string of the environment; `'a` as long as the program leaves it alone, as for getenv(3).
+    unsafe { c_text(found) }
+}
+
+/// Name of this machine, as uname(2) tells.
+pub struct HostName {
+    bytes: [u8; 65],
+}
+
+impl HostName {
+    /// Asks the kernel.
+    pub fn of_this_machine() -> Self {
+        let mut bytes = [0; 65];
+        let mut facts = core::mem::MaybeUninit::<libc::utsname>::zeroed();
+        // SAFETY: room for an utsname.
+        let done = unsafe { call(libc::SYS_uname, [facts.as_mut_ptr() as usize, 0, 0, 0, 0, 0]) };
+        // SAFETY: all zeroes is a valid utsname, and so is what the kernel writes.
+        let facts = unsafe { facts.assume_init() };
+        if done.is_ok() {
+            for (to, from) in bytes.iter_mut().zip(facts.nodename) {
+                *to = from as u8;
+            }
+        }
+        Self { bytes }
+    }
+
+    /// The name; empty when unknown.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+}
+
+/// Has `run` called in every child of fork(2) (not of vfork or clone), first thing there.
+pub fn after_fork_in_child(run: extern "C" fn()) {
+    // SAFETY: a function that lives as long as the library, which is never unloaded; it only makes raw calls.
+    let _ = unsafe { libc::pthread_atfork(None, None, Some(run)) };
+}

@@ -1,0 +1,170 @@
+//! What the layer asks its session, as bytes: one datagram each way.
+//!
+//! The twin of src/inpod/protocol/layer.py, which describes the format; contracts/layer-messages.json holds examples
+//! that both test. Encodes into memory of the caller: nothing here allocates.
+
+#![forbid(unsafe_code)]
+
+use inpod_rules::addr::ADDR_BYTES;
+use inpod_rules::{Addr, Family};
+
+/// Bytes that any request fits in: a path of PATH_MAX with its head, or a warning.
+pub const MAX_REQUEST: usize = 4096 + 64;
+
+/// Bytes that the reply to RESOLVE fits in: 255 addresses and a name.
+pub const MAX_RESOLVED: usize = 255 * 16 + 1024 + 16;
+
+/// Bytes that any other reply fits in.
+pub const MAX_REPLY: usize = 64;
+
+/// What a FILE request needs to be in the replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// The entry itself.
+    Lstat = 1,
+    /// What it leads to.
+    Stat = 2,
+    /// The content of the file it leads to.
+    Read = 3,
+    /// All members of the directory it leads to.
+    List = 4,
+}
+
+/// What the layer asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request<'a> {
+    /// A TCP socket is about to connect; it comes along as a descriptor.
+    Connect {
+        /// SO_COOKIE of the socket.
+        cookie: u64,
+        /// Where the program wants to go.
+        to: Addr,
+    },
+    /// The address is taken on this machine.
+    Bind {
+        /// What the program asked for.
+        wanted: Addr,
+        /// Whether the socket has SO_REUSEPORT.
+        reuse_port: bool,
+    },
+    /// A socket listens.
+    Listen {
+        /// What the program asked for.
+        wanted: Addr,
+        /// Where it really listens.
+        real: Addr,
+        /// Not to be subscribed.
+        is_local: bool,
+    },
+    /// A host's addresses.
+    Resolve {
+        /// None: both.
+        family: Option<Family>,
+        /// As the program gave it.
+        name: &'a [u8],
+    },
+    /// A path is to be in the replica.
+    File {
+        /// How much of it.
+        want: Want,
+        /// Absolute, normalised.
+        path: &'a [u8],
+    },
+    /// A child that the layer cannot reach is started.
+    Warn {
+        /// [`inpod_rules::elf::Why::word`].
+        why: &'static str,
+        /// Of the program.
+        path: &'a [u8],
+    },
+}
+
+/// Returns the datagram of a request, in `room`. None when it does not fit.
+pub fn encode<'r>(request: &Request<'_>, room: &'r mut [u8]) -> Option<&'r [u8]> {
+    let mut to = Writer { room, at: 0 };
+    match *request {
+        Request::Connect { cookie, to: address } => {
+            to.kind(1)?.put(&cookie.to_le_bytes())?.put(&address.to_bytes())?;
+        }
+        Request::Bind { wanted, reuse_port } => {
+            to.kind(2)?.put(&wanted.to_bytes())?.put(&[u8::from(reuse_port)])?;
+        }
+        Request::Listen { wanted, real, is_local } => {
+            to.kind(3)?.put(&wanted.to_bytes())?.put(&real.to_bytes())?.put(&[u8::from(is_local)])?;
+        }
+        Request::Resolve { family, name } => {
+            let family = match family {
+                None => 0,
+                Some(Family::V4) => 4,
+                Some(Family::V6) => 6,
+            };
+            to.kind(4)?.put(&[family])?.text(name)?;
+        }
+        Request::File { want, path } => {
+            to.kind(5)?.put(&[want as u8])?.text(path)?;
+        }
+        Request::Warn { why, path } => {
+            to.kind(6)?.text(why.as_bytes())?.text(path)?;
+        }
+    }
+    let Writer { room, at } = to;
+    room.get(..at)
+}
+
+/// Returns the errno of a reply and the rest of it. None: cut short.
+pub fn decode_reply(data: &[u8]) -> Option<(i32, &[u8])> {
+    let (errno, body) = data.split_first_chunk::<4>()?;
+    Some((i32::from_le_bytes(*errno), body))
+}
+
+/// Returns the address in the body of a reply to CONNECT.
+pub fn decode_redirect(body: &[u8]) -> Option<Addr> {
+    Addr::from_bytes(body.first_chunk::<ADDR_BYTES>()?)
+}
+
+/// The body of a reply to RESOLVE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resolved<'a> {
+    addresses: &'a [u8],
+    /// Empty when unknown.
+    pub canonical: &'a [u8],
+}
+
+impl<'a> Resolved<'a> {
+    /// In the order of the answer.
+    pub fn addresses(&self) -> impl Iterator<Item = [u8; 16]> + Clone + 'a {
+        self.addresses.chunks_exact(16).filter_map(|bytes| bytes.try_into().ok())
+    }
+}
+
+/// Reads the body of a reply to RESOLVE. None: cut short.
+pub fn decode_resolved(body: &[u8]) -> Option<Resolved<'_>> {
+    let (count, rest) = body.split_first()?;
+    let (addresses, rest) = rest.split_at_checked(usize::from(*count) * 16)?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let canonical = rest.get(..u32::from_le_bytes(*length) as usize)?;
+    Some(Resolved { addresses, canonical })
+}
+
+struct Writer<'r> {
+    room: &'r mut [u8],
+    at: usize,
+}
+
+impl Writer<'_> {
+    fn kind(&mut self, kind: u16) -> Option<&mut Self> {
+        self.put(&kind.to_le_bytes())
+    }
+
+    fn text(&mut self, text: &[u8]) -> Option<&mut Self> {
+        let length = u32::try_from(text.len()).ok()?;
+        self.put(&length.to_le_bytes())?.put(text)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Option<&mut Self> {
+        let end = self.at + bytes.len();
+        self.room.get_mut(self.at..end)?.copy_from_slice(bytes);
+        self.at = end;
+        Some(self)
+    }
+}
