@@ -128,9 +128,8 @@ class Cluster:
         self, method: str, path: str, query: dict[str, str] | None, body: dict[str, Any] | None, content_type: str
     ) -> tuple[int, bytes]:
         base, _, rest = path.strip("/").partition("/")
-        login = self._login
         try:
-            async with login.api.call_api(
+            async with self._login.api.call_api(
                 method,
                 base=f"/{base}",
                 version="",
@@ -146,8 +145,6 @@ class Cluster:
             raise unreachable(TimeoutError(), self.server) from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise unreachable(error, self.server) from error
-        finally:
-            login.forget_key_files()
 
     def _decode(self, data: bytes, kind: type[T]) -> T:
         try:

@@ -5,7 +5,7 @@ import contextlib
 import os
 import ssl
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,6 @@ class Login:
     context: str | None
     namespace: str
     tls: ssl.SSLContext | None
-    _key_files: list[Path] = field(default_factory=list)
 
     @property
     def server(self) -> str:
@@ -57,14 +56,8 @@ class Login:
                 options["server_hostname"] = auth.tls_server_name
         return options
 
-    def forget_key_files(self) -> None:
-        """Delete what kr8s wrote to make TLS read it; call after the first request, which does."""
-        while self._key_files:
-            self._key_files.pop().unlink(missing_ok=True)
-
     async def close(self) -> None:
         """Close the connections."""
-        self.forget_key_files()
         session = self.api._session  # kr8s has no way to close a client
         if session is not None:
             with contextlib.suppress(OSError, RuntimeError):
@@ -83,6 +76,8 @@ async def log_in(kubeconfig: str | None, context: str | None) -> Login:
         async with asyncio.timeout(LOGIN_LIMIT_S):
             await api.auth.reauthenticate()
             tls = await api.auth.ssl_context()  # type: ignore[no-untyped-call]  # kr8s annotates all but this
+            # Else the first calls, made at the same time, would each make a session and lose all but one.
+            await api._create_session()
     except TimeoutError as error:
         raise _plugin_failed(f"no answer within {LOGIN_LIMIT_S:.0f} s") from error
     except RuntimeError as error:
@@ -95,11 +90,13 @@ async def log_in(kubeconfig: str | None, context: str | None) -> Login:
         raise _broken(kubeconfig, f"its certificates cannot be read: {error}") from error
     except (KeyError, TypeError, AttributeError, IndexError, OSError, yaml.YAMLError) as error:
         raise _broken(kubeconfig, f"{type(error).__name__}: {error}") from error
+    finally:
+        _delete_key_files(api)
     if tls is True:
         tls = ssl.create_default_context()
     if not str(api.auth.server).startswith("https:"):
         tls = None
-    return Login(api, kubeconfig, context, _namespace(api), tls, _key_files(api))
+    return Login(api, kubeconfig, context, _namespace(api), tls)
 
 
 def _namespace(api: Api) -> str:
@@ -112,19 +109,20 @@ def _namespace(api: Api) -> str:
     return "default"
 
 
-def _key_files(api: Api) -> list[Path]:
-    """Return the files that kr8s made for credentials that are in the kubeconfig or came from a plugin."""
+def _delete_key_files(api: Api) -> None:
+    """Delete what kr8s wrote to make TLS read keys that are in the kubeconfig or came from a plugin; they have been read."""
     auth = api.auth
     made = {f for f in (auth.client_key_file, auth.client_cert_file, auth.server_ca_file) if isinstance(f, str)}
     # Not one that the user wrote down, nor one that has other uses.
-    if auth.active_context:
-        named = [*auth.kubeconfig.users, *auth.kubeconfig.clusters]
-        for entry in named:
+    if (config := getattr(auth, "kubeconfig", None)) is not None:
+        for entry in [*config.users, *config.clusters]:
             for part in entry.values():
                 if isinstance(part, dict):
-                    made -= {v for v in part.values() if isinstance(v, str)}
+                    made -= {value for value in part.values() if isinstance(value, str)}
     folder = Path(tempfile.gettempdir())
-    return [path for path in map(Path, made) if path.parent == folder]
+    for path in map(Path, made):
+        if path.parent == folder:
+            path.unlink(missing_ok=True)
 
 
 def _plugin_failed(said: str) -> UserError:

@@ -189,10 +189,17 @@ class JobStatus(Struct):
     conditions: list[Condition] = msgspec.field(default_factory=list)
 
 
+class JobSpec(Struct):
+    """JobSpec."""
+
+    active_deadline_seconds: int = 0
+
+
 class Job(Struct):
     """Job."""
 
     metadata: Metadata
+    spec: JobSpec = msgspec.field(default_factory=JobSpec)
     status: JobStatus = msgspec.field(default_factory=JobStatus)
 
 

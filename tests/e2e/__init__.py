@@ -1,0 +1,1 @@
+"""The users' stories in a real cluster."""
