@@ -45,7 +45,7 @@ def is_up() -> bool:
     """Return whether the API server says that it is ready."""
     if not KUBECONFIG.exists():
         return False
-    command = [STATE / "kubectl", "--kubeconfig", KUBECONFIG, "--request-timeout=5s", "get", "--raw", "/readyz"]
+    command = [str(STATE / "kubectl"), "--kubeconfig", str(KUBECONFIG), "--request-timeout=5s", "get", "--raw", "/readyz"]
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
