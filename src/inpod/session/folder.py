@@ -13,41 +13,64 @@ from pathlib import Path
 
 PREFIX = "inpod-"
 
+WANTED_BYTES = 512 * 1024 * 1024
+"""Room that a place should have: pod files are kept there."""
 
-def _home() -> Path:
-    for place in (os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm", tempfile.gettempdir()):  # noqa: S108 # mkdtemp makes it private
-        if place and os.access(place, os.W_OK | os.X_OK):
-            return Path(place)
-    return Path(tempfile.gettempdir())
+MAX_PATH_BYTES = 64
+"""Of a place's path: that of the unix socket in the folder may have 107 bytes (unix(7))."""
 
 
 class Folder:
     """A new folder. Call `remove` at the end."""
 
     def __init__(self) -> None:
-        home = _home()
-        _remove_left_over(home)
-        self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getuid()}-", dir=home))
-        self._lock = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        place = _place()
+        remove_left_over(place)
+        while True:
+            self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getuid()}-", dir=place))
+            try:
+                self._lock = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+            except FileNotFoundError:
+                continue
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            if self.path.exists():
+                return
+            # Another session took it for left over before it was locked.
+            os.close(self._lock)
 
     def remove(self) -> None:
         """Remove it with all that is in it."""
-        _remove(self.path)
+        shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
 
 
-def _remove_left_over(home: Path) -> None:
-    for path in home.glob(f"{PREFIX}{os.getuid()}-*"):
+def remove_left_over(place: Path) -> None:
+    """Remove the folders of this user that no session holds."""
+    for path in place.glob(f"{PREFIX}{os.getuid()}-*"):
         with contextlib.suppress(OSError):
             found = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 if os.fstat(found).st_uid == os.getuid():
                     fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    _remove(path)
+                    shutil.rmtree(path, ignore_errors=True)
             finally:
                 os.close(found)
 
 
-def _remove(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)
+def _place() -> Path:
+    """Return the first place with enough room, else the one with most. Without links: getcwd(2) would tell them."""
+    temporary = Path(tempfile.gettempdir())
+    best, most = temporary, -1
+    for name in (os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm", temporary):  # noqa: S108 # mkdtemp makes it private
+        if not name or not os.access(name, os.W_OK | os.X_OK):
+            continue
+        place = Path(name).resolve()
+        if len(os.fsencode(place)) > MAX_PATH_BYTES:
+            continue
+        found = os.statvfs(place)
+        free = found.f_bavail * found.f_frsize
+        if free >= WANTED_BYTES:
+            return place
+        if free > most:
+            best, most = place, free
+    return best

@@ -1,190 +1,289 @@
-"""The pod's incoming connections, delivered to the program's listeners."""
+"""The pod's incoming connections, delivered to the program's listeners.
+
+A port of the pod has one subscription, however many sockets of the program listen on it (IPv4 and IPv6, SO_REUSEPORT).
+For each connection the session connects to the program from a loopback port of its own; the table tells the layer whose
+connection comes from there.
+"""
 
 import asyncio
 import errno
-import logging
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Bind, Listen, encode_reply
 from inpod.session.events import Events, Note, PortSubscribed
-from inpod.session.listeners import listening_ports
+from inpod.session.listeners import Listener, choose, is_any, is_loopback, listening
 from inpod.session.table import Table
+from inpod.session.tasks import Tasks
 from inpod.tunnel.relay import relay
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 
-log = logging.getLogger(__name__)
-
 LOOK_EVERY_S = 1.0
-"""How soon a closed listener is noticed: nothing tells us."""
+"""How soon a closed listener is noticed."""
 
 CONNECT_TIMEOUT_S = 10.0
 
+FORGET_AFTER_S = 2.0
+"""How long the table keeps a connection that ended: the program may accept it only now."""
+
+AGAIN_EVERY_S = 0.05
+AGAIN_TIMES = 20
+"""The agent may still be at ending the subscription that we gave up a moment ago."""
+
+_Answer = tuple[int, str]
+"""errno of a subscription, 0: it is there; and the reason in words."""
+
 
 @dataclass
-class Listener:
-    """One port of the program.
-
-    Attributes:
-        wanted: As the program sees it.
-        real: Where it listens on this machine.
-        stream: The subscription; None for a port that stays local.
+class _Port:
+    """A port of the pod. Attributes:
+    stream: The subscription, while there is one.
     """
 
-    wanted: Addr
-    real: Addr
+    listeners: list[Listener] = field(default_factory=list)
     stream: Stream | None = None
+    subscribing: "asyncio.Task[_Answer] | None" = None
 
 
 class Incoming:
     """Answers LISTEN and BIND requests, and takes the agent's Incoming streams."""
 
-    def __init__(self, tunnel: Callable[[], Tunnel], table: Table, events: Events, mode: str) -> None:
+    def __init__(
+        self,
+        tunnel: Callable[[], Tunnel],
+        table: Table,
+        events: Events,
+        mode: str,
+        tasks: Tasks,
+    ) -> None:
         self._tunnel = tunnel
         self._table = table
         self._events = events
         self._mode = mode
-        self._listeners: dict[int, Listener] = {}
+        self._tasks = tasks
+        self._ports: dict[int, _Port] = {}
         self._locals: dict[int, Listener] = {}
-        self._tasks: set[asyncio.Future[None]] = set()
-        self.addresses: set[str] = set()
-        """The pod's own IP addresses: connecting to them reaches one's own listener."""
+        self._forgetting: dict[int, asyncio.TimerHandle] = {}
+        self._in_use: set[int] = set()
+        self._announced: dict[int, str] = {}
+        self.addresses: frozenset[bytes] = frozenset()
+        """The pod's own IP addresses, as `Addr.ip`: connecting to them reaches one's own listener."""
 
     def close(self) -> None:
-        """End all subscriptions and connections."""
-        for task in self._tasks:
-            task.cancel()
-        for listener in self._listeners.values():
-            if listener.stream is not None:
-                listener.stream.refuse()
+        """End all subscriptions."""
+        for timer in self._forgetting.values():
+            timer.cancel()
+        for port in self._ports.values():
+            if port.stream is not None:
+                port.stream.refuse()
 
     def own_listener(self, to: Addr) -> Addr | None:
         """Return where the program itself listens on `to`, if it does."""
-        found = self._listeners.get(to.port) or self._locals.get(to.port)
-        if found is None or not (_is_here(to) or to.host in self.addresses):
+        if not (is_loopback(to.ip) or to.ip in self.addresses):
             return None
-        return found.real
+        found = choose(self._listeners_at(to.port), to.ip)
+        if found is None or found.place not in listening():
+            return None
+        return found.address_for(to)
 
     def bind(self, request: Bind) -> bytes:
-        """Reply whether a port that is taken on this machine may be replaced by another."""
-        taken = request.wanted.port in self._listeners and not request.reuse_port
-        return encode_reply(errno.EADDRINUSE if taken else 0)
+        """Reply whether a port that cannot be had on this machine may be replaced by another."""
+        wanted = request.wanted
+        port = self._ports.get(wanted.port)
+        if port is None or request.reuse_port:
+            return encode_reply(0)
+        there = listening()
+        is_taken = any(
+            other.place in there
+            and other.wanted.family == wanted.family
+            and (is_any(other.wanted.ip) or is_any(wanted.ip) or other.wanted.ip == wanted.ip)
+            for other in port.listeners
+        )
+        return encode_reply(errno.EADDRINUSE if is_taken else 0)
 
     async def listen(self, request: Listen) -> bytes:
         """Subscribe the pod's port, once for all listeners of it."""
-        port = request.wanted.port
         listener = Listener(request.wanted, request.real)
         if request.is_local or self._mode == "off":
             self._locals[request.real.port] = listener
             return encode_reply(0)
-        if port in self._listeners:
-            return encode_reply(0)
-        self._listeners[port] = listener
-        try:
-            await self._subscribe(port, listener)
-        except StreamRefused as refused:
-            del self._listeners[port]
-            self._events.emit(Note(f"The pod's port {port} cannot be had: {_reason(refused)}"))
-            return encode_reply(0)
-        if request.real.port != port:
-            text = f"Port {port} cannot be had on this machine: the program listens on {request.real}, and still sees {port}."
-            self._events.emit(Note(text, "info"))
-        self._events.emit(PortSubscribed(port, self._mode, str(request.real)))
+        number = request.wanted.port
+        port = self._ports.setdefault(number, _Port())
+        port.listeners = [other for other in port.listeners if other.place != listener.place]
+        port.listeners.append(listener)
+        if port.stream is None and port.subscribing is None:
+            port.subscribing = self._tasks.spawn(self._subscribe(number, port))
+        if port.subscribing is not None:
+            code, reason = await asyncio.shield(port.subscribing)
+            if code:
+                if self._ports.pop(number, None) is port:
+                    self._events.emit(Note(f"The pod's port {number} cannot be had: {reason}"))
+                return encode_reply(errno.EADDRINUSE if code == errno.EADDRINUSE else 0)
+        self._announce(number, listener)
         return encode_reply(0)
 
     async def subscribe_again(self) -> None:
         """After the link was made anew."""
-        for port, listener in list(self._listeners.items()):
-            try:
-                await self._subscribe(port, listener)
-            except StreamRefused as refused:
-                self._events.emit(Note(f"The pod's port {port} cannot be had again: {_reason(refused)}"))
+        for number, port in list(self._ports.items()):
+            port.stream = None
+            code, reason = await self._subscribe(number, port)
+            if code:
+                self._events.emit(Note(f"The pod's port {number} cannot be had again: {reason}"))
 
     async def watch(self) -> None:
         """Drop the subscriptions of listeners that are closed, for ever."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            if self._listeners:
-                there = listening_ports()
-                for port, listener in list(self._listeners.items()):
-                    if listener.real.port not in there:
-                        self._drop(port)
+            if self._ports or self._locals:
+                self._drop_closed()
 
     def take(self, stream: Stream, request: agent.Incoming) -> None:
         """Deliver a connection of the pod."""
-        listener = self._listeners.get(request.port)
-        if listener is None:
-            stream.refuse()
+        self._tasks.spawn(self._deliver(stream, request))
+
+    def _listeners_at(self, number: int) -> list[Listener]:
+        port = self._ports.get(number)
+        found = list(port.listeners) if port is not None else []
+        # Also by the port that it really has.
+        found += [
+            listener for other in self._ports.values() for listener in other.listeners if listener.real.port == number
+        ]
+        if (local := self._locals.get(number)) is not None:
+            found.append(local)
+        return found
+
+    def _announce(self, number: int, listener: Listener) -> None:
+        real = str(listener.real)
+        if number in self._announced:
             return
-        task = asyncio.ensure_future(self._deliver(stream, request, listener))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._announced[number] = real
+        if listener.real.port != number:
+            why = "needs root" if number < _first_free_port() else "is taken"
+            text = f"Port {number} {why} on this machine: the program listens on {real}; it still sees {number}."
+            self._events.emit(Note(text, "info"))
+        self._events.emit(PortSubscribed(number, self._mode, real))
 
-    async def _subscribe(self, port: int, listener: Listener) -> None:
+    async def _subscribe(self, number: int, port: _Port) -> _Answer:
+        """Subscribe; where the link is lost, `subscribe_again` will."""
         mode: agent.Mode = "steal" if self._mode == "steal" else "mirror"
-        stream = self._tunnel().open(agent.encode(agent.Subscribe(port, mode)))
-        await stream.accepted()
-        listener.stream = stream
-        task = asyncio.ensure_future(self._count_drops(stream, port))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        try:
+            for attempt in range(AGAIN_TIMES):
+                stream = self._tunnel().open(agent.encode(agent.Subscribe(number, mode)))
+                try:
+                    await stream.accepted()
+                except StreamRefused as refused:
+                    answer = _answer_of(refused)
+                    if answer[0] != errno.EADDRINUSE or number not in self._announced or attempt + 1 == AGAIN_TIMES:
+                        return answer
+                    await asyncio.sleep(AGAIN_EVERY_S)
+                    continue
+                if self._ports.get(number) is not port:
+                    stream.refuse()
+                else:
+                    port.stream = stream
+                    self._tasks.spawn(self._count_drops(stream, number))
+                break
+            return 0, ""
+        finally:
+            port.subscribing = None
 
-    async def _count_drops(self, stream: Stream, port: int) -> None:
+    async def _count_drops(self, stream: Stream, number: int) -> None:
         rest = b""
         try:
             while data := await stream.read():
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     dropped = agent.decode_answer(agent.Dropped, line)
-                    text = f"{dropped.packets} packets of port {port} were too many to mirror and are missing."
+                    text = f"{dropped.packets} packets of port {number} were too many to mirror and are missing."
                     self._events.emit(Note(text))
         except (StreamRefused, agent.PeerProtocolError):
             return
 
-    def _drop(self, port: int) -> None:
-        listener = self._listeners.pop(port)
-        if listener.stream is not None:
-            listener.stream.refuse()
+    def _drop_closed(self) -> None:
+        there = listening()
+        self._locals = {port: listener for port, listener in self._locals.items() if listener.place in there}
+        for number, port in list(self._ports.items()):
+            port.listeners = [listener for listener in port.listeners if listener.place in there]
+            if not port.listeners and port.subscribing is None:
+                del self._ports[number]
+                if port.stream is not None:
+                    port.stream.refuse()
 
-    async def _deliver(self, stream: Stream, request: agent.Incoming, listener: Listener) -> None:
-        real = listener.real
-        sock = socket.socket(socket.AF_INET6 if ":" in real.host else socket.AF_INET)
-        port = 0
+    async def _deliver(self, stream: Stream, request: agent.Incoming) -> None:
+        peer, local = _addr(request.peer), _addr(request.local)
+        port = self._ports.get(request.port)
+        listener = choose(port.listeners, peer.ip) if port is not None else None
+        if listener is None:
+            stream.refuse(agent.encode(agent.Refusal(errno.ECONNREFUSED)))
+            return
+        sock, source = self._bound(listener)
         try:
-            sock.setblocking(False)
-            sock.bind((real.host, 0))
-            port = sock.getsockname()[1]
-            family = real.family
-            self._table.set_port(
-                port,
-                peer=Addr.of(request.peer.ip, request.peer.port, family),
-                local=Addr.of(request.local.ip, request.local.port, family),
-            )
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await asyncio.get_running_loop().sock_connect(sock, (real.host, real.port))
-        except OSError:  # TimeoutError is one
-            sock.close()
-            stream.refuse()
-            if real.port not in listening_ports() and self._listeners.get(request.port) is listener:
-                self._drop(request.port)
-        else:
+            family = listener.wanted.family
+            self._remember(source, Addr(family, peer.port, peer.ip), Addr(family, local.port, local.ip))
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    await asyncio.get_running_loop().sock_connect(sock, (listener.real.host, listener.real.port))
+            except BaseException as error:
+                sock.close()
+                # TimeoutError is an OSError, without errno.
+                code = (error.errno or errno.ETIMEDOUT) if isinstance(error, OSError) else errno.ECONNRESET
+                stream.refuse(agent.encode(agent.Refusal(code)))
+                if not isinstance(error, OSError):
+                    raise
+                self._drop_closed()
+                return
             stream.accept()
             await relay(stream, sock, discard=request.mode == "mirror")
         finally:
-            if port:
-                self._table.clear_port(port)
+            self._forget_later(source)
+
+    def _bound(self, listener: Listener) -> tuple[socket.socket, int]:
+        """Return a socket with a loopback port that no other delivery has, also none of the other version of IP."""
+        host = listener.real.host
+        while True:
+            sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+            sock.setblocking(False)
+            sock.bind((host, 0))
+            source: int = sock.getsockname()[1]
+            if source not in self._in_use:
+                self._in_use.add(source)
+                return sock, source
+            sock.close()
+
+    def _remember(self, source: int, peer: Addr, local: Addr) -> None:
+        if (timer := self._forgetting.pop(source, None)) is not None:
+            timer.cancel()
+        self._table.set_port(source, peer=peer, local=local)
+
+    def _forget_later(self, source: int) -> None:
+        def forget() -> None:
+            self._forgetting.pop(source, None)
+            self._table.clear_port(source)
+
+        self._in_use.discard(source)
+        self._forgetting[source] = asyncio.get_running_loop().call_later(FORGET_AFTER_S, forget)
 
 
-def _is_here(to: Addr) -> bool:
-    host = to.host
-    return host.startswith("127.") or host in ("::1", "::", "0.0.0.0")  # noqa: S104 # compared, not bound
+def _addr(address: agent.Address) -> Addr:
+    return Addr.of(address.ip.partition("%")[0], address.port)
 
 
-def _reason(refused: StreamRefused) -> str:
+def _answer_of(refused: StreamRefused) -> _Answer:
+    if not refused.payload:
+        return 0, ""
     try:
         refusal = agent.decode_answer(agent.Refusal, refused.payload)
     except agent.PeerProtocolError:
-        return "the agent is lost"
-    return refusal.reason or errno.errorcode.get(refusal.code, str(refusal.code))
+        return errno.EPROTO, "the agent's answer is not understood"
+    return refusal.code or errno.EIO, refusal.reason or errno.errorcode.get(refusal.code, str(refusal.code))
+
+
+def _first_free_port() -> int:
+    """Return the first port that needs no privilege (ip-sysctl: ip_unprivileged_port_start)."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    except (OSError, ValueError):
+        return 1024

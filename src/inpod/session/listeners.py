@@ -1,20 +1,96 @@
-"""Which ports of this machine are listened on, by the kernel's own list (proc(5), /proc/net/tcp)."""
+"""The program's listeners: where each really listens, and whether it still does.
 
+Nothing tells when a socket is closed, so the kernel's own list is looked at (proc(5), /proc/net/tcp).
+"""
+
+import ipaddress
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-LISTEN = "0A"
+from inpod.protocol.layer import Addr
+
+LISTEN = b"0A"
+"""State of a listening socket (linux/tcp_states.h), as /proc/net/tcp writes it."""
+
+_MAPPED = bytes(10) + b"\xff\xff"
+_ANY = (bytes(16), _MAPPED + bytes(4))
+LOOPBACK = _MAPPED + b"\x7f\0\0\1"
+LOOPBACK6 = bytes(15) + b"\1"
+
+Place = tuple[bytes, int]
+"""IP address as in `Addr.ip`, and port."""
 
 
-def listening_ports() -> set[int]:
-    """Return the TCP ports, IPv4 and IPv6, that somebody in this network namespace listens on."""
-    ports: set[int] = set()
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Attributes:
+    wanted: As the program sees it.
+    real: Where it listens on this machine.
+    """
+
+    wanted: Addr
+    real: Addr
+
+    @property
+    def place(self) -> Place:
+        """Where it really listens."""
+        return self.real.ip, self.real.port
+
+    def takes(self, ip: bytes) -> bool:
+        """Return whether it takes connections of that version of IP: a dual-stack socket takes both."""
+        if is_v4(ip):
+            # A v6 socket that the layer bound to a mapped address was meant for both.
+            return is_v4(self.real.ip) or self.real.ip == _ANY[0]
+        return self.wanted.family == 6
+
+    def address_for(self, to: Addr) -> Addr:
+        """Return the loopback address that reaches it from this machine, for a socket that wants to go to `to`."""
+        if self.real.ip in _ANY:
+            ip = LOOPBACK if is_v4(to.ip) or is_v4(self.real.ip) else LOOPBACK6
+            return Addr(to.family, self.real.port, ip)
+        return Addr(to.family, self.real.port, self.real.ip)
+
+
+def choose(listeners: Iterable[Listener], ip: bytes) -> Listener | None:
+    """Return the listener that the kernel would choose for that version of IP: the closest."""
+    fitting = [listener for listener in listeners if listener.takes(ip)]
+    return min(fitting, key=lambda found: (found.wanted.family == 6) == is_v4(ip), default=None)
+
+
+def is_v4(ip: bytes) -> bool:
+    """Return whether an address in IPv6 form is one of IPv4."""
+    return ip.startswith(_MAPPED)
+
+
+def is_any(ip: bytes) -> bool:
+    """Return whether it is 0.0.0.0 or ::."""
+    return ip in _ANY
+
+
+def is_loopback(ip: bytes) -> bool:
+    """Return whether an address stays in its machine; that of "any" does, for connect(2)."""
+    found = ipaddress.IPv6Address(ip)
+    return (found.ipv4_mapped or found).is_loopback or is_any(ip)
+
+
+def listening() -> set[Place]:
+    """Return where somebody in this network namespace listens."""
+    found: set[Place] = set()
     for name in ("tcp", "tcp6"):
         try:
-            lines = Path("/proc/self/net", name).read_text().splitlines()[1:]
+            lines = Path("/proc/self/net", name).read_bytes().splitlines()[1:]
         except OSError:
             continue
-        for line in lines:
-            fields = line.split()
-            if fields[3] == LISTEN:
-                ports.add(int(fields[1].rpartition(":")[2], 16))
-    return ports
+        found |= {parse_place(fields[1]) for line in lines if (fields := line.split(None, 4))[3] == LISTEN}
+    return found
+
+
+def parse_place(field: bytes) -> Place:
+    """Return the address in a field like "0100007F:1F90": words of four bytes in the machine's order, port."""
+    host, _, port = field.partition(b":")
+    raw = bytes.fromhex(host.decode())
+    if sys.byteorder == "little":
+        raw = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
+    return (_MAPPED + raw if len(raw) == 4 else raw), int(port, 16)

@@ -9,6 +9,7 @@ program's socket down. Blocking, non-blocking, poll and epoll all see the truth,
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
 from collections.abc import Callable
@@ -16,14 +17,20 @@ from collections.abc import Callable
 from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Connect, Redirect, encode_reply
 from inpod.session.table import Table
+from inpod.session.tasks import Tasks
 from inpod.tunnel.relay import relay
-from inpod.tunnel.streams import StreamRefused, Tunnel
+from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 
-SYN_SENT = 2
+ESTABLISHED, SYN_SENT = 1, 2
 """TCP_INFO's first byte (linux/tcp_states.h)."""
 
-PROGRAM_CONNECTS_WITHIN_S = 5.0
-"""Between our answer and the program's connect() lie microseconds; a stopped program may take longer."""
+PROGRAM_CONNECTS_WITHIN_S = 60.0
+"""Between our answer and the program's connect() lie microseconds, unless a debugger stops it there."""
+
+LOOK_EVERY_S = 0.005
+"""How soon at the latest that connect() is seen: there is no event for it."""
+
+MAX_CONNECTIONS = 8192
 
 
 class HeldPort:
@@ -33,11 +40,15 @@ class HeldPort:
         self.host = host
         self._family = family
         self._listener = self._reusable()
-        self._listener.bind((host, 0))
-        self._listener.listen(0)
-        self.port: int = self._listener.getsockname()[1]
-        self._filler = socket.socket(family)
-        self._filler.connect((host, self.port))  # a queue of length 0 holds one: now it is full
+        try:
+            self._listener.bind((host, 0))
+            self._listener.listen(0)
+            self.port: int = self._listener.getsockname()[1]
+            self._filler = socket.socket(family)
+            self._filler.connect((host, self.port))  # a queue of length 0 holds one: now it is full
+        except OSError:
+            self._listener.close()
+            raise
 
     def _reusable(self) -> socket.socket:
         sock = socket.socket(self._family)
@@ -53,9 +64,14 @@ class HeldPort:
         """
         sock = self._reusable()
         try:
-            sock.bind((self.host, self.port))
             sock.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(sock, address)
+            sock.bind((self.host, self.port))
+            code = sock.connect_ex(address)
+            if code not in (0, errno.EINPROGRESS):
+                raise OSError(code, os.strerror(code))
+            # On loopback all three packets have passed before connect(2) returns.
+            if _state(sock) != ESTABLISHED:
+                await asyncio.get_running_loop().sock_connect(sock, address)
         except BaseException:
             sock.close()
             raise
@@ -70,21 +86,27 @@ class HeldPort:
 class Outgoing:
     """Answers CONNECT requests and carries the connections."""
 
-    def __init__(self, tunnel: Callable[[], Tunnel], table: Table, own_listener: Callable[[Addr], Addr | None]) -> None:
+    def __init__(
+        self, tunnel: Callable[[], Tunnel], table: Table, own_listener: Callable[[Addr], Addr | None], tasks: Tasks
+    ) -> None:
+        """Hold the ports.
+
+        Args:
+            own_listener: Returns where the program itself listens on an address, if it does.
+        """
         self._tunnel = tunnel
         self._table = table
         self._own_listener = own_listener
+        self._tasks = tasks
+        self._count = 0
         self._held = HeldPort(socket.AF_INET, "127.0.0.1")
         self._held6: HeldPort | None = None
         with contextlib.suppress(OSError):
             self._held6 = HeldPort(socket.AF_INET6, "::1")
-        self._tasks: set[asyncio.Future[None]] = set()
         self.on_first: Callable[[], None] | None = None
 
     def close(self) -> None:
-        """End all connections."""
-        for task in self._tasks:
-            task.cancel()
+        """Give the ports back."""
         self._held.close()
         if self._held6 is not None:
             self._held6.close()
@@ -97,47 +119,63 @@ class Outgoing:
         own = self._own_listener(request.to)
         if own is not None:
             program.close()
-            return encode_reply(0, Redirect(Addr(request.to.family, own.port, own.ip)))
+            return encode_reply(0, Redirect(own))
         held = self._held_for(program)
-        if held is None:
+        if held is None or self._count >= MAX_CONNECTIONS:
             program.close()
-            return encode_reply(errno.EADDRNOTAVAIL)
+            return encode_reply(errno.EADDRNOTAVAIL if held is None else errno.EAGAIN)
         if self.on_first is not None:
             on_first, self.on_first = self.on_first, None
             on_first()
-        task = asyncio.ensure_future(self._carry(request, program, held))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        to = agent.Address(request.to.host, request.to.port)
+        # Opened here and not in the task: the question leaves one turn of the loop earlier.
+        stream = self._tunnel().open(agent.encode(agent.Connect(to)))
+        self._count += 1
+        self._tasks.spawn(self._carry(request, stream, program, held)).add_done_callback(self._ended)
         return encode_reply(0, Redirect(Addr.of(held.host, held.port, request.to.family)))
 
-    def _held_for(self, program: socket.socket) -> HeldPort | None:
-        if program.family == socket.AF_INET6 and program.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
-            return self._held6
-        return self._held
+    def _ended(self, _: object) -> None:
+        self._count -= 1
 
-    async def _carry(self, request: Connect, program: socket.socket, held: HeldPort) -> None:
+    def _held_for(self, program: socket.socket) -> HeldPort | None:
+        """Return the port that a socket can connect to: one of IPv6, for those that are only for that."""
+        if program.family != socket.AF_INET6:
+            return self._held
+        bound = ipaddress.IPv6Address(program.getsockname()[0].partition("%")[0])
+        is_v6 = program.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) or not (
+            bound.is_unspecified or bound.ipv4_mapped
+        )
+        return self._held6 if is_v6 else self._held
+
+    async def _carry(self, request: Connect, stream: Stream, program: socket.socket, held: HeldPort) -> None:
         """Decide the program's connect as the pod's was decided, then pass bytes."""
-        with program:
-            stream = self._tunnel().open(agent.encode(agent.Connect(agent.Address(request.to.host, request.to.port))))
-            try:
-                connected = agent.decode_answer(agent.Connected, await stream.accepted())
-                address = await _connecting(program)
-                if address is None:
-                    stream.refuse()
-                    return
-                local = Addr.of(connected.local.ip, connected.local.port, request.to.family)
-                self._table.set_local(request.cookie, local)
-                sock = await held.join(address)
-            except (StreamRefused, agent.PeerProtocolError) as refused:
-                self._table.set_errno(request.cookie, _errno_of(refused))
-                if await _connecting(program) is not None:
-                    with contextlib.suppress(OSError):
-                        program.shutdown(socket.SHUT_RDWR)
-                return
-            except OSError:
-                stream.refuse()
-                return
-        await relay(stream, sock)
+        try:
+            with program:
+                sock = await self._decide(request, stream, program, held)
+            if sock is not None:
+                await relay(stream, sock)
+        finally:
+            stream.refuse()
+
+    async def _decide(
+        self, request: Connect, stream: Stream, program: socket.socket, held: HeldPort
+    ) -> socket.socket | None:
+        try:
+            connected = agent.decode_answer(agent.Connected, await stream.accepted())
+            local = connected.local
+            ip = Addr.of(local.ip.partition("%")[0], local.port, request.to.family)
+            self._table.set_local(request.cookie, ip)
+            address = await _connecting(program)
+            return None if address is None else await held.join(address)
+        except (StreamRefused, agent.PeerProtocolError) as refused:
+            code = _errno_of(refused)
+        except OSError as error:
+            code = error.errno or errno.ECONNABORTED
+        self._table.set_errno(request.cookie, code)
+        if await _connecting(program) is not None:
+            with contextlib.suppress(OSError):
+                program.shutdown(socket.SHUT_RDWR)
+        return None
 
 
 async def _connecting(program: socket.socket) -> tuple[str, int] | None:
@@ -147,17 +185,22 @@ async def _connecting(program: socket.socket) -> tuple[str, int] | None:
     pause = 0.0
     while True:
         with contextlib.suppress(OSError):
-            if program.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == SYN_SENT:
+            if _state(program) == SYN_SENT:
                 host, port = program.getsockname()[:2]
                 return host.removeprefix("::ffff:"), port
         if loop.time() > end:
             return None
-        # The program was answered before this runs: it is about to call connect(), and there is no event for that.
+        # The program was answered before this runs: it is about to call connect().
         await asyncio.sleep(pause)
-        pause = min(pause + 0.0001, 0.005)
+        pause = min(pause + 0.0001, LOOK_EVERY_S)
+
+
+def _state(sock: socket.socket) -> int:
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
 
 
 def _errno_of(refused: Exception) -> int:
+    """Return the pod's errno; that of a cut network when the link is lost."""
     if isinstance(refused, StreamRefused) and refused.payload:
         with contextlib.suppress(agent.PeerProtocolError):
             return agent.decode_answer(agent.Refusal, refused.payload).code or errno.ECONNREFUSED

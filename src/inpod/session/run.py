@@ -2,8 +2,12 @@
 
 import asyncio
 import contextlib
-import json
+import errno
+import logging
 import os
+import resource
+import signal
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -12,22 +16,25 @@ from inpod.launch.environment import program_environment
 from inpod.launch.process import Process, start
 from inpod.protocol import agent, layer
 from inpod.session.dns import resolve
-from inpod.session.events import AgentLost, Events, Note, Reconnected, Step, Summary
+from inpod.session.events import Events, Note, Step, Summary
 from inpod.session.files.replica import Replica
 from inpod.session.files.service import Files
 from inpod.session.folder import Folder
 from inpod.session.incoming import Incoming
 from inpod.session.layer_server import LayerServer
+from inpod.session.link import Link
 from inpod.session.outgoing import Outgoing, close_fd
 from inpod.session.plan import Plan
 from inpod.session.rules import rules_text
 from inpod.session.table import Table
+from inpod.session.tasks import Tasks
 from inpod.targets.base import AgentLink, Target
-from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
+from inpod.tunnel.streams import Stream
 
-HELLO_LIMIT_S = 20.0
-RECONNECT_FOR_S = 30.0
-RECONNECT_EVERY_S = 1.0
+log = logging.getLogger(__name__)
+
+UNDO_LIMIT_S = 20.0
+"""Longest that ending the agent may take; its lease does the rest."""
 
 OUTGOING_HINT = "Mirroring copies what comes in; what the program sends out is real."
 
@@ -36,156 +43,134 @@ async def run(plan: Plan, target: Target, events: Events) -> int:
     """Run the program of `plan` in the place of `target`.
 
     Returns:
-        The program's exit status; minus the number of the signal that ended it.
+        The program's exit status; minus the number of the signal that ended it, or the start.
 
     Raises:
         UserError: The start failed; nothing is left of it. Or the agent was lost for good.
     """
-    async with AsyncExitStack() as undo:
-        events.emit(Step(f"Looking for {target.name}"))
-        link = await target.start_agent(lambda text: events.emit(Step(text)))
-        undo.push_async_callback(link.close)
-        session = _Session(plan, link, events)
-        undo.callback(session.close)
-        welcome, remote = await session.greet()
-        folder = Folder()
-        undo.callback(folder.remove)
-        process = session.start_program(folder, welcome, remote, undo)
-        return await session.until_end(process)
+    signals = _Signals()
+    try:
+        async with AsyncExitStack() as undo:
+            descriptor_limit = _raise_descriptor_limit()
+            events.emit(Step(f"Looking for {target.name}"))
+            way = await target.start_agent(lambda text: events.emit(Step(text)))
+            undo.push_async_callback(_in_time, way.close)
+            session = _Session(plan, way, events)
+            undo.callback(session.link.close)
+            events.emit(Step("Talking to the agent"))
+            welcome, remote = await session.link.greet()
+            session.check(welcome)
+            folder = Folder()
+            undo.callback(folder.remove)
+            session.serve(folder.path, welcome, undo)
+            undo.push_async_callback(session.tasks.close)
+            undo.callback(signals.hold_off)
+            process = session.start_program(folder.path, remote, descriptor_limit)
+            undo.callback(process.close)
+            undo.push_async_callback(process.end)
+            return await session.until_end(process)
+    except asyncio.CancelledError:
+        if not signals.caught:
+            raise
+        return -signals.caught
+    finally:
+        signals.close()
 
 
 class _Session:
-    """What lives as long as the program: the tunnel, and the features that answer the layer."""
+    """What lives as long as the program: the link, and the features that answer the layer."""
 
-    def __init__(self, plan: Plan, link: AgentLink, events: Events) -> None:
+    def __init__(self, plan: Plan, way: AgentLink, events: Events) -> None:
+        self.tasks = Tasks()
+        self.link = Link(way, self._on_stream, events)
         self._plan = plan
-        self._link = link
+        self._mounts = way.mounts
         self._events = events
-        self._tunnel = Tunnel(initiator=True, on_stream=self._on_stream)
+        self._reads_files = plan.files == "read"
         self._incoming: Incoming | None = None
         self._outgoing: Outgoing | None = None
         self._files: Files | None = None
 
-    def close(self) -> None:
-        self._tunnel.close()
+    def check(self, welcome: agent.Welcome) -> None:
+        """Refuse what the agent cannot do, before anything is started.
 
-    async def greet(self) -> tuple[agent.Welcome, dict[str, str]]:
-        """Say hello; return what the agent can do, and the target's environment."""
-        self._events.emit(Step("Talking to the agent"))
-        await self._tunnel.attach(self._link.sock)
-        try:
-            async with asyncio.timeout(HELLO_LIMIT_S):
-                hello = await self._tunnel.ask(agent.encode(agent.Hello(agent.PROTOCOL_VERSION)))
-                welcome = agent.decode_answer(agent.Welcome, hello)
-                self._check_abilities(welcome)
-                remote: dict[str, str] = {}
-                if "env" not in welcome.cannot:
-                    remote = json.loads(await self._tunnel.fetch(agent.encode(agent.ReadEnv())))
-                else:
-                    self._events.emit(Note(f"No environment of the target: {welcome.cannot['env']}"))
-                return welcome, remote
-        except StreamRefused as refused:
-            raise _no_agent(refused, self._link) from refused
-        except TimeoutError:
-            raise UserError(
-                f"The agent of {self._link.describes} does not answer.",
-                hint="Try again; if it stays so, look at the agent's pod and its node.",
-                exit_code=ExitCode.AGENT_START,
-            ) from None
-
-    def _check_abilities(self, welcome: agent.Welcome) -> None:
+        Raises:
+            UserError: The traffic cannot be had.
+        """
         mode = self._plan.mode
         if mode != "off" and (reason := welcome.cannot.get(mode)):
             other = "mirror without --steal" if mode == "steal" else "set feature.network.incoming.mode to off"
             raise UserError(
-                f"Cannot {mode} the traffic of {self._link.describes}: {reason}",
+                f"Cannot {mode} the traffic of {self.link.describes}: {reason}",
                 hint=f"Use another kernel or more rights for the agent, or {other}.",
                 exit_code=ExitCode.NO_MEANS,
             )
-        if self._plan.files == "read" and (reason := welcome.cannot.get("files")):
+        if reason := welcome.cannot.get("env"):
+            self._events.emit(Note(f"No environment of the target: {reason}"))
+        if self._reads_files and (reason := welcome.cannot.get("files")):
+            self._reads_files = False
             self._events.emit(Note(f"No files of the target: {reason}"))
 
-    def start_program(
-        self, folder: Folder, welcome: agent.Welcome, remote: dict[str, str], undo: AsyncExitStack
-    ) -> Process:
-        """Set up what the layer needs, then start the program. Each step is undone by `undo`."""
-        plan, events = self._plan, self._events
-        table = Table(folder.path / "table")
+    def serve(self, folder: Path, welcome: agent.Welcome, undo: AsyncExitStack) -> None:
+        """Set up what the layer needs, step by step; each is undone by `undo`."""
+        plan, events, tunnel = self._plan, self._events, self.link.tunnel
+        table = Table(folder / "table")
         undo.callback(table.close)
-        root = folder.path / "replica"
+        root = folder / "replica"
         root.mkdir(0o700)
         replica = Replica(root)
         undo.callback(replica.close)
-        self._files = Files(lambda: self._tunnel, replica)
-        incoming = self._incoming = Incoming(lambda: self._tunnel, table, events, plan.mode)
-        incoming.addresses = set(welcome.addresses)
+        self._files = Files(tunnel, replica)
+        incoming = self._incoming = Incoming(tunnel, table, events, plan.mode, self.tasks)
+        incoming.addresses = frozenset(layer.Addr.of(text.partition("%")[0], 0).ip for text in welcome.addresses)
         undo.callback(incoming.close)
-        outgoing = self._outgoing = Outgoing(lambda: self._tunnel, table, incoming.own_listener)
+        outgoing = self._outgoing = Outgoing(tunnel, table, incoming.own_listener, self.tasks)
         undo.callback(outgoing.close)
         if plan.mode == "mirror":
             outgoing.on_first = lambda: events.emit(Note(OUTGOING_HINT, "info"))
-        rules = rules_text(plan, folder.path, self._link.mounts, files_work="files" not in welcome.cannot)
-        (folder.path / "rules").write_bytes(rules)
-        server = LayerServer(folder.path / "layer.sock", self._answer)
+        (folder / "rules").write_bytes(rules_text(plan, folder, self._mounts, files_work=self._reads_files))
+        server = LayerServer(folder / "layer.sock", self._answer)
         undo.callback(server.close)
+
+    def start_program(self, folder: Path, remote: dict[str, str], descriptor_limit: tuple[int, int]) -> Process:
+        """Start the program.
+
+        Raises:
+            UserError: It cannot be executed.
+        """
+        plan = self._plan
         environment = program_environment(remote, os.environ, include=plan.env_include, exclude=plan.env_exclude)
-        environment |= layer_environment(plan.layer, folder.path, environment)
-        events.emit(Summary(self._link.describes, plan.mode, plan.files))
-        process = start(plan.executable, plan.argv, environment, folder.path)
-        undo.callback(process.close)
-        return process
+        environment |= layer_environment(plan.layer, folder, environment)
+        self._events.emit(Summary(self.link.describes, plan.mode, "read" if self._reads_files else "local"))
+        try:
+            return start(plan.executable, plan.argv, environment, folder, descriptor_limit=descriptor_limit)
+        except OSError as error:
+            is_missing = error.errno == errno.ENOENT
+            raise UserError(
+                f"Cannot execute '{plan.executable}': {error.strerror or error}",
+                hint="Check the command after '--'.",
+                exit_code=ExitCode.COMMAND_NOT_FOUND if is_missing else ExitCode.CANNOT_EXECUTE,
+            ) from None
 
     async def until_end(self, process: Process) -> int:
-        """Wait for the program, and keep the link meanwhile."""
-        async with asyncio.TaskGroup() as group:
-            assert self._incoming is not None
-            watching = group.create_task(self._incoming.watch())
-            keeping = group.create_task(self._keep_link())
-            ending = group.create_task(process.wait())
-            await asyncio.wait([keeping, ending], return_when=asyncio.FIRST_COMPLETED)
-            watching.cancel()
-            if not ending.done():
-                await process.end()
-                raise_lost = True
-            else:
-                keeping.cancel()
-                raise_lost = False
-        if raise_lost:
-            raise UserError(
-                f"The agent of {self._link.describes} is lost; the program was ended.",
-                hint="Look at the pod and at the connection to the cluster, then run the command again.",
-                exit_code=ExitCode.AGENT_LOST,
-            )
-        return ending.result()
+        """Wait for the program, and keep the link meanwhile.
 
-    async def _keep_link(self) -> None:
-        """Make a lost link again; return when that cannot be."""
-        while True:
-            await asyncio.shield(self._tunnel.lost)
-            self._events.emit(AgentLost())
-            if self._link.remake is None:
-                return
-            loop = asyncio.get_running_loop()
-            end = loop.time() + RECONNECT_FOR_S
-            while not await self._reconnected():
-                if loop.time() > end:
-                    return
-                await asyncio.sleep(RECONNECT_EVERY_S)
-            self._events.emit(Reconnected())
-
-    async def _reconnected(self) -> bool:
-        tunnel = Tunnel(initiator=True, on_stream=self._on_stream)
-        try:
-            async with asyncio.timeout(HELLO_LIMIT_S):
-                await tunnel.attach(await self._link.reconnect())
-                await tunnel.ask(agent.encode(agent.Hello(agent.PROTOCOL_VERSION)))
-        except (UserError, OSError, StreamRefused):
-            tunnel.close()
-            return False
-        self._tunnel = tunnel
-        if self._incoming is not None:
-            await self._incoming.subscribe_again()
-        return True
+        Raises:
+            UserError: The agent was lost for good, and the program ended for that.
+        """
+        assert self._incoming is not None
+        self.tasks.spawn(self._incoming.watch())
+        keeping = self.tasks.spawn(self.link.keep(self._incoming.subscribe_again))
+        ending = self.tasks.spawn(process.wait())
+        await asyncio.wait([keeping, ending], return_when=asyncio.FIRST_COMPLETED)
+        if ending.done():
+            return ending.result()
+        await process.end()
+        raise UserError(
+            f"The agent of {self.link.describes} is lost; the program was ended.",
+            hint="Look at the pod and at the connection to the cluster, then run the command again.",
+            exit_code=ExitCode.AGENT_LOST,
+        )
 
     def _on_stream(self, stream: Stream, head: bytes) -> None:
         with contextlib.suppress(agent.PeerProtocolError):
@@ -195,7 +180,7 @@ class _Session:
                 return
         stream.refuse()
 
-    def _answer(self, request: layer.Request, fd: int) -> "bytes | asyncio.Future[bytes]":
+    def _answer(self, request: layer.Request, fd: int) -> bytes | Awaitable[bytes]:
         """Answer a layer. Only CONNECT has a use for a descriptor."""
         assert self._incoming is not None
         assert self._outgoing is not None
@@ -207,15 +192,49 @@ class _Session:
             case layer.Bind():
                 return self._incoming.bind(request)
             case layer.Listen():
-                return asyncio.ensure_future(self._incoming.listen(request))
+                return self._incoming.listen(request)
             case layer.Resolve():
-                return asyncio.ensure_future(resolve(self._tunnel, request))
+                return resolve(self.link.tunnel(), request)
             case layer.File():
-                return asyncio.ensure_future(self._files.make_available(request))
+                return self._files.make_available(request)
             case layer.Warn(why, path):
                 text = f"{os.fsdecode(path)} runs outside the pod: the layer cannot reach a {why} program."
                 self._events.emit(Note(text))
                 return layer.encode_reply(0)
+
+
+class _Signals:
+    """Signals that come while there is no program to pass them on to: the start is undone, the end is not disturbed."""
+
+    def __init__(self) -> None:
+        self.caught = 0
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._numbers = [
+            number
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            if signal.getsignal(number) is not signal.SIG_IGN
+        ]
+        self._catch()
+
+    def hold_off(self) -> None:
+        """The program has ended, and with it the process's own handlers: nothing may cut the undoing short."""
+        self._task = None
+        self._catch()
+
+    def close(self) -> None:
+        """Back to the defaults."""
+        for number in self._numbers:
+            self._loop.remove_signal_handler(number)
+
+    def _catch(self) -> None:
+        for number in self._numbers:
+            self._loop.add_signal_handler(number, self._stop, number)
+
+    def _stop(self, number: int) -> None:
+        if not self.caught and self._task is not None:
+            self.caught = number
+            self._task.cancel()
 
 
 def layer_environment(library: Path, folder: Path, environment: dict[str, str]) -> dict[str, str]:
@@ -224,14 +243,17 @@ def layer_environment(library: Path, folder: Path, environment: dict[str, str]) 
     return {"LD_PRELOAD": f"{library}:{before}" if before else str(library), "INPOD_SESSION": str(folder)}
 
 
-def _no_agent(refused: StreamRefused, link: AgentLink) -> UserError:
+async def _in_time(undo: Callable[[], Awaitable[None]]) -> None:
     try:
-        refusal = agent.decode_answer(agent.Refusal, refused.payload)
-        reason = refusal.reason or os.strerror(refusal.code)
-    except agent.PeerProtocolError:
-        reason = "it ended at once"
-    return UserError(
-        f"The agent of {link.describes} cannot work: {reason}",
-        hint="Check that the target still runs and that the agent has the rights that docs/reference/rbac.md names.",
-        exit_code=ExitCode.AGENT_START,
-    )
+        async with asyncio.timeout(UNDO_LIMIT_S):
+            await undo()
+    except TimeoutError:
+        log.warning("ending the agent took longer than %s s", UNDO_LIMIT_S)
+
+
+def _raise_descriptor_limit() -> tuple[int, int]:
+    """Allow as many descriptors as may be, for two of each connection; return what was allowed before."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft, hard
