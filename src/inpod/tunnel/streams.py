@@ -1,6 +1,6 @@
-"""The mux on asyncio: a `Tunnel` over one connected socket, and its `Stream`s.
+"""The mux on asyncio: a `Tunnel` over one connected socket, with its `Stream`s.
 
-Small frames of one loop turn are joined into one write; large ones go out without being copied. Both ends ping, so
+Small frames of one loop turn are joined into one write; large data goes out without being copied. Both ends ping, so
 that each knows when the other was last alive (`Tunnel.last_heard`).
 """
 
@@ -8,276 +8,82 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import cast
 
-from inpod.tunnel.frames import HEADER, MAX_PAYLOAD, FrameError, Kind, decode, encode
-from inpod.tunnel.mux import Mux
+from inpod.tunnel.frames import FrameDecoder, FrameError, Kind
+from inpod.tunnel.mux import Mux, StreamState
+from inpod.tunnel.stream import Sink, Stream, StreamRefused, TunnelLost
+
+__all__ = ["Sink", "Stream", "StreamRefused", "Tunnel", "TunnelLost"]
 
 PING_EVERY_S = 0.5
-BUFFER = 512 * 1024
-JOIN_BELOW = 8192
-"""Pieces shorter than this are copied together: one system call beats the copy."""
+
+HIGH_WATER = 256 * 1024
+"""Bytes that wait for the link before the streams keep theirs. Small data waits behind these, so they are few."""
+
+MAX_UNSENT = 64 * 1024 * 1024
+"""Bytes that a peer who does not read can make us hold (answers to its PINGs and OPENs) before the link ends."""
+
 MAX_ANSWER = 64 * 1024 * 1024
 """Most bytes that `fetch` collects."""
 
-
-class StreamRefused(Exception):
-    """The peer ended the stream by RESET, or the link is gone.
-
-    Attributes:
-        payload: What the peer gave as its reason; b"" when the link was lost.
-    """
-
-    def __init__(self, payload: bytes) -> None:
-        super().__init__(payload.decode(errors="replace") or "the link was lost")
-        self.payload = payload
-
-
-class Sink(Protocol):
-    """Who takes what a stream receives, at once and in order."""
-
-    def data(self, data: bytes) -> None:
-        """Bytes came; call `Stream.consumed` once they are passed on."""
-
-    def eof(self) -> None:
-        """No more bytes will come."""
-
-    def reset(self, payload: bytes) -> None:
-        """The stream is gone."""
-
-    def writable(self) -> None:
-        """All that was given to `Stream.send` is on its way: more may be sent."""
-
-
-class Stream:
-    """One stream of a tunnel. Either `read` it, or give it a `Sink`."""
-
-    def __init__(self, tunnel: "Tunnel", number: int) -> None:
-        self.tunnel = tunnel
-        self.number = number
-        self.closed = False
-        self.on_closed: Callable[[], None] | None = None
-        self._answer: asyncio.Future[bytes] | None = None
-        self._sink: Sink | None = None
-        self._received: list[bytes] = []
-        self._received_eof = False
-        self._reset: bytes | None = None
-        self._wake: asyncio.Future[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
-        self._pending = b""
-        self._eof_wanted = False
-
-    async def accepted(self) -> bytes:
-        """Wait until the peer took the stream; return its answer.
-
-        Raises:
-            StreamRefused: It did not.
-        """
-        if self._reset is not None:
-            raise StreamRefused(self._reset)
-        if self._answer is None:
-            self._answer = asyncio.get_running_loop().create_future()
-        return await self._answer
-
-    def accept(self, head: bytes = b"") -> None:
-        """Take a stream that the peer opened."""
-        self.tunnel.mux.accept(self.number, head)
-        self.tunnel.flush_soon()
-
-    def refuse(self, payload: bytes = b"") -> None:
-        """End the stream at once, both ways; also to abort it later."""
-        if not self.closed:
-            self.tunnel.mux.reset(self.number, payload)
-            self.tunnel.flush_soon()
-            self._end(payload)
-
-    def send(self, data: bytes) -> bool:
-        """Send, or keep what exceeds the credit; return whether more may be given now (else wait for `writable`)."""
-        if self.closed:
-            return True
-        if self._pending:
-            self._pending += data
-            return False
-        sent = self.tunnel.mux.send(self.number, data)
-        self.tunnel.flush_soon()
-        if sent < len(data):
-            self._pending = data[sent:]
-            return False
-        return not self.tunnel.is_full
-
-    async def write(self, data: bytes) -> None:
-        """Send, and wait while the peer or the link is slower.
-
-        Raises:
-            StreamRefused: The stream is gone.
-        """
-        for at in range(0, len(data), MAX_PAYLOAD):
-            while self._pending or self.tunnel.is_full:
-                await self._until_writable()
-            if self._reset is not None:
-                raise StreamRefused(self._reset)
-            self.send(data[at : at + MAX_PAYLOAD])
-
-    def write_eof(self) -> None:
-        """Say that no more data comes, once all is sent."""
-        if self._pending:
-            self._eof_wanted = True
-        else:
-            self.tunnel.mux.send_eof(self.number)
-            self.tunnel.flush_soon()
-            self._check_ended()
-
-    async def read(self) -> bytes:
-        """Return the next bytes, b"" at the end.
-
-        Raises:
-            StreamRefused: The peer reset the stream, or the link is gone.
-        """
-        while not self._received:
-            if self._received_eof:
-                return b""
-            if self._reset is not None:
-                raise StreamRefused(self._reset)
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
-        data = b"".join(self._received)
-        self._received.clear()
-        self.consumed(len(data))
-        return data
-
-    def consumed(self, size: int) -> None:
-        """Give the peer credit for bytes that were passed on."""
-        mux = self.tunnel.mux
-        mux.consumed(self.number, size)
-        if mux.out:
-            self.tunnel.flush_soon()
-
-    def set_sink(self, sink: Sink) -> None:
-        """Hand all that was and will be received to `sink`."""
-        self._sink = sink
-        for data in self._received:
-            sink.data(data)
-        self._received = []
-        if self._received_eof:
-            sink.eof()
-        if self._reset is not None:
-            sink.reset(self._reset)
-
-    async def _until_writable(self) -> None:
-        if self._reset is not None:
-            raise StreamRefused(self._reset)
-        if self._writable is None or self._writable.done():
-            self._writable = asyncio.get_running_loop().create_future()
-        await self._writable
-
-    # What the tunnel calls.
-
-    def on_answer(self, payload: bytes) -> None:
-        """ACCEPT came."""
-        if self._answer is None:
-            self._answer = asyncio.get_running_loop().create_future()
-        if not self._answer.done():
-            self._answer.set_result(payload)
-
-    def on_data(self, data: bytes) -> None:
-        """DATA came."""
-        if self._sink is not None:
-            self._sink.data(data)
-        else:
-            self._received.append(data)
-            self._wake_reader()
-
-    def on_eof(self) -> None:
-        """EOF came."""
-        self._received_eof = True
-        if self._sink is not None:
-            self._sink.eof()
-        self._wake_reader()
-        self._check_ended()
-
-    def on_reset(self, payload: bytes) -> None:
-        """RESET came, or the link is gone."""
-        if not self.closed:
-            self._end(payload)
-
-    def on_writable(self) -> None:
-        """Credit came, or the link has room again."""
-        if self._pending:
-            sent = self.tunnel.mux.send(self.number, self._pending)
-            self._pending = self._pending[sent:]
-            self.tunnel.flush_soon()
-        if self._pending:
-            return
-        if self._eof_wanted:
-            self._eof_wanted = False
-            self.write_eof()
-        elif not self.tunnel.is_full:
-            if self._sink is not None:
-                self._sink.writable()
-            if self._writable is not None and not self._writable.done():
-                self._writable.set_result(None)
-
-    def _wake_reader(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
-
-    def _check_ended(self) -> None:
-        if not self.closed and self.number not in self.tunnel.mux.streams:
-            self._close()
-
-    def _end(self, payload: bytes) -> None:
-        self._reset = payload
-        self._pending = b""
-        refused = StreamRefused(payload)
-        for waiter in (self._answer, self._writable):
-            if waiter is not None and not waiter.done():
-                waiter.set_exception(refused)
-                waiter.exception()  # a waiter that was cancelled meanwhile must not be reported as forgotten
-        if self._sink is not None:
-            self._sink.reset(payload)
-        self._wake_reader()
-        self._close()
-
-    def _close(self) -> None:
-        self.closed = True
-        self.tunnel.forget(self.number)
-        if self.on_closed is not None:
-            self.on_closed()
+_OPEN, _ACCEPT, _DATA, _EOF, _RESET, _CREDIT = (
+    int(kind) for kind in (Kind.OPEN, Kind.ACCEPT, Kind.DATA, Kind.EOF, Kind.RESET, Kind.CREDIT)
+)
 
 
 class Tunnel(asyncio.BufferedProtocol):
-    """One link. `on_stream(stream, head)` is called for each stream that the peer opens; it must not block."""
+    """One link.
+
+    Attributes:
+        lost: Done once the link is gone.
+        last_heard: Loop time at which the peer was last heard of.
+    """
 
     def __init__(self, *, initiator: bool, on_stream: Callable[[Stream, bytes], None]) -> None:
-        self.mux = Mux(initiator=initiator)
-        self.is_full = False
-        self.last_heard = 0.0
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Prepare one end.
+
+        Args:
+            initiator: Whether this is the end whose streams have odd ids: exactly one of both.
+            on_stream: Called with each stream that the peer opens and its payload; must neither block nor raise.
+        """
         self._loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[None] = self._loop.create_future()
+        self.last_heard = self._loop.time()
+        self._mux = Mux(initiator=initiator)
         self._on_stream = on_stream
-        self._streams: dict[int, Stream] = {}
+        self._decoder = FrameDecoder()
+        self._sock: socket.socket | None = None
         self._transport: asyncio.Transport | None = None
-        self._flushing = False
-        self._ping: asyncio.TimerHandle | None = None
-        self._buffer = bytearray(BUFFER)
-        self._view = memoryview(self._buffer)
-        self._start = self._end = 0
+        self._will_flush = False
+        self._next_ping: asyncio.TimerHandle | None = None
 
     async def attach(self, sock: socket.socket) -> None:
-        """Take a connected stream socket over and start."""
+        """Take a connected stream socket over and start.
+
+        Raises:
+            TunnelLost: The tunnel was closed before.
+        """
+        if self.lost.done():
+            sock.close()
+            raise TunnelLost
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._sock = sock
         await self._loop.create_connection(lambda: self, sock=sock)
 
     def open(self, head: bytes) -> Stream:
-        """Begin a stream."""
-        stream = Stream(self, self.mux.open(head))
-        if self.lost.done():
-            stream.on_reset(b"")
+        """Begin a stream. When the link is lost, or too many are open, it is refused from the start."""
+        state = None if self.lost.done() else self._mux.open(head)
+        if state is None:
+            refused = StreamState(0, is_ours=True)
+            refused.ended = True
+            stream = Stream(self._mux, refused, self._flush_soon)
+            stream.on_reset(b"", is_lost=self.lost.done())
             return stream
-        self._streams[stream.number] = stream
-        self.flush_soon()
+        stream = state.owner = Stream(self._mux, state, self._flush_soon)
+        self._flush_soon()
         return stream
 
     async def ask(self, head: bytes) -> bytes:
@@ -296,7 +102,7 @@ class Tunnel(asyncio.BufferedProtocol):
         """Open a stream for one question; return all its data.
 
         Raises:
-            StreamRefused: Refused, or the link is gone.
+            StreamRefused: Refused, the link is gone, or the answer has more than MAX_ANSWER bytes.
         """
         stream = self.open(head)
         parts: list[bytes] = []
@@ -313,120 +119,131 @@ class Tunnel(asyncio.BufferedProtocol):
         return b"".join(parts)
 
     def close(self) -> None:
-        """End the link; every stream is refused."""
-        if self._transport is not None:
-            self._transport.abort()
-        self._gone()
-
-    def forget(self, number: int) -> None:
-        """Drop an ended stream."""
-        self._streams.pop(number, None)
-
-    def flush_soon(self) -> None:
-        """Write what the mux has, at the end of this loop turn."""
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        out, self.mux.out = self.mux.out, []
-        transport = self._transport
-        if not out or transport is None or transport.is_closing():
-            return
-        if len(out) == 1:
-            transport.write(out[0])
-        elif max(map(len, out)) < JOIN_BELOW:
-            transport.write(b"".join(out))
-        else:
-            transport.writelines(out)
+        """End the link: every stream is refused. What was said in this loop turn is still sent if the link has room."""
+        transport, sock = self._transport, self._sock
+        if transport is not None and sock is not None and not transport.is_closing():
+            last_words = b"".join(self._mux.take())
+            # By the socket itself: a transport that still has to write does not close within a known time.
+            if last_words and not transport.get_write_buffer_size():
+                with contextlib.suppress(OSError):
+                    sock.send(last_words)
+        self._abort()
 
     # asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start pinging."""
-        self._transport = transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
-        transport.set_write_buffer_limits(high=1024 * 1024)
+        """Start pinging, and send what was said before."""
+        # Not asserted: uvloop's transports are none of asyncio's classes.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
         self.last_heard = self._loop.time()
-        self._send_ping()
+        self._ping()
         self._flush()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return room for at least one whole frame."""
-        if self._start and BUFFER - self._end < MAX_PAYLOAD + HEADER.size:
-            rest = self._end - self._start
-            self._view[:rest] = bytes(self._view[self._start : self._end])
-            self._start, self._end = 0, rest
-        return self._view[self._end :]
+        """Return where to put received bytes."""
+        return self._decoder.room()
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Handle all frames that are complete."""
-        self._end += nbytes
+        """Handle the frames that are complete."""
         self.last_heard = self._loop.time()
+        received = self._mux.received
         try:
-            frames, self._start = decode(self._view, self._start, self._end)
-            for number, kind, payload in frames:
-                self._handle(number, kind, payload)
+            for number, kind, payload in self._decoder.filled(nbytes):
+                state = received(number, kind, payload)
+                if state is not None:
+                    if kind == _DATA:
+                        state.owner.on_data(payload)  # type: ignore[attr-defined]  # a Stream; `cast` is too slow here
+                    else:
+                        self._handle(state, kind, payload)
         except FrameError:
-            self.close()
+            # What such a peer would be told, it would not understand.
+            self._abort()
             return
-        if self._start == self._end:
-            self._start = self._end = 0
+        if self._mux.has_output:
+            self._flush_soon()
 
     def pause_writing(self) -> None:
-        """The link is slower than its streams."""
-        self.is_full = True
+        """Let the streams keep their data: the link is slower than they are."""
+        self._mux.is_full = True
 
     def resume_writing(self) -> None:
-        """The link has room again."""
-        self.is_full = False
-        for stream in list(self._streams.values()):
-            stream.on_writable()
+        """Let the streams that wait send in turn, until the link is full again."""
+        mux = self._mux
+        mux.is_full = False
+        while mux.blocked and not mux.is_full:
+            state = next(iter(mux.blocked))
+            del mux.blocked[state]
+            assert isinstance(state.owner, Stream)
+            state.owner.on_room()
+            self._flush()
 
     def eof_received(self) -> bool:
-        """The peer is gone."""
+        """Let the transport close: a peer that stops speaking is gone."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The link is gone."""
-        self._gone()
+        """End every stream: the link is gone."""
+        self._end()
 
-    def _handle(self, number: int, kind: int, payload: bytes) -> None:
-        if not self.mux.received(number, kind, payload):
-            return
-        if kind == Kind.OPEN:
-            stream = self._streams[number] = Stream(self, number)
+    def _handle(self, state: StreamState, kind: int, payload: bytes) -> None:
+        if kind == _OPEN:
+            stream = state.owner = Stream(self._mux, state, self._flush_soon)
             self._on_stream(stream, payload)
             return
-        if kind == Kind.PING:
-            self.mux.out.append(encode(0, Kind.PONG))
-            self.flush_soon()
-            return
-        found = self._streams.get(number)
-        if found is None:
-            return
-        if kind == Kind.DATA:
-            found.on_data(payload)
-        elif kind == Kind.ACCEPT:
-            found.on_answer(payload)
-        elif kind == Kind.EOF:
-            found.on_eof()
-        elif kind == Kind.RESET:
-            found.on_reset(payload)
-        elif kind == Kind.CREDIT:
-            found.on_writable()
+        owner = state.owner
+        assert isinstance(owner, Stream)
+        if kind == _CREDIT:
+            owner.on_room()
+        elif kind == _EOF:
+            owner.on_eof()
+        elif kind == _ACCEPT:
+            owner.on_accept(payload)
+        elif kind == _RESET:
+            owner.on_reset(payload)
 
-    def _send_ping(self) -> None:
-        self.mux.out.append(encode(0, Kind.PING))
-        self.flush_soon()
-        self._ping = self._loop.call_later(PING_EVERY_S, self._send_ping)
+    def _flush_soon(self) -> None:
+        if self._mux.has_large:
+            # At once, so that the transport can say that it is full before more is given.
+            self._flush()
+        elif not self._will_flush:
+            self._will_flush = True
+            self._loop.call_soon(self._flush_turn)
 
-    def _gone(self) -> None:
-        if self._ping is not None:
-            self._ping.cancel()
-        if not self.lost.done():
-            self.lost.set_result(None)
-        for stream in list(self._streams.values()):
-            with contextlib.suppress(KeyError):
-                del self.mux.streams[stream.number]
-            stream.on_reset(b"")
+    def _flush_turn(self) -> None:
+        self._will_flush = False
+        self._flush()
+
+    def _flush(self) -> None:
+        transport = self._transport
+        if transport is None or not self._mux.has_output:
+            return
+        out = self._mux.take()
+        if transport.is_closing():
+            return
+        if len(out) == 1:
+            transport.write(out[0])
+        else:
+            transport.writelines(out)
+        if self._mux.is_full and transport.get_write_buffer_size() > MAX_UNSENT:
+            self._abort()
+
+    def _ping(self) -> None:
+        self._mux.ping()
+        self._flush_soon()
+        self._next_ping = self._loop.call_later(PING_EVERY_S, self._ping)
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+        self._end()
+
+    def _end(self) -> None:
+        if self.lost.done():
+            return
+        self.lost.set_result(None)
+        if self._next_ping is not None:
+            self._next_ping.cancel()
+        for state in self._mux.drop_all():
+            assert isinstance(state.owner, Stream)
+            state.owner.on_reset(b"", is_lost=True)

@@ -4,66 +4,73 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inpod.tunnel.frames import MAX_PAYLOAD, Frame, FrameError, Kind, decode, encode
-from inpod.tunnel.mux import WINDOW, Mux
+from inpod.tunnel.frames import HEADER, MAX_PAYLOAD, ROOM, Frame, FrameDecoder, FrameError, Kind, encode
 
 FRAMES = st.lists(st.tuples(st.integers(0, 2**32 - 1), st.sampled_from(list(Kind)), st.binary(max_size=40)), max_size=8)
+SOME = [(1, Kind.OPEN, b"head"), (1, Kind.DATA, bytes(range(30))), (0, Kind.PING, b""), (2**32 - 1, Kind.RESET, b"no")]
+
+
+def test_frames_cut_at_every_byte_decode_once() -> None:
+    data = b"".join(encode(*frame) for frame in SOME)
+    for cut in range(len(data) + 1):
+        decoder = FrameDecoder()
+        assert decoder.feed(data[:cut]) + decoder.feed(data[cut:]) == SOME
 
 
 @given(FRAMES, st.lists(st.integers(1, 30), min_size=1, max_size=20))
 def test_frames_cut_anywhere_decode_once(frames: list[Frame], cuts: list[int]) -> None:
     data = b"".join(encode(*frame) for frame in frames)
-    seen: list[Frame] = []
-    rest, at, turn = b"", 0, 0
+    decoder, seen, at, turn = FrameDecoder(), list[Frame](), 0, 0
     while at < len(data):
         size = cuts[turn % len(cuts)]
-        rest += data[at : at + size]
+        seen += decoder.feed(data[at : at + size])
         at, turn = at + size, turn + 1
-        found, used = decode(memoryview(rest), 0, len(rest))
-        seen += found
-        rest = rest[used:]
     assert seen == frames
-    assert rest == b""
+
+
+def test_frames_that_do_not_divide_the_room_decode_once() -> None:
+    payloads = [bytes([n]) * (MAX_PAYLOAD - n) for n in range(40)]
+    data = b"".join(encode(n, Kind.DATA, payload) for n, payload in enumerate(payloads))
+    assert len(data) > 4 * ROOM
+    decoder, seen = FrameDecoder(), list[Frame]()
+    for at in range(0, len(data), 100_003):
+        seen += decoder.feed(data[at : at + 100_003])
+    assert [payload for _, _, payload in seen] == payloads
+
+
+def test_room_always_takes_the_rest_of_a_frame() -> None:
+    decoder = FrameDecoder()
+    head = HEADER.pack(1, Kind.DATA, MAX_PAYLOAD)
+    for _ in range(3 * ROOM // MAX_PAYLOAD):
+        assert decoder.feed(head) == []
+        assert len(decoder.room()) >= MAX_PAYLOAD
+        assert decoder.feed(bytes(MAX_PAYLOAD)) == [(1, Kind.DATA, bytes(MAX_PAYLOAD))]
 
 
 @given(st.binary(max_size=200))
 def test_garbage_is_frames_or_an_error(data: bytes) -> None:
     try:
-        found, used = decode(memoryview(data), 0, len(data))
+        found = FrameDecoder().feed(data)
     except FrameError:
         return
-    assert sum(9 + len(payload) for _, _, payload in found) == used
+    again = b"".join(encode(*frame) for frame in found)
+    assert data.startswith(again)
 
 
-def test_payload_over_the_limit_is_refused() -> None:
-    head = encode(1, Kind.DATA)[:5] + (MAX_PAYLOAD + 1).to_bytes(4, "big")
+@given(FRAMES, st.integers(0, 400), st.integers(0, 255))
+def test_a_changed_byte_gives_frames_or_an_error(frames: list[Frame], at: int, value: int) -> None:
+    data = bytearray(b"".join(encode(*frame) for frame in frames))
+    if at < len(data):
+        data[at] = value
+    test_garbage_is_frames_or_an_error.hypothesis.inner_test(bytes(data))  # type: ignore[attr-defined]  # hypothesis
+
+
+def test_payload_over_the_limit_is_refused_by_its_header() -> None:
     with pytest.raises(FrameError):
-        decode(memoryview(head), 0, len(head))
+        FrameDecoder().feed(HEADER.pack(1, Kind.DATA, MAX_PAYLOAD + 1))
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from(list(Kind)), st.binary(max_size=9))))
-def test_mux_takes_any_frames_or_refuses_them(frames: list[Frame]) -> None:
-    mux = Mux(initiator=True)
-    mux.open(b"")
-    for frame in frames:
-        try:
-            mux.received(*frame)
-        except FrameError:
-            return
-
-
-def test_data_beyond_the_credit_is_refused() -> None:
-    mux = Mux(initiator=True)
-    stream = mux.open(b"")
-    for _ in range(WINDOW // MAX_PAYLOAD):
-        mux.received(stream, Kind.DATA, bytes(MAX_PAYLOAD))
+@pytest.mark.parametrize("kind", [0, 9, 255])
+def test_unknown_kind_is_refused(kind: int) -> None:
     with pytest.raises(FrameError):
-        mux.received(stream, Kind.DATA, b"x")
-
-
-def test_data_is_cut_at_the_credit() -> None:
-    mux = Mux(initiator=False)
-    stream = mux.open(b"")
-    assert mux.send(stream, bytes(WINDOW + 5)) == WINDOW
-    mux.received(stream, Kind.CREDIT, (3).to_bytes(4, "big"))
-    assert mux.send(stream, b"12345") == 3
+        FrameDecoder().feed(HEADER.pack(1, kind, 0))
