@@ -142,6 +142,7 @@ class Entry:
     Attributes:
         path: Absolute in the target, of the link itself where it is one.
         kind: "missing" has `errno`; "other" is a socket, pipe or device.
+        mode: Permissions; of "other" with the type, as st_mode.
         target: A link's text.
         is_listed: A directory of which every member is in this answer.
         content_bytes: Size of the content in this answer; -1 when it is not here.

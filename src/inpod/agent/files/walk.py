@@ -88,10 +88,11 @@ def walk(root: int, path: bytes, *, is_last_followed: bool) -> Walk:
 
 def entry_of(path: bytes, attributes: os.stat_result, target: bytes = b"") -> Entry:
     """Return the entry of a path that exists."""
+    kind = _KINDS.get(stat.S_IFMT(attributes.st_mode), "other")
     return Entry(
         path=path_text(path),
-        kind=_KINDS.get(stat.S_IFMT(attributes.st_mode), "other"),
-        mode=stat.S_IMODE(attributes.st_mode),
+        kind=kind,
+        mode=attributes.st_mode if kind == "other" else stat.S_IMODE(attributes.st_mode),
         size=attributes.st_size,
         mtime_ns=attributes.st_mtime_ns,
         uid=attributes.st_uid,
