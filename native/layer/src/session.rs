@@ -73,12 +73,7 @@ pub fn ask<T>(
     read(errno, body)
 }
 
-fn exchange(
-    connection: OwnedFd,
-    request: &[u8],
-    passed: Option<i32>,
-    reply: &mut [u8],
-) -> Option<(OwnedFd, usize)> {
+fn exchange(connection: OwnedFd, request: &[u8], passed: Option<i32>, reply: &mut [u8]) -> Option<(OwnedFd, usize)> {
     sockets::send(connection.raw(), request, passed).ok()?;
     let length = sockets::receive(connection.raw(), reply).ok()?.len();
     (length > 0).then_some((connection, length))

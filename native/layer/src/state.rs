@@ -58,7 +58,6 @@ extern "C" fn start() {
     }
 }
 
-#[cfg(not(test))]
 #[used]
 #[link_section = ".init_array"]
 static START: extern "C" fn() = start;

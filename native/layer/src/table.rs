@@ -23,7 +23,7 @@ macro_rules! hooks {
             $({ $($chosen:tt)* })?;
     )*) => {
         $(
-            #[cfg_attr(not(test), no_mangle)]
+            #[no_mangle]
             #[doc = concat!("# Safety\nAs ", stringify!($name), " of libc.")]
             pub unsafe extern "C-unwind" fn $name($($argument: $type),*) -> $result {
                 hooks!(@body $how $name($($argument),*) $op $({ $($chosen)* })?)
@@ -70,10 +70,6 @@ macro_rules! hooks {
         pub fn find_originals() {
             $( original::places::$name.address(); )*
         }
-
-        /// The names of all hooks.
-        #[cfg(test)]
-        pub const NAMES: &[&str] = &[$(stringify!($name)),*];
     };
 
     (@body hook $name:ident($($argument:ident),*) $hook:path) => {{

@@ -39,7 +39,19 @@ const BUILT_IN: &[(&[u8], Owner)] = &[
 ];
 
 const LOCAL_SUFFIXES: &[&[u8]] = &[
-    b".class", b".d", b".dll", b".jar", b".js", b".pdb", b".plist", b".pth", b".py", b".pyc", b".rb", b".sh", b".so",
+    b".class",
+    b".d",
+    b".dll",
+    b".jar",
+    b".js",
+    b".pdb",
+    b".plist",
+    b".pth",
+    b".py",
+    b".pyc",
+    b".rb",
+    b".sh",
+    b".so",
     b"venv.cfg",
 ];
 
@@ -179,13 +191,14 @@ impl PathText {
     }
 
     /// Adds the names of `path` below the first `floor` bytes, taking `.` and `..` at their word (links are not looked
-    /// at). False when there is no room.
+    /// at). Calls `leaving` with what there is before each step up. False when there is no room.
     #[must_use]
-    pub fn push_normal(&mut self, path: &[u8], floor: usize) -> bool {
+    pub fn push_normal(&mut self, path: &[u8], floor: usize, mut leaving: impl FnMut(&[u8])) -> bool {
         for name in path.split(|byte| *byte == b'/') {
             match name {
                 b"" | b"." => {}
                 b".." => {
+                    leaving(self.as_bytes().get(floor..).unwrap_or_default());
                     let parent = self.as_bytes().iter().rposition(|byte| *byte == b'/');
                     self.truncate(parent.unwrap_or(0).max(floor));
                 }

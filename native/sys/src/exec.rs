@@ -94,11 +94,7 @@ fn mapped<'a, R, F: FnOnce(CArray) -> R>(
     Ok(result)
 }
 
-fn fill<'a>(
-    array: &mut [*const c_char],
-    entries: impl Iterator<Item = &'a CStr>,
-    changes: &[(&[u8], Change<'_>)],
-) {
+fn fill<'a>(array: &mut [*const c_char], entries: impl Iterator<Item = &'a CStr>, changes: &[(&[u8], Change<'_>)]) {
     let kept = entries.filter(|entry| {
         let is_changed = |(name, change): &(&[u8], Change<'_>)| *change != Change::Keep && is_of(entry, name);
         !changes.iter().any(is_changed)

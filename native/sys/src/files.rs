@@ -108,8 +108,7 @@ pub fn look(dir: i32, path: &CStr, flags: i32) -> Result<Facts, Errno> {
 /// Whether this process may execute a file.
 pub fn is_executable(dir: i32, path: &CStr) -> bool {
     // SAFETY: a C string.
-    let done =
-        unsafe { call(libc::SYS_faccessat, [int(dir), path.as_ptr() as usize, int(libc::X_OK), 0, 0, 0]) };
+    let done = unsafe { call(libc::SYS_faccessat, [int(dir), path.as_ptr() as usize, int(libc::X_OK), 0, 0, 0]) };
     done.is_ok() && look(dir, path, 0).is_ok_and(|found| found.is_file())
 }
 
@@ -117,8 +116,7 @@ pub fn is_executable(dir: i32, path: &CStr) -> bool {
 pub fn read_link<'r>(dir: i32, path: &CStr, room: &'r mut [u8]) -> Result<&'r [u8], Errno> {
     let to = room.as_mut_ptr() as usize;
     // SAFETY: a C string, and room of the length given.
-    let length =
-        unsafe { call(libc::SYS_readlinkat, [int(dir), path.as_ptr() as usize, to, room.len(), 0, 0]) }?;
+    let length = unsafe { call(libc::SYS_readlinkat, [int(dir), path.as_ptr() as usize, to, room.len(), 0, 0]) }?;
     Ok(room.get(..length).unwrap_or_default())
 }
 

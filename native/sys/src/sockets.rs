@@ -93,8 +93,7 @@ pub fn connect_to_session(path: &[u8]) -> Result<OwnedFd, Errno> {
     loop {
         let at = (&raw const address) as usize;
         // SAFETY: an address of the length given.
-        let done =
-            unsafe { call(libc::SYS_connect, [int(fd.raw()), at, size_of::<libc::sockaddr_un>(), 0, 0, 0]) };
+        let done = unsafe { call(libc::SYS_connect, [int(fd.raw()), at, size_of::<libc::sockaddr_un>(), 0, 0, 0]) };
         match done {
             Ok(_) => return Ok(fd),
             Err(Errno(libc::EINTR)) => {}

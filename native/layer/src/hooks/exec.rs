@@ -63,13 +63,7 @@ pub unsafe fn fexecve(fd: c_int, arguments: CArray, environment: CArray) -> c_in
 
 /// # Safety
 /// As execveat(2).
-pub unsafe fn execveat(
-    dir: c_int,
-    path: *const c_char,
-    arguments: CArray,
-    environment: CArray,
-    flags: c_int,
-) -> c_int {
+pub unsafe fn execveat(dir: c_int, path: *const c_char, arguments: CArray, environment: CArray, flags: c_int) -> c_int {
     // SAFETY: execveat(2): a C string.
     let text = unsafe { c_text(path) };
     let look = |state: &State| match text? {
@@ -115,7 +109,8 @@ pub unsafe fn posix_spawnp(
     let name = unsafe { c_text(file) };
     let look = |state: &State| look_in_path(state, name?, process::variable(b"PATH"));
     // SAFETY: the program's own arguments, but for the environment.
-    let call = |environment| unsafe { original::posix_spawnp(child, file, actions, attributes, arguments, environment) };
+    let call =
+        |environment| unsafe { original::posix_spawnp(child, file, actions, attributes, arguments, environment) };
     // SAFETY: posix_spawnp(3): an array of C strings.
     unsafe { run(environment, look, call) }
 }

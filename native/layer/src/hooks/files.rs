@@ -54,11 +54,7 @@ pub unsafe fn freopen64(path: *const c_char, mode: *const c_char, file: *mut c_v
 
 /// # Safety
 /// Both are NULL or C strings.
-unsafe fn stream(
-    path: *const c_char,
-    mode: *const c_char,
-    call: impl Fn(*const c_char) -> *mut c_void,
-) -> *mut c_void {
+unsafe fn stream(path: *const c_char, mode: *const c_char, call: impl Fn(*const c_char) -> *mut c_void) -> *mut c_void {
     // SAFETY: the caller's promise.
     let text = unsafe { c_text(path) };
     // SAFETY: the caller's promise.

@@ -4,9 +4,7 @@ use core::ffi::{c_char, c_int, CStr};
 use std::ptr::null_mut;
 
 use inpod_rules::{Addr, Family};
-use inpod_sys::hosts::{
-    family_of, fill_hostent, numeric_hints, set_h_errno, AddressList, HostText, StaticHost,
-};
+use inpod_sys::hosts::{family_of, fill_hostent, numeric_hints, set_h_errno, AddressList, HostText, StaticHost};
 use inpod_sys::text::{c_text, until_nul};
 use inpod_wire::{Resolved, MAX_RESOLVED};
 use libc::{addrinfo, hostent};
@@ -84,7 +82,8 @@ unsafe fn numeric_list(
         let host = HostText::new(&Addr { family: Family::V6, port: 0, ip });
         let mut one = null_mut();
         // SAFETY: C strings or NULL; room for the list.
-        let number = unsafe { original::getaddrinfo(host.as_c_str().as_ptr(), service, &raw const hints, &raw mut one) };
+        let number =
+            unsafe { original::getaddrinfo(host.as_c_str().as_ptr(), service, &raw const hints, &raw mut one) };
         if number == 0 {
             // SAFETY: libc made it just now.
             unsafe { made.append(one) };
@@ -133,9 +132,7 @@ unsafe fn by_name(name: *const c_char, family: c_int, call: impl Fn() -> *mut ho
     let mut found = null_mut();
     let mut h_errno = 0;
     // SAFETY: gethostbyname(3): a C string; room of ours, which is not to be used by two threads at once.
-    let done = unsafe {
-        by_name_r(name, family, host, buffer, StaticHost::BYTES, &raw mut found, &raw mut h_errno)
-    };
+    let done = unsafe { by_name_r(name, family, host, buffer, StaticHost::BYTES, &raw mut found, &raw mut h_errno) };
     match done {
         None => call(),
         Some(_) => {

@@ -151,13 +151,7 @@ unsafe fn named(
 
 /// # Safety
 /// As getsockopt(2).
-pub unsafe fn getsockopt(
-    fd: c_int,
-    level: c_int,
-    name: c_int,
-    value: *mut c_void,
-    length: *mut socklen_t,
-) -> c_int {
+pub unsafe fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut socklen_t) -> c_int {
     // SAFETY: the program's own call.
     let done = unsafe { original::getsockopt(fd, level, name, value, length) };
     if done != 0 || level != libc::SOL_SOCKET || name != libc::SO_ERROR {

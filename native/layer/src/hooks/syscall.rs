@@ -11,15 +11,7 @@ use crate::table::{self, original};
 ///
 /// # Safety
 /// As the call of that number.
-pub unsafe fn syscall(
-    number: c_long,
-    a: usize,
-    b: usize,
-    c: usize,
-    d: usize,
-    e: usize,
-    f: usize,
-) -> c_long {
+pub unsafe fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long {
     // The kernel takes the low half of an int argument.
     let (fd, third, fourth) = (a as c_int, c as c_int, d as c_int);
     let path = b as *const c_char;

@@ -91,10 +91,9 @@ pub fn changes<'a>(
             with_layer(state, wanted.preload, text),
             if wanted.session.is_some() { Change::Keep } else { Change::Set(&state.session_entry) },
         ),
-        Child::Beyond => (
-            without_layer(wanted.preload, text),
-            if wanted.session.is_some() { Change::Remove } else { Change::Keep },
-        ),
+        Child::Beyond => {
+            (without_layer(wanted.preload, text), if wanted.session.is_some() { Change::Remove } else { Change::Keep })
+        }
     };
     [(PRELOAD_VARIABLE, preload), (SESSION_VARIABLE, session)]
 }

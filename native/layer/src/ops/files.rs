@@ -48,12 +48,7 @@ enum Next {
 }
 
 /// stat and its like. `want`: [`Want::Lstat`] or [`Want::Stat`].
-pub fn look<R: Outcome>(
-    dir: i32,
-    path: Option<&CStr>,
-    want: Want,
-    call: impl Fn(i32, *const c_char) -> R,
-) -> R {
+pub fn look<R: Outcome>(dir: i32, path: Option<&CStr>, want: Want, call: impl Fn(i32, *const c_char) -> R) -> R {
     redirected(dir, path, &call, |at| at.looked(want, &call))
 }
 

@@ -23,12 +23,7 @@ pub enum Answer<'a> {
 }
 
 /// Asks for a host. None: libc's own lookup. `reply` has room for [`inpod_wire::MAX_RESOLVED`] bytes.
-pub fn resolve<'r>(
-    state: &State,
-    name: &[u8],
-    family: Option<Family>,
-    reply: &'r mut [u8],
-) -> Option<Answer<'r>> {
+pub fn resolve<'r>(state: &State, name: &[u8], family: Option<Family>, reply: &'r mut [u8]) -> Option<Answer<'r>> {
     if !state.rules.resolves_remotely(name, HostName::of_this_machine().as_bytes()) {
         return None;
     }

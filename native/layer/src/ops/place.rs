@@ -14,7 +14,7 @@ use crate::state::State;
 pub enum Place {
     /// The program's own argument.
     AsIs,
-    /// The absolute path that was put together: it led out of a directory of the pod.
+    /// The absolute path that was put together: the path led out of a directory of the pod.
     Here,
     /// The replica's path that was put together; the pod's is the part of it from `from` to `to`.
     Pod {
@@ -40,7 +40,10 @@ pub fn place(state: &State, dir: i32, path: &[u8], text: &mut PathText) -> Optio
     if !text.push(&state.replica) || (!is_absolute && !push_pod_directory(state, dir, text)) {
         return Some(Place::AsIs);
     }
-    if !text.push_normal(path, from) {
+    // `/app/..` is a way out of the pod's /app, which this machine may not have.
+    let mut has_left_pod = !is_absolute;
+    let left = |folder: &[u8]| has_left_pod |= state.rules.is_pod_path(folder, Reached::ByName);
+    if !text.push_normal(path, from, left) {
         return None;
     }
     let to = text.as_bytes().len();
@@ -50,7 +53,7 @@ pub fn place(state: &State, dir: i32, path: &[u8], text: &mut PathText) -> Optio
         // `a/` must be a directory and follows a link, whatever the call: the kernel knows.
         return (!names_directory(path) || text.push(b"/")).then_some(Place::Pod { from, to });
     }
-    if is_absolute {
+    if !has_left_pod {
         return Some(Place::AsIs);
     }
     text.cut_front(from);
