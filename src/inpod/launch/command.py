@@ -1,80 +1,141 @@
-"""The user's command: where its file is, whether the layer reaches it, and which tree it is installed in."""
+"""The user's command: where its file is, whether the layer reaches it, and which trees it is installed in."""
 
+import errno
 import os
-import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from inpod.errors import ExitCode, UserError
-from inpod.launch.elf import Kind, program_kind
+from inpod.launch.elf import Kind, Program, look
 
-WHERE = {
-    Kind.STATIC: "is linked statically",
-    Kind.GO: "is a Go program",
-    Kind.MUSL: "is built for musl",
-    Kind.BITS_32: "is a 32-bit program",
-    Kind.SET_ID: "is set-id",
-}
+SHELL = "/bin/sh"
+
+BEYOND = (Kind.STATIC, Kind.GO, Kind.MUSL, Kind.BITS_32, Kind.SET_ID)
+"""What the layer cannot be in."""
 
 
-def find_command(name: str) -> str:
-    """Return the file to execute, as a shell finds it.
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What is to be started.
+
+    Attributes:
+        argv: The program's own command line.
+        executable: The file to execute.
+        trees: Folders that hold the program's own installation: of this machine, whatever the pod has there.
+    """
+
+    argv: tuple[str, ...]
+    executable: str
+    trees: tuple[str, ...]
+
+
+def find_command(argv: Sequence[str], search: str = "") -> Command:
+    """Return what a shell would start for `argv`.
+
+    Args:
+        search: PATH.
 
     Raises:
-        UserError: Not there (127), not executable (126), or not reachable for the layer (71).
+        UserError: It is not there (127), cannot be executed (126), or cannot be reached by the layer (71).
     """
-    path = shutil.which(name)
-    if path is None:
-        if os.path.exists(name) and "/" in name:
-            raise UserError(
-                f"{name}: cannot be executed.",
-                hint="Check that it is a file with its x bit set (chmod +x).",
-                exit_code=ExitCode.CANNOT_EXECUTE,
-            )
-        raise UserError(
-            f"{name}: command not found.",
-            hint="Write its path, or put its folder into PATH.",
-            exit_code=ExitCode.COMMAND_NOT_FOUND,
-        )
-    path = os.path.abspath(path)
+    name = argv[0]
+    search = search or os.defpath
+    path = os.path.abspath(_find(name, search))
     try:
-        kind = program_kind(path)
+        program = look(path, search)
     except OSError as error:
+        raise _unreadable(name, path, error) from None
+    if program.kind in BEYOND:
+        raise _beyond(name, program)
+    trees = installation_trees(program.files)
+    if program.kind is Kind.TEXT:
+        # As execvp(3) and every shell do with a script that does not say by what.
+        return Command((SHELL, path, *argv[1:]), SHELL, trees)
+    if program.kind is Kind.UNKNOWN:
         raise UserError(
-            f"{name}: cannot be read ({error.strerror}).",
-            hint="inpod must see what kind of program it is: make it readable.",
+            f"{name}: cannot execute this kind of file.",
+            hint="It is neither a program for this machine nor a script.",
             exit_code=ExitCode.CANNOT_EXECUTE,
-        ) from None
-    if kind in WHERE:
-        raise UserError(
-            f"{name} {WHERE[kind]}: inpod cannot reach such programs yet.",
-            hint="Build it for dynamic glibc (Go: not possible yet), or run it without inpod; see docs/limits.md.",
-            exit_code=ExitCode.NOT_INTERCEPTABLE,
         )
-    return path
+    return Command(tuple(argv), path, trees)
 
 
-def installation_trees(executable: str) -> tuple[str, ...]:
-    """Return the folders that hold the program's own installation: local whatever the pod has there.
+def installation_trees(files: Sequence[str]) -> tuple[str, ...]:
+    """Return the folders that the programs `files` are installed in, never the root.
 
-    They are the prefixes (what `bin` lies in) of the path as named and of the real file, and for a Python in a
-    virtual environment that of its base (pyvenv.cfg). Never the root.
+    They are the prefixes (what `bin` lies in) of the paths as named and of the real files; for the Python of a virtual
+    environment also that of its base (pyvenv.cfg). Of a program that lies in no `bin`, its folder.
     """
-    trees: dict[str, None] = {executable: None, os.path.realpath(executable): None}
-    for path in list(trees):
-        folder = Path(path).parent
-        tree = folder.parent if folder.name in ("bin", "sbin") else folder
-        trees[str(tree)] = None
-        trees.update(dict.fromkeys(_base_of_environment(tree)))
-    return tuple(tree for tree in trees if tree not in ("/", "/usr", ""))
+    trees: dict[str, None] = {}
+    for file in files:
+        for path in (file, os.path.realpath(file)):
+            folder = Path(path).parent
+            tree = folder.parent if folder.name in ("bin", "sbin") else folder
+            trees[str(tree)] = None
+            trees.update(dict.fromkeys(_bases(tree)))
+    return tuple(tree for tree in trees if tree not in ("/", "."))
 
 
-def _base_of_environment(tree: Path) -> list[str]:
+def _bases(environment: Path) -> list[str]:
+    """Return where the Python of a virtual environment comes from, nothing for other folders."""
     try:
-        lines = (tree / "pyvenv.cfg").read_text().splitlines()
+        lines = (environment / "pyvenv.cfg").read_text(errors="replace").splitlines()
     except OSError:
         return []
+    found: list[str] = []
     for line in lines:
         key, _, value = line.partition("=")
-        if key.strip() == "home" and value.strip():
-            return [str(Path(os.path.realpath(value.strip())).parent)]
-    return []
+        if key.strip() == "home" and os.path.isabs(home := value.strip()):
+            found += [os.path.dirname(home), os.path.dirname(os.path.realpath(home))]
+    return found
+
+
+def _find(name: str, search: str) -> str:
+    """Return a path that may be executed."""
+    places = [name] if "/" in name else [os.path.join(folder, name) for folder in search.split(os.pathsep)]
+    refused: UserError | None = None
+    for place in places if name else []:
+        if os.path.isdir(place):
+            why = "is a folder"
+        elif os.access(place, os.X_OK):
+            return place
+        elif os.path.exists(place):
+            why = "may not be executed"
+        else:
+            continue
+        if refused is None and ("/" in name or why != "is a folder"):
+            refused = UserError(
+                f"{place} {why}.",
+                hint="Name a program; a file needs its x bit (chmod +x) and a file system without noexec.",
+                exit_code=ExitCode.CANNOT_EXECUTE,
+            )
+    raise refused or UserError(
+        f"{name or repr(name)}: command not found.",
+        hint="Write its path." if "/" in name else "Write its path, or put its folder into PATH.",
+        exit_code=ExitCode.COMMAND_NOT_FOUND,
+    )
+
+
+def _unreadable(name: str, path: str, error: OSError) -> UserError:
+    what = error.filename if isinstance(error.filename, str) else path
+    if error.errno == errno.ENOENT:
+        return UserError(
+            f"{name}: its interpreter {what} is not there.",
+            hint="Correct the script's first line, or install the interpreter.",
+            exit_code=ExitCode.COMMAND_NOT_FOUND,
+        )
+    return UserError(
+        f"{name}: {what} cannot be read ({error.strerror}).",
+        hint="inpod must see what kind of program it is: make it readable.",
+        exit_code=ExitCode.CANNOT_EXECUTE,
+    )
+
+
+def _beyond(name: str, program: Program) -> UserError:
+    whose = name if len(program.files) == 1 else f"{name} runs {program.files[-1]}, which"
+    return UserError(
+        f"{whose} is {program.kind.value}: inpod cannot reach such programs yet.",
+        hint="Use a program that is linked dynamically against glibc; see docs/limits.md.",
+        exit_code=ExitCode.NOT_INTERCEPTABLE,
+    )

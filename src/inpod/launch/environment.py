@@ -1,18 +1,21 @@
-"""The program's environment: the target's, over this machine's, without what belongs to the machine."""
+"""The program's environment: the target's over this machine's, without what belongs to the machine."""
 
-import fnmatch
 import re
 from collections.abc import Callable, Mapping
 
-from inpod.errors import UserError
-
 MACHINES_OWN = (
-    *("PATH", "HOME", "PWD", "OLDPWD", "SHELL", "SHLVL", "USER", "LOGNAME", "TERM", "TMPDIR", "HOSTNAME", "_"),
-    *("CLASSPATH", "JAVA_HOME", "JAVA_EXE", "JAVA_TOOL_OPTIONS", "JRE_HOME", "JAVA_VERSION", "JDK_JAVA_OPTIONS"),
-    *("PYTHONPATH", "PYTHONHOME", "PYTHON_VERSION", "PYTHON_PIP_VERSION", "VIRTUAL_ENV", "GPG_KEY"),
-    *("GOPATH", "GOROOT", "GOTOOLCHAIN", "NODE_PATH", "NODE_VERSION", "YARN_VERSION"),
-    *("GEM_HOME", "GEM_PATH", "BUNDLE_*", "RUBY*", "RBENV_*", "DOTNET_*", "RUST_LOG", "CARGO_HOME", "RUSTUP_HOME"),
-    *("LD_*", "INPOD_*", "MIRRORD_*", "XDG_*"),
+    # where this machine has its things, and who sits at it
+    *("PATH", "HOME", "HOMEPATH", "PWD", "OLDPWD", "SHELL", "SHLVL", "USER", "LOGNAME", "TERM", "TMPDIR", "XDG_*", "_"),
+    # the tools that run the program, and the debugger that came with them
+    *("CLASSPATH", "JAVA_HOME", "JAVA_EXE", "JAVA_VERSION", "JRE_HOME"),
+    *("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"),
+    *("PYTHONPATH", "PYTHONHOME", "PYTHON_VERSION", "PYTHON_PIP_VERSION", "PYTHON_SHA256", "VIRTUAL_ENV", "GPG_KEY"),
+    *("NODE_PATH", "NODE_OPTIONS", "NODE_VERSION", "YARN_VERSION"),
+    *("GOPATH", "GOROOT", "GOTOOLCHAIN", "GOLANG_VERSION"),
+    *("GEM_HOME", "GEM_PATH", "BUNDLE_*", "RUBY*", "RBENV_*"),
+    *("DOTNET_*", "RUST_LOG", "CARGO_HOME", "RUSTUP_HOME", "PHP_INI_DIR", "PERL5LIB"),
+    # what makes processes run at all, and our own
+    *("LD_*", "GLIBC_TUNABLES", "GCONV_PATH", "LOCPATH", "INPOD_*", "MIRRORD_*"),
 )
 """Names (globs) that are never taken from the target: the program's tools are those of this machine."""
 
@@ -27,29 +30,15 @@ def program_environment(
         exclude: Globs: all but these; None for none. Not together with `include`.
     """
     own = _matcher(";".join(MACHINES_OWN))
-    wanted = _matcher(include) if include is not None else None
-    unwanted = _matcher(exclude) if exclude is not None else None
-    taken = {
-        name: value
-        for name, value in remote.items()
-        if not own(name) and (wanted is None or wanted(name)) and not (unwanted is not None and unwanted(name))
-    }
+    wanted = _matcher("*" if include is None else include)
+    unwanted = _matcher(exclude or "")
+    taken = {name: value for name, value in remote.items() if wanted(name) and not unwanted(name) and not own(name)}
     return {name: value for name, value in local.items() if name != "INPOD_SESSION"} | taken
 
 
-def check_filters(include: str | None, exclude: str | None) -> None:
-    """Refuse what cannot be meant.
-
-    Raises:
-        UserError: Both lists are given.
-    """
-    if include is not None and exclude is not None:
-        raise UserError(
-            "Environment variables can be included or excluded, not both.",
-            hint="Keep one of feature.env.include (-s) and feature.env.exclude (-x).",
-        )
-
-
 def _matcher(globs: str) -> Callable[[str], object]:
-    patterns = [fnmatch.translate(glob.strip().replace("[", "[[]")) for glob in globs.split(";") if glob.strip()]
-    return re.compile("|".join(patterns) or r"(?!)").fullmatch
+    """Return what tells whether a name matches one of `globs`; `*` and `?` are special, nothing else."""
+    patterns = [
+        re.escape(glob.strip()).replace(r"\*", ".*").replace(r"\?", ".") for glob in globs.split(";") if glob.strip()
+    ]
+    return re.compile("|".join(patterns) or r"(?!)", re.DOTALL).fullmatch

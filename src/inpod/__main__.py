@@ -1,0 +1,7 @@
+"""`python -m inpod`."""
+
+import sys
+
+from inpod.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,194 @@
+"""`inpod exec`: run a program in the place of a target."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inpod.cli.help import Help, Parser
+from inpod.errors import ExitCode, UserError
+
+if TYPE_CHECKING:
+    from inpod.cli.progress import Mode
+    from inpod.config.load import Settings
+    from inpod.session.plan import Plan
+    from inpod.targets.base import Target
+
+DESCRIPTION = """\
+Run CMD here as if it were inside the target: with its environment and files, its way out to the network, its names,
+and a copy of its incoming traffic (with --steal the traffic itself).
+"""
+
+EXAMPLES = """\
+examples:
+  inpod exec -t deployment/api -- python app.py           a copy of a pod's traffic
+  inpod exec -t pod/api-7d9f8 --steal -- node server.js   the traffic itself
+  inpod exec -t pid/4711 -- ./server                      a process of this machine
+
+In mirror mode too, what the program sends out is real: a copied request that writes to a database writes twice.
+"""
+
+
+def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "exec",
+        help="run a program in the place of a pod",
+        description=DESCRIPTION,
+        usage="inpod exec -t TARGET [OPTION ...] -- CMD [ARG ...]",
+        epilog=EXAMPLES,
+        formatter_class=Help,
+        add_help=False,
+    )
+    parser.set_defaults(run=run)
+    where = parser.add_argument_group("where")
+    where.add_argument(
+        "-t",
+        "--target",
+        help="pod/NAME[/container/C], deployment/NAME[/container/C], pid/PID or netns/NAME[/pid/PID]",
+    )
+    where.add_argument(
+        "-n", "--target-namespace", metavar="NAMESPACE", help="the pod's namespace (default: that of the context)"
+    )
+    where.add_argument("--context", metavar="NAME", help="the context of the kubeconfig (default: the current one)")
+    what = parser.add_argument_group("what the program gets")
+    what.add_argument("--steal", action="store_true", help="new connections come to the program (default: a copy does)")
+    what.add_argument(
+        "--fs-mode",
+        metavar="read|local",
+        help="read: the target's files are read, writes stay here (default); local: all files are this machine's",
+    )
+    what.add_argument(
+        "-s",
+        "--override-env-vars-include",
+        metavar="GLOBS",
+        help="take only these variables of the target: 'APP_*;DB_URL'",
+    )
+    what.add_argument(
+        "-x", "--override-env-vars-exclude", metavar="GLOBS", help="take all variables of the target but these"
+    )
+    agent = parser.add_argument_group("the agent (in a cluster)")
+    agent.add_argument("-i", "--agent-image", metavar="IMAGE", help="its image: any with Python 3.11 or later")
+    agent.add_argument(
+        "--agent-startup-timeout", metavar="S", type=_seconds, help="seconds that it may take to start (default: 60)"
+    )
+    other = parser.add_argument_group("other")
+    other.add_argument(
+        "-f", "--config-file", metavar="FILE", type=Path, help="options in JSON, with mirrord's keys; see the README"
+    )
+    other.add_argument(
+        "--progress",
+        metavar="auto|plain|json|off",
+        choices=("auto", "plain", "json", "off"),
+        default="auto",
+        help="how steps are shown on stderr (auto: a spinner on a terminal, else plain lines)",
+    )
+    other.add_argument("-h", "--help", action="help", help="show this and exit")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help=argparse.SUPPRESS)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run it; return the program's exit status."""
+    from inpod.config.load import Options, read, settings
+
+    chosen = settings(
+        Options(
+            target=options.target,
+            namespace=options.target_namespace,
+            context=options.context,
+            image=options.agent_image,
+            startup_timeout_s=options.agent_startup_timeout,
+            steal=options.steal,
+            files=options.fs_mode,
+            env_include=options.override_env_vars_include,
+            env_exclude=options.override_env_vars_exclude,
+        ),
+        read(options.config_file),
+    )
+    if not options.command:
+        raise UserError("There is no program to run.", hint="Write it at the end: inpod exec -t TARGET -- CMD ARGS.")
+    target = _target(chosen)
+
+    from inpod.launch.command import find_command
+    from inpod.launch.debuggers import debugger_ports
+    from inpod.session.plan import Plan
+
+    command = find_command(options.command, os.environ.get("PATH", ""))
+    plan = Plan(
+        argv=command.argv,
+        executable=command.executable,
+        layer=_layer(),
+        mode=chosen.incoming,
+        files=chosen.files,
+        env_include=chosen.env.include,
+        env_exclude=chosen.env.exclude,
+        local_ports=debugger_ports(options.command, os.environ),
+        local_trees=(*command.trees, os.getcwd()),
+    )
+    return _run_session(plan, target, options.progress)
+
+
+def _run_session(plan: "Plan", target: "Target", progress: "Mode") -> int:
+    import uvloop
+
+    from inpod.cli.progress import show
+    from inpod.launch.process import end_like
+    from inpod.session.events import Events
+    from inpod.session.run import run as run_session
+
+    events = Events()
+    with show(events, progress):
+        status = uvloop.run(run_session(plan, target, events))
+    return end_like(status)
+
+
+def _target(chosen: "Settings") -> "Target":
+    from inpod.targets.spec import NetnsTarget, ProcessTarget, parse_target
+
+    if not chosen.target:
+        raise UserError(
+            "There is no target.",
+            hint="Name one with -t; 'inpod ls' lists those of a cluster, pid/PID is a process here.",
+        )
+    spec = parse_target(chosen.target)
+    if isinstance(spec, ProcessTarget | NetnsTarget):
+        from inpod.targets.direct import DirectTarget
+
+        direct = DirectTarget(spec)
+        # Before the progress is shown: sudo may ask for a password.
+        direct.get_rights()
+        return direct
+    from inpod.targets.kube.job import DEFAULT_AGENT_IMAGE
+    from inpod.targets.kube.target import STARTUP_LIMIT_S, KubeTarget
+
+    return KubeTarget(
+        spec,
+        kube_namespace=chosen.namespace,
+        context=chosen.context,
+        image=chosen.image or DEFAULT_AGENT_IMAGE,
+        startup_timeout_s=chosen.startup_timeout_s or STARTUP_LIMIT_S,
+    )
+
+
+def _layer() -> Path:
+    """Return the layer's library.
+
+    Raises:
+        UserError: The package was installed without it.
+    """
+    import inpod
+
+    path = Path(inpod.__path__[0]) / "native" / "libinpod_layer.so"
+    if not path.exists():
+        raise UserError(
+            f"The layer is missing: {path}.",
+            hint="Install inpod again with Rust at hand: pip install .",
+            exit_code=ExitCode.CANNOT_EXECUTE,
+        )
+    return path
+
+
+def _seconds(text: str) -> float:
+    if (value := float(text)) <= 0:
+        raise argparse.ArgumentTypeError("seconds must be more than 0")
+    return value

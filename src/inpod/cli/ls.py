@@ -1,0 +1,63 @@
+"""`inpod ls`: what of a namespace can be imitated."""
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from inpod.cli.help import Help, Parser
+
+if TYPE_CHECKING:
+    from inpod.targets.kube.list import Listed
+
+COLUMNS = ("TARGET", "READY", "CONTAINERS")
+
+
+def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "ls",
+        help="list what can be imitated in a namespace",
+        description="List the deployments and pods of a namespace as --target names them, with their containers.",
+        usage="inpod ls [OPTION ...]",
+        formatter_class=Help,
+        add_help=False,
+    )
+    parser.set_defaults(run=run)
+    add = parser.add_argument_group("options").add_argument
+    add("-n", "--target-namespace", "--namespace", metavar="NAMESPACE", help="another than that of the context")
+    add("--context", metavar="NAME", help="the context of the kubeconfig (default: the current one)")
+    add("-o", "--output", metavar="table|json", choices=("table", "json"), default="table", help="default: table")
+    add("-h", "--help", action="help", help="show this and exit")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the list."""
+    import uvloop
+
+    from inpod.targets.kube.list import list_targets
+
+    kube_namespace, found = uvloop.run(list_targets(context=options.context, kube_namespace=options.target_namespace))
+    text = as_json(found) if options.output == "json" else as_table(found)
+    if not found and options.output == "table":
+        print(f"inpod: there are no deployments and pods in namespace '{kube_namespace}'.", file=sys.stderr)  # noqa: T201 # the voice of the command line
+    sys.stdout.write(text)
+    sys.stdout.flush()  # a reader that went away is noticed here
+    return 0
+
+
+def as_table(found: "list[Listed]") -> str:
+    """Return lines with aligned columns, for people; nothing for nothing."""
+    rows = [COLUMNS, *((each.target, each.ready, ",".join(each.containers)) for each in found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    lines = [f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}\n" for row in rows]
+    return "".join(lines) if found else ""
+
+
+def as_json(found: "list[Listed]") -> str:
+    """Return a JSON array, for programs."""
+    objects = [
+        {"target": each.target, "ready": each.ready, "is_ready": each.is_ready, "containers": each.containers}
+        for each in found
+    ]
+    return json.dumps(objects, indent=2) + "\n"

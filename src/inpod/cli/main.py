@@ -1,0 +1,102 @@
+"""The entry: finds the command, runs it, and says what went wrong in one line."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+import inpod
+from inpod.cli import demo, ls
+from inpod.cli import exec as exec_
+from inpod.cli.help import Help, Parser
+from inpod.errors import UserError
+
+DESCRIPTION = "Run a local program as if it stood inside a pod of your Kubernetes cluster."
+
+EPILOG = "Start with 'inpod demo': it needs no cluster. 'inpod COMMAND --help' says more about each command."
+
+INTERRUPTED = 130
+"""As a shell says it of a program that Ctrl-C ended."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `inpod`; return its exit status."""
+    try:
+        options = parse(sys.argv[1:] if argv is None else argv)
+        _check_platform(sys.platform)
+        return int(options.run(options))
+    except UserError as error:
+        _say(f"{error.message} {error.hint}")
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read us has enough; Python must not complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        _say("This is a fault of inpod. Please report it with the lines above.")
+        return 1
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options; `run` is the function to call with them.
+
+    Raises:
+        UserError: They are wrong.
+    """
+    # Everything after the first `--` is the program's, whatever it looks like.
+    arguments = list(arguments)
+    program: list[str] | None = None
+    if arguments[:1] == ["exec"] and "--" in arguments:
+        split = arguments.index("--")
+        arguments, program = arguments[:split], arguments[split + 1 :]
+    options = parser().parse_args(arguments)
+    if program is not None:
+        if options.command:
+            raise UserError(
+                f"'{options.command[0]}' stands before '--' and is no option.",
+                hint="Write the program after it: inpod exec -t TARGET -- CMD ARGS.",
+            )
+        options.command = program
+    return options
+
+
+def parser() -> Parser:
+    """Return the parser of the whole command line."""
+    parser = Parser(
+        prog="inpod",
+        usage="inpod COMMAND [OPTION ...]",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=Help,
+        add_help=False,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=False, parser_class=Parser)
+    for command in (exec_, ls, demo):
+        command.add_to(commands)
+    other = parser.add_argument_group("other")
+    other.add_argument("-h", "--help", action="help", help="show this and exit")
+    other.add_argument("--version", action="version", version=f"inpod {inpod.__version__}", help="show it and exit")
+
+    def run_nothing(options: argparse.Namespace) -> int:
+        parser.print_help()
+        return 0
+
+    parser.set_defaults(run=run_nothing)
+    return parser
+
+
+def _check_platform(platform: str) -> None:
+    if platform == "win32":
+        raise UserError("inpod does not work on Windows itself yet.", hint="It works in WSL 2, as on Linux.")
+    if platform != "linux":
+        name = "macOS" if platform == "darwin" else platform
+        raise UserError(f"inpod does not work on {name} yet.", hint="It works on Linux, also in a virtual machine.")
+
+
+def _say(text: str) -> None:
+    print(f"inpod: {text}", file=sys.stderr)  # noqa: T201 # the voice of the command line

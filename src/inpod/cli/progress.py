@@ -1,0 +1,109 @@
+"""Shows a session's events on stderr: a spinner on a terminal, plain lines otherwise, JSON lines for programs."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Literal, Protocol
+
+from inpod.session.events import AgentLost, Event, Events, Note, PortSubscribed, Reconnected, Step, Summary
+
+Mode = Literal["auto", "plain", "json", "off"]
+
+
+class _View(Protocol):
+    def show(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@contextmanager
+def show(events: Events, mode: Mode) -> Iterator[None]:
+    """Show `events` while the block runs."""
+    if mode == "auto":
+        mode = "auto" if sys.stderr.isatty() else "plain"
+    view: _View = _Spinner() if mode == "auto" else _Json() if mode == "json" else _Plain(is_off=mode == "off")
+    events.listen(view.show)
+    try:
+        yield
+    finally:
+        view.close()
+
+
+def words(event: Event) -> str:
+    """Return an event for people."""
+    match event:
+        case Step(text):
+            return text
+        case Summary(target, incoming, files):
+            comes = {
+                "mirror": "a copy of its traffic comes in",
+                "steal": "its traffic comes in",
+                "off": "nothing comes in",
+            }
+            reads = "its files are read, writes stay here" if files == "read" else "files are those of this machine"
+            return f"In {target}: {comes[incoming]}, connections and names go out through it, {reads}."
+        case PortSubscribed(port, mode, local):
+            return f"Port {port} of the pod {'is mirrored to' if mode == 'mirror' else 'goes to'} {local}."
+        case Note(text):
+            return text
+        case AgentLost():
+            return "The agent is lost; trying to reach it again."
+        case Reconnected():
+            return "The agent is there again."
+
+
+class _Plain:
+    def __init__(self, *, is_off: bool) -> None:
+        self._is_off = is_off
+
+    def show(self, event: Event) -> None:
+        # What was asked not to be shown is progress; warnings are not progress.
+        if not self._is_off or isinstance(event, AgentLost) or (isinstance(event, Note) and event.level == "warning"):
+            _write(f"inpod: {words(event)}")
+
+    def close(self) -> None:
+        pass
+
+
+class _Json:
+    def show(self, event: Event) -> None:
+        _write(json.dumps({"event": type(event).__name__, **asdict(event)}))
+
+    def close(self) -> None:
+        pass
+
+
+class _Spinner:
+    """Steps overwrite each other; what stays is the summary and what comes after it."""
+
+    def __init__(self) -> None:
+        # Only a terminal pays for rich.
+        from rich.console import Console
+
+        self._console = Console(stderr=True, highlight=False)
+        self._status = self._console.status("inpod")
+        self._status.start()
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, Step):
+            self._status.update(event.text)
+            return
+        if isinstance(event, Summary):
+            self._status.stop()  # the terminal is the program's from here on
+        style = (
+            "yellow"
+            if isinstance(event, AgentLost) or (isinstance(event, Note) and event.level == "warning")
+            else "dim"
+        )
+        self._console.print(f"inpod: {words(event)}", style=style, markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        self._status.stop()
+
+
+def _write(line: str) -> None:
+    # One write for a line: the program writes to the same place.
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()

@@ -1,0 +1,34 @@
+"""`agent`: what runs beside the target."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from inpod.config.section import Section
+
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class Image(Section, frozen=True):
+    """An image in two parts."""
+
+    registry: Annotated[str, Meta(description="Registry and repository.")]
+    tag: Annotated[str, Meta(description="Tag.")] = "latest"
+
+
+class Agent(Section, frozen=True):
+    """Only targets in a cluster need it."""
+
+    image: Annotated[
+        Image | str | None,
+        Meta(description="As `-i`: any image with Python 3.11 or later; without it, a stock Python image."),
+    ] = None
+    startup_timeout: Annotated[
+        Seconds | None,
+        Meta(description="As `--agent-startup-timeout`: seconds that the agent may take to start; without it, 60."),
+    ] = None
+
+
+def image_name(value: Image | str | None) -> str | None:
+    """Return an image as it is pulled."""
+    return f"{value.registry}:{value.tag}" if isinstance(value, Image) else value

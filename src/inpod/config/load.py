@@ -1,0 +1,101 @@
+"""Where values come from: the command line, then the file, then the defaults."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from inpod.config.agent import image_name
+from inpod.config.env import EnvFilter, as_filter
+from inpod.config.files import FilesMode, files_mode
+from inpod.config.incoming import IncomingMode, incoming_mode
+from inpod.config.mistakes import invalid
+from inpod.config.schema import File
+from inpod.config.target import as_target
+from inpod.errors import UserError
+
+MAX_FILE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says. None: nothing."""
+
+    target: str | None = None
+    namespace: str | None = None
+    context: str | None = None
+    image: str | None = None
+    startup_timeout_s: float | None = None
+    steal: bool = False
+    files: str | None = None
+    env_include: str | None = None
+    env_exclude: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a run of `inpod exec` is to do, from all sources. None: not said anywhere."""
+
+    target: str | None = None
+    namespace: str | None = None
+    context: str | None = None
+    image: str | None = None
+    startup_timeout_s: float | None = None
+    incoming: IncomingMode = "mirror"
+    files: FilesMode = "read"
+    env: EnvFilter = field(default_factory=EnvFilter)
+
+
+def settings(options: Options, file: File) -> Settings:
+    """Return the settings: the command line before the file.
+
+    Raises:
+        UserError: A value that is not there (yet), or two that exclude each other.
+    """
+    target = as_target(file.target)
+    env = as_filter(file.feature.env)
+    if options.env_include is not None or options.env_exclude is not None:
+        # One option replaces both lists of the file: else -s could not be used with a file that excludes.
+        env = EnvFilter(options.env_include, options.env_exclude)
+    return Settings(
+        target=options.target or target.path,
+        namespace=options.namespace or target.namespace,
+        context=options.context or file.kube_context,
+        image=options.image or image_name(file.agent.image),
+        startup_timeout_s=options.startup_timeout_s or file.agent.startup_timeout,
+        incoming="steal" if options.steal else incoming_mode(file.feature.network.incoming),
+        files=files_mode(file.feature.fs if options.files is None else options.files),
+        env=env,
+    )
+
+
+def read(path: Path | None) -> File:
+    """Return the content of a configuration file, the defaults without one.
+
+    Raises:
+        UserError: The file is not there, is no JSON, or has something that inpod does not know; with the place.
+    """
+    if path is None:
+        return File()
+    try:
+        with path.open("rb") as opened:
+            content = opened.read(MAX_FILE_BYTES)
+    except OSError as error:
+        raise UserError(
+            f"Cannot read the configuration {path}: {error.strerror}.", hint="Check the path after -f."
+        ) from None
+    return parse(content, str(path))
+
+
+def parse(content: bytes, name: str) -> File:
+    """Return the configuration in `content`; `name` is for errors.
+
+    Raises:
+        UserError: As `read`.
+    """
+    try:
+        return msgspec.json.decode(content, type=File)
+    except msgspec.ValidationError as error:
+        raise invalid(name, str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{name} is no JSON: {error}.", hint="Correct it; JSON has no comments.") from None

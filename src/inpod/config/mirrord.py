@@ -1,0 +1,25 @@
+"""Keys that mirrord has and inpod has not yet: so that the error can say so."""
+
+NOT_YET = {
+    "": (
+        *("accept_invalid_certificates", "skip_processes", "skip_build_tools", "skip_extra_build_tools", "operator"),
+        *("connect_tcp", "internal_proxy", "external_proxy", "use_proxy", "kubeconfig", "ci", "telemetry", "baggage"),
+        *("experimental", "startup_retry", "container", "profile", "sip_binaries", "skip_sip", "traceparent", "up"),
+    ),
+    "target": ("container", "deployment", "pod"),
+    "agent": (
+        *("log_level", "json_log", "namespace", "image_pull_policy", "image_pull_secrets", "ttl", "ephemeral", "dns"),
+        *("communication_timeout", "flush_connections", "disabled_capabilities", "tolerations", "resources", "metrics"),
+        *("check_out_of_pods", "node_selector", "privileged", "service_account", "annotations", "labels", "nftables"),
+        *("priority_class", "network_interface", "exclude_from_mesh", "inject_headers", "max_body_buffer_size"),
+    ),
+    "feature": ("copy_target", "hostname", "split_queues", "preview", "magic", "db_branches"),
+    "feature.env": ("override", "mapping", "unset", "env_file", "load_from_process"),
+    "feature.fs": ("read_write", "read_only", "local", "not_found", "mapping", "readonly_file_buffer"),
+    "feature.network": ("outgoing", "dns", "ipv6"),
+    "feature.network.incoming": (
+        *("port_mapping", "ignore_localhost", "ignore_ports", "listen_ports", "ports", "on_concurrent_steal"),
+        *("http_filter", "https_delivery", "tls_delivery"),
+    ),
+}
+"""By the place of the object, as in the file."""

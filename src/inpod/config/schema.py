@@ -1,0 +1,37 @@
+"""The configuration file: mirrord's keys for what inpod does. The fields' descriptions make docs/reference/config.md."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from inpod.config.agent import Agent
+from inpod.config.env import Env
+from inpod.config.files import Files
+from inpod.config.incoming import Incoming
+from inpod.config.section import Section
+from inpod.config.target import Target
+
+
+class Network(Section, frozen=True):
+    """Connections and names; what goes out goes out through the target."""
+
+    incoming: Annotated[Incoming | str | bool, Meta(description="The connections that the target gets.")] = Incoming()
+
+
+class Feature(Section, frozen=True):
+    """What of the target the program gets."""
+
+    env: Annotated[Env | bool, Meta(description="The target's environment variables.")] = Env()
+    fs: Annotated[Files | str | bool, Meta(description="The target's files.")] = Files()
+    network: Annotated[Network, Meta(description="The target's network.")] = Network()
+
+
+class File(Section, frozen=True):
+    """The whole file."""
+
+    target: Annotated[Target | str | None, Meta(description="What the program stands in.")] = None
+    kube_context: Annotated[
+        str | None, Meta(description="As `--context`: the context of the kubeconfig; without it, the current one.")
+    ] = None
+    agent: Annotated[Agent, Meta(description="What runs beside the target.")] = Agent()
+    feature: Annotated[Feature, Meta(description="What of the target the program gets.")] = Feature()
