@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,14 @@ LOOK_EVERY_S = 1.0
 SILENT_LOOKS = 15
 """So many looks without a word of the agent, whose pings come twice a second, and the link counts as lost. Looks are
 counted, not time: when this machine slept, nobody was silent."""
+
+REFUSED = {
+    errno.ESRCH: ExitCode.TARGET_NOT_FOUND,
+    errno.ENOENT: ExitCode.TARGET_NOT_FOUND,
+    errno.EPERM: ExitCode.NO_PERMISSION,
+    errno.EACCES: ExitCode.NO_PERMISSION,
+}
+"""What a refused hello means, by its errno."""
 
 RECONNECT_FOR_S = 30.0
 RECONNECT_EVERY_S = 1.0
@@ -104,15 +113,16 @@ class Link:
         return True
 
     def _cannot_work(self, error: Exception) -> UserError:
-        reason = "it ended at once"
+        reason, code = self._way.last_words() or "it ended at once.", ExitCode.AGENT_START
         if isinstance(error, StreamRefused) and error.payload:
             with contextlib.suppress(agent.PeerProtocolError):
                 refusal = agent.decode_answer(agent.Refusal, error.payload)
                 reason = refusal.reason or os.strerror(refusal.code)
+                code = REFUSED.get(refusal.code, code)
         return UserError(
             f"The agent of {self.describes} cannot work: {reason}",
             hint="Check that the target still runs and that the agent has the rights that docs/reference/rbac.md names.",
-            exit_code=ExitCode.AGENT_START,
+            exit_code=code,
         )
 
 
