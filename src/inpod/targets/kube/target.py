@@ -88,6 +88,7 @@ class KubeTarget:
             try:
                 async with asyncio.timeout(self._startup_timeout_s):
                     sock = await start.act(undo)
+                    undo.callback(sock.close)
             except TimeoutError as error:
                 raise UserError(
                     f"The agent did not start within {self._startup_timeout_s:.0f} s; still waiting for {start.awaits}.",
