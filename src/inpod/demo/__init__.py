@@ -1,1 +1,1 @@
-"""The demo's own programs: `pod` stands in namespaces of its own, `program` is run in its place. See cli/demo.py."""
+"""The demo: a small pod on this machine, and a program that runs in its place. The command is cli/demo.py."""
