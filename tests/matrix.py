@@ -17,7 +17,6 @@ It answers requests with "program NAME".
 
 import os
 import queue
-import shutil
 import subprocess
 import sys
 import threading
@@ -96,6 +95,7 @@ class Running:
     process: "subprocess.Popen[str]"
     lines: "queue.Queue[str | None]" = field(default_factory=queue.Queue)
     seen: list[str] = field(default_factory=list)
+    reader: threading.Thread | None = None
 
     @staticmethod
     def start(argv: Sequence[str | Path], environment: dict[str, str], stderr: Path) -> "Running":
@@ -105,8 +105,18 @@ class Running:
                 argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=error, env=environment, text=True
             )
         running = Running(process)
-        threading.Thread(target=running._read, daemon=True).start()
+        running.reader = threading.Thread(target=running._read, daemon=True)
+        running.reader.start()
         return running
+
+    def end(self) -> None:
+        """End the process, and read what is left."""
+        self.process.terminate()
+        self.process.wait(DEADLINE_S)
+        assert self.reader is not None
+        self.reader.join(DEADLINE_S)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -126,9 +136,8 @@ class Running:
 
 
 def inpod() -> list[str]:
-    """Return the command of the inpod under test: the one beside this Python."""
-    beside = Path(sys.executable).with_name("inpod")
-    return [str(beside)] if beside.exists() else [shutil.which("inpod") or "inpod"]
+    """Return the command of the inpod under test: the one that this Python has."""
+    return [sys.executable, "-m", "inpod"]
 
 
 def check(remote: Remote, program: Program, mode: str, build: Path, scratch: Path) -> None:
@@ -171,6 +180,5 @@ def check(remote: Remote, program: Program, mode: str, build: Path, scratch: Pat
         print(stderr.read_text(), file=sys.stderr)
         raise
     finally:
-        running.process.terminate()
-        running.process.wait(DEADLINE_S)
+        running.end()
     assert remote.original in remote.ask("/after")[0]
