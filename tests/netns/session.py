@@ -1,0 +1,108 @@
+"""Whole sessions in a pod of namespaces: real agent, real layer, real program."""
+
+import os
+import select
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvloop
+
+from inpod.errors import UserError
+from inpod.launch.process import end_like
+from inpod.session.events import Events
+from inpod.session.plan import Plan
+from inpod.session.run import run
+from inpod.targets.direct import DirectTarget
+from inpod.targets.spec import NetnsTarget, ProcessTarget, parse_target
+
+LIMIT_S = 30
+ROOT = Path(__file__).parents[2]
+
+
+def layer() -> Path:
+    """Return the layer's library: that of the package, else of the workspace."""
+    candidates = [
+        ROOT / "src/inpod/native/libinpod_layer.so",
+        ROOT / "native/target/release/libinpod_layer.so",
+    ]
+    found = [path for path in candidates if path.exists()]
+    assert found, "build the layer first: just build"
+    return max(found, key=lambda path: path.stat().st_mtime)
+
+
+@contextmanager
+def session(
+    target: str, *command: str, mode: str = "off", environment: dict[str, str] | None = None, cwd: Path | None = None
+) -> Iterator["subprocess.Popen[str]"]:
+    """Run `command` in the place of `target`, as `inpod exec` would. Events are lines of standard error."""
+    paths = f"{ROOT / 'src'}:{ROOT}"
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.netns.session", target, mode, str(cwd or ROOT), *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": paths} | (environment or {}),
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.communicate(timeout=LIMIT_S)
+
+
+def output_of(target: str, *command: str, mode: str = "off") -> str:
+    """Return what `command` prints in the place of `target`; it must succeed."""
+    with session(target, *command, mode=mode) as process:
+        out, error = process.communicate(timeout=LIMIT_S)
+        assert process.returncode == 0, error
+        return out
+
+
+def python_in(target: str, code: str, *arguments: str, mode: str = "off") -> str:
+    """Return what a Python program prints in the place of `target`."""
+    return output_of(target, sys.executable, "-c", code, *arguments, mode=mode)
+
+
+def line(process: "subprocess.Popen[str]") -> str:
+    """Return the next line of a session's program."""
+    assert process.stdout is not None
+    assert select.select([process.stdout], [], [], LIMIT_S)[0], "silent"
+    return process.stdout.readline().rstrip("\n")
+
+
+def in_network_of(pid: int, code: str, *arguments: str) -> str:
+    """Return what a Python program prints that runs in the network of a process, and nothing else of it."""
+    command = ["nsenter", "-t", str(pid), "-n", sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=LIMIT_S).stdout
+
+
+def main(target: str, mode: str, cwd: str, command: Sequence[str]) -> int:
+    os.chdir(cwd)
+    events = Events()
+    events.listen(lambda event: print(event, file=sys.stderr, flush=True))
+    trees = (cwd, sys.base_prefix, sys.prefix)
+    plan = Plan(
+        argv=tuple(command),
+        executable=shutil.which(command[0]) or command[0],
+        layer=layer(),
+        mode=mode,  # type: ignore[arg-type]  # of our own tests
+        local_trees=trees,
+    )
+    spec = parse_target(target)
+    assert isinstance(spec, ProcessTarget | NetnsTarget)
+    try:
+        return end_like(uvloop.run(run(plan, DirectTarget(spec), events)))
+    except UserError as error:
+        print(f"{error.message}\n{error.hint}", file=sys.stderr)
+        return int(error.exit_code)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]))

@@ -1,0 +1,159 @@
+"""Pod files as a real program reads them."""
+
+import hashlib
+import json
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.netns.conftest import Pod
+from tests.netns.pod import BIG_BYTES
+from tests.netns.session import line, output_of, python_in, session
+
+HEAD = """
+import errno, hashlib, json, mmap, os, stat, sys, threading
+def tell(value): print(json.dumps(value))
+def failure(act, *arguments):
+    try:
+        act(*arguments)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+"""
+
+
+def ask(pod: Pod, code: str) -> Any:
+    """Return what `code` tells in the pod's place."""
+    return json.loads(python_in(f"pid/{pod.pid}", HEAD + code))
+
+
+def test_content_and_attributes_are_the_pods(pod: Pod) -> None:
+    code = """
+found = os.stat("/srv/app/config")
+tell([open("/srv/app/config").read(), open("/srv/app/secret").read(), found.st_size, found.st_mtime_ns])
+"""
+    text, secret, size, mtime_ns = ask(pod, code)
+    assert (text, secret, size) == ("key: value\n", "only for the owner", 11)
+    assert mtime_ns == Path(f"/proc/{pod.pid}/root/srv/app/config").stat().st_mtime_ns
+
+
+def test_stat_before_open_and_after_is_of_one_file(pod: Pod) -> None:
+    code = """
+before = os.stat("/srv/app/big")
+with open("/srv/app/big", "rb") as file:
+    opened, content = os.fstat(file.fileno()), file.read()
+tell([os.path.samestat(before, opened), before.st_size, len(content), hashlib.sha256(content).hexdigest()])
+"""
+    same, size, read, digest = ask(pod, code)
+    whole = bytes(range(256)) * (BIG_BYTES // 256)
+    assert (same, size, read) == (True, len(whole), len(whole))
+    assert digest == hashlib.sha256(whole).hexdigest()
+
+
+def test_threads_never_see_half_a_file(pod: Pod) -> None:
+    code = """
+sizes = set()
+def read():
+    with open("/srv/app/big", "rb") as file:
+        data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        sizes.add((len(data), hashlib.sha256(data).hexdigest()))
+    sizes.add(("config", len(open("/srv/app/config").read())))
+    sizes.add(("list", len(os.listdir("/srv/app"))))
+threads = [threading.Thread(target=read) for _ in range(16)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+tell(len(sizes))
+"""
+    assert ask(pod, code) == 3
+
+
+def test_listing_names_everything(pod: Pod) -> None:
+    there = sorted(entry.name for entry in Path(f"/proc/{pod.pid}/root/srv/app").iterdir())
+    assert ask(pod, 'tell(sorted(os.listdir("/srv/app")))') == there
+    assert output_of(f"pid/{pod.pid}", "ls", "/srv/app").split() == there
+
+
+def test_kinds_are_the_pods(pod: Pod) -> None:
+    code = 'tell([stat.S_IFMT(os.lstat("/srv/app/" + n).st_mode) for n in ("pipe", "config", "up", "../app")])'
+    assert ask(pod, code) == [stat.S_IFIFO, stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR]
+
+
+def test_links_lead_where_they_lead_in_the_pod(pod: Pod) -> None:
+    code = """
+tell([os.readlink("/srv/current"), os.path.realpath("/srv/current/config"), open("/srv/current/config").read(),
+      open("/srv/app/up").read()[:9], failure(open, "/srv/app/loop")])
+"""
+    assert ask(pod, code) == ["/srv/app", "/srv/app/config", "key: value\n", "127.0.0.1", "ELOOP"]
+
+
+def test_working_directory_of_the_pod(pod: Pod) -> None:
+    code = """
+os.chdir("/srv/current")
+here = os.getcwd()
+first = open("config").read()
+os.chdir("..")
+tell([here, first, os.getcwd(), sorted(os.listdir("."))[:2], failure(open, "nothing")])
+"""
+    here, first, above, names, missing = ask(pod, code)
+    assert here == "/srv/app"
+    assert (first, above, missing) == ("key: value\n", "/srv", "ENOENT")
+    assert names == ["app", "current"]
+
+
+@pytest.mark.parametrize(
+    ("act", "code"),
+    [
+        ("open, '/srv/app/missing'", "ENOENT"),
+        ("os.stat, '/srv/missing/deep/file'", "ENOENT"),
+        ("open, '/srv/app/config/below'", "ENOTDIR"),
+        ("os.listdir, '/srv/app/config'", "ENOTDIR"),
+        ("open, '/srv/app'", "EISDIR"),
+        ("os.readlink, '/srv/app/config'", "EINVAL"),
+    ],
+)
+def test_failures_are_the_pods(pod: Pod, act: str, code: str) -> None:
+    assert ask(pod, f"tell([failure({act}), failure({act})])") == [code, code]
+
+
+def test_file_that_appears_is_seen_by_who_waits_for_it(pod: Pod) -> None:
+    code = """
+import time
+end = time.monotonic() + 20
+print("waiting", flush=True)
+while not os.path.exists("/srv/appears/flag") and time.monotonic() < end:
+    time.sleep(0.02)
+print(os.path.exists("/srv/appears/flag"))
+"""
+    folder = Path(f"/proc/{pod.pid}/root/srv/appears")
+    folder.mkdir()
+    with session(f"pid/{pod.pid}", sys.executable, "-c", HEAD + code) as process:
+        assert line(process) == "waiting"
+        (folder / "flag").write_text("")
+        assert line(process) == "True"
+    (folder / "flag").unlink()
+    folder.rmdir()
+
+
+def test_many_small_files_come_in_few_questions(pod: Pod) -> None:
+    folder = Path(f"/proc/{pod.pid}/root/srv/many")
+    folder.mkdir()
+    for i in range(500):
+        (folder / f"f{i}").write_text(f"content {i}")
+    code = """
+texts = [open(f"/srv/many/f{i}").read() for i in range(500)]
+tell([texts == [f"content {i}" for i in range(500)], len(os.listdir("/srv/many"))])
+"""
+    assert ask(pod, code) == [True, 500]
+
+
+def test_writes_stay_here(pod: Pod, tmp_path: Path) -> None:
+    target = tmp_path / "written"
+    code = f"""
+open({str(target)!r}, "w").write("here")
+tell([failure(open, "/srv/app/new", "w"), open({str(target)!r}).read()])
+"""
+    assert ask(pod, code) == ["ENOENT", "here"]
+    assert target.read_text() == "here"
+    assert not Path(f"/proc/{pod.pid}/root/srv/app/new").exists()
