@@ -88,6 +88,16 @@ impl Rules {
         }
         longest(path, BUILT_IN.iter().copied()).is_none_or(|(_, owner)| owner == Owner::Pod)
     }
+
+    /// Whether a tree of this machine lies below `path`.
+    ///
+    /// Where the pod has no such directory, this machine's is the way to that tree: programs look at every directory
+    /// that leads to their own files (Node's realpath, Python's, `git`).
+    pub fn leads_here(&self, path: &[u8]) -> bool {
+        let is_below = |tree: &[u8]| tree.len() > path.len() && is_in(tree, path);
+        let home = self.home.as_deref().is_some_and(is_below);
+        home || self.trees.iter().any(|(tree, owner)| *owner == Owner::Here && is_below(tree))
+    }
 }
 
 /// Returns length and owner of the longest tree that `path` lies in; the last of equals.

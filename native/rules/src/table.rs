@@ -10,8 +10,8 @@
 //! word 7       zero
 //! ```
 
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{fence, AtomicU64};
 
 use crate::addr::ADDR_BYTES;
 use crate::Addr;
@@ -124,6 +124,8 @@ impl<'a> Table<'a> {
             return;
         }
         let Some([first, words @ .., facts, _]) = self.claim(cookie) else { return };
+        // Who sees one of the words below sees CLAIMED as well.
+        fence(Release);
         let mut bytes = [0; 2 * ADDR_BYTES];
         let none = [0; ADDR_BYTES];
         let local = socket.local.map_or(none, Addr::to_bytes);

@@ -125,7 +125,7 @@ fn writes(flags: i32) -> bool {
 }
 
 /// Calls `pod` for a path of the pod, else `call` with what the path becomes; `call` as well when `pod` has no answer.
-fn redirected<R>(
+fn redirected<R: Outcome>(
     dir: i32,
     path: Option<&CStr>,
     call: &impl Fn(i32, *const c_char) -> R,
@@ -142,7 +142,11 @@ fn redirected<R>(
         Some(Place::Here) => call(AT_CWD, as_c_str(&text).as_ptr()),
         Some(Place::Pod { from, to }) => {
             let pod_path = text.as_bytes().get(from..to).unwrap_or_default();
-            pod(&InReplica { state, path: as_c_str(&text), pod_path }).unwrap_or_else(|| call(dir, path.as_ptr()))
+            match pod(&InReplica { state, path: as_c_str(&text), pod_path }) {
+                Some(found) if !found.has_failed() || errno::get() != libc::ENOENT => found,
+                Some(found) if !state.rules.leads_here(pod_path) => found,
+                _ => call(dir, path.as_ptr()),
+            }
         }
         Some(Place::AsIs) | None => call(dir, path.as_ptr()),
     }

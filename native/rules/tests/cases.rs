@@ -1,0 +1,92 @@
+//! contracts/rule-cases.json: what a session's rules file decides.
+
+use inpod_rules::paths::Reached;
+use inpod_rules::{Addr, Family, Rules};
+use serde_json::Value;
+
+fn sessions() -> Vec<Value> {
+    let text = include_str!("../../../contracts/rule-cases.json");
+    let cases: Value = serde_json::from_str(text).unwrap();
+    cases["sessions"].as_array().unwrap().clone()
+}
+
+fn rules_of(session: &Value) -> Rules {
+    let lines: Vec<_> = list(session, "rules").map(|line| line.as_str().unwrap()).collect();
+    Rules::parse((lines.join("\n") + "\n").as_bytes()).unwrap()
+}
+
+fn list<'a>(session: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    session[key].as_array().unwrap().iter()
+}
+
+fn addr(value: &Value) -> Addr {
+    let family = if value["family"] == 4 { Family::V4 } else { Family::V6 };
+    let ip = match value["host"].as_str().unwrap().parse().unwrap() {
+        std::net::IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        std::net::IpAddr::V6(ip) => ip.octets(),
+    };
+    Addr { family, port: value["port"].as_u64().unwrap() as u16, ip }
+}
+
+#[test]
+fn paths_have_the_owner_that_the_contract_says() {
+    for session in sessions() {
+        let rules = rules_of(&session);
+        for (key, reached) in [("paths", Reached::ByName), ("through", Reached::ThroughPodDirectory)] {
+            for case in list(&session, key) {
+                let (path, owner) = (case[0].as_str().unwrap(), case[1].as_str().unwrap());
+                let found = if rules.is_pod_path(path.as_bytes(), reached) { "pod" } else { "local" };
+                assert_eq!(found, owner, "{path} {reached:?} in session {}", session["name"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn binds_become_what_the_contract_says() {
+    for session in sessions() {
+        let rules = rules_of(&session);
+        for case in list(&session, "binds") {
+            let wanted = addr(&case["wanted"]);
+            let real = rules.bind(&wanted, case["v6_only"] == true);
+            let expected = (!case["real"].is_null()).then(|| addr(&case["real"]));
+            assert_eq!(real, expected, "{case}");
+        }
+    }
+}
+
+#[test]
+fn connects_and_names_are_asked_as_the_contract_says() {
+    for session in sessions() {
+        let rules = rules_of(&session);
+        for case in list(&session, "connects") {
+            assert_eq!(rules.connects_remotely(&addr(&case["to"])), case["asks"] == true, "{case}");
+        }
+        for case in list(&session, "names") {
+            let name = case["name"].as_str().unwrap().as_bytes();
+            assert_eq!(rules.resolves_remotely(name, b"this-machine"), case["asks"] == true, "{case}");
+        }
+    }
+}
+
+#[test]
+fn network_off_leaves_every_socket_and_name_alone() {
+    let rules = Rules::parse(b"inpod-rules 1\nnetwork\toff\n").unwrap();
+    let addr = Addr::v4(Family::V4, [10, 1, 2, 3], 80);
+    assert_eq!(rules.bind(&addr, false), None);
+    assert!(!rules.connects_remotely(&addr));
+    assert!(!rules.resolves_remotely(b"db", b""));
+}
+
+#[test]
+fn rules_of_another_version_are_none() {
+    assert!(Rules::parse(b"inpod-rules 2\nfiles\tread\n").is_none());
+    assert!(Rules::parse(b"").is_none());
+}
+
+#[test]
+fn bad_lines_are_left_out() {
+    let rules =
+        Rules::parse(b"inpod-rules 1\nfiles\nwhat\tever\nlocal-port\tx\nlocal-tree\trelative\nfiles\tread\n").unwrap();
+    assert!(rules.is_pod_path(b"/app", Reached::ByName));
+}

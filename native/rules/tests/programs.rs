@@ -1,0 +1,77 @@
+//! Which programs the layer can reach, and what their children's LD_PRELOAD becomes.
+
+use inpod_rules::elf::{look, Program, Why};
+use inpod_rules::environment::{layer_in, names_layer, others};
+
+fn looked(bytes: &[u8]) -> Program {
+    look(|offset, room| {
+        let rest = bytes.get(offset as usize..).unwrap_or_default();
+        let length = rest.len().min(room.len());
+        room[..length].copy_from_slice(&rest[..length]);
+        length
+    })
+}
+
+/// A 64-bit ELF file with these program headers, as (type, content).
+fn elf(headers: &[(u32, &[u8])]) -> Vec<u8> {
+    let mut file = vec![0; 64 + 56 * headers.len()];
+    file[..5].copy_from_slice(b"\x7fELF\x02");
+    file[32..40].copy_from_slice(&64_u64.to_le_bytes());
+    file[54..56].copy_from_slice(&56_u16.to_le_bytes());
+    file[56..58].copy_from_slice(&(headers.len() as u16).to_le_bytes());
+    for (index, (kind, content)) in headers.iter().enumerate() {
+        let at = 64 + 56 * index;
+        let offset = file.len() as u64;
+        file[at..at + 4].copy_from_slice(&kind.to_le_bytes());
+        file[at + 8..at + 16].copy_from_slice(&offset.to_le_bytes());
+        file[at + 32..at + 40].copy_from_slice(&(content.len() as u64).to_le_bytes());
+        file.extend_from_slice(content);
+    }
+    file
+}
+
+const INTERP: u32 = 3;
+const NOTE: u32 = 4;
+const LOAD: u32 = 1;
+
+#[test]
+fn programs_are_told_apart() {
+    let glibc: &[u8] = b"/lib64/ld-linux-x86-64.so.2\0";
+    let cases = [
+        (elf(&[(LOAD, b"x"), (INTERP, glibc)]), Program::Reachable),
+        (elf(&[(INTERP, glibc), (NOTE, b"\x04\0\0\0\x10\0\0\0\x01\0\0\0GNU\0")]), Program::Reachable),
+        (elf(&[(LOAD, b"x")]), Program::Beyond(Why::Static)),
+        (elf(&[(INTERP, b"/lib/ld-musl-x86_64.so.1\0")]), Program::Beyond(Why::Musl)),
+        (elf(&[(INTERP, glibc), (NOTE, b"\x04\0\0\0\x10\0\0\0\x04\0\0\0Go\0\0")]), Program::Beyond(Why::Go)),
+        (b"\x7fELF\x01rest".to_vec(), Program::Beyond(Why::Bits32)),
+        (b"#!/bin/sh -e\necho".to_vec(), Program::Script { start: 2, length: 7 }),
+        (b"#!  \t/usr/bin/env python3\n".to_vec(), Program::Script { start: 5, length: 12 }),
+        (b"echo hello\n".to_vec(), Program::Reachable),
+        (b"".to_vec(), Program::Reachable),
+    ];
+    for (bytes, expected) in cases {
+        assert_eq!(looked(&bytes), expected);
+    }
+}
+
+#[test]
+fn a_file_cut_anywhere_is_looked_at_without_a_fault() {
+    let whole = elf(&[(INTERP, b"/lib64/ld-linux-x86-64.so.2\0"), (NOTE, b"Go\0\0")]);
+    for length in 0..whole.len() {
+        looked(&whole[..length]);
+    }
+    let mut wild = whole.clone();
+    wild[32..40].copy_from_slice(&u64::MAX.to_le_bytes());
+    assert_eq!(looked(&wild), Program::Reachable);
+}
+
+#[test]
+fn the_layer_is_found_among_other_libraries() {
+    assert!(names_layer(b"/x/libinpod_layer.so"));
+    assert!(names_layer(b"/a.so:/x/libinpod_layer.so /b.so"));
+    assert!(!names_layer(b"/x/libinpod_layer.so.bak:/y/notlibinpod_layer.so"));
+    assert!(!names_layer(b""));
+    assert_eq!(layer_in(b"/a.so:/x/libinpod_layer.so"), Some(b"/x/libinpod_layer.so".as_slice()));
+    let rest: Vec<_> = others(b"/a.so:/x/libinpod_layer.so /b.so:").collect();
+    assert_eq!(rest, [b"/a.so", b"/b.so"]);
+}
