@@ -40,9 +40,9 @@ def wait_until_nothing_is_left(here: Namespace, within_s: float = GONE_WITHIN_S)
     until("no Job, no agent", lambda: not here.jobs() and not agents(here), within_s=within_s)
 
 
-def kubeconfig_with(cluster: Cluster, path: Path, **changes: dict[str, Any]) -> str:
-    """Write the cluster's kubeconfig to `path`, with changes of its `cluster`, `user` or `context`; None takes away."""
-    raw = json.loads(cluster.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
+def kubeconfig_with(of: Cluster, path: Path, **changes: dict[str, Any]) -> str:
+    """Write the kubeconfig of a cluster to `path`, with changes of its `cluster`, `user` or `context`; None takes away."""
+    raw = json.loads(of.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
     for kind, change in changes.items():
         entry = raw[f"{kind}s"][0]
         entry[kind] = {key: value for key, value in {**entry[kind], **change}.items() if value is not None}

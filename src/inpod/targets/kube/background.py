@@ -1,7 +1,19 @@
-"""Tasks that outlive the call that starts them, and end with what they serve."""
+"""Work at the same time: tasks that outlive the call that starts them, and questions that are asked together."""
 
 import asyncio
 from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
+    """Return what each returns, or raise the first error in their order, not in that of time; wait for all."""
+    outcomes = await asyncio.gather(*work, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
 
 
 class Background:

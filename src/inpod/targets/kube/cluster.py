@@ -38,6 +38,7 @@ class Cluster:
 
     def __init__(self, login: Login, namespace: str | None) -> None:
         self._login = login
+        self._last: Login | None = None
         self._renewing = asyncio.Lock()
         self.namespace = namespace or login.namespace
         self.server = login.server
@@ -63,7 +64,9 @@ class Cluster:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._login.close()
+        for login in (self._login, self._last):
+            if login is not None:
+                await login.close()
 
     async def get(self, path: str, kind: type[T], **query: str) -> T:
         """Return the object or list at `path`.
@@ -96,7 +99,10 @@ class Cluster:
         async with self._renewing:
             if self._login is old:
                 self._login = await log_in(old.kubeconfig, old.context)
-                await old.close()
+                # Calls may still be under way by the old one; those by the one before it have long ended.
+                if self._last is not None:
+                    await self._last.close()
+                self._last = old
 
     def websocket_options(self) -> dict[str, Any]:
         """Return what `websockets.connect` needs besides the URL: TLS, credentials and proxy."""

@@ -1,6 +1,5 @@
 """What of a namespace can be imitated: for `inpod ls`."""
 
-import asyncio
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,10 +41,8 @@ async def list_targets(
     """
     async with await Cluster.connect(kubeconfig=kubeconfig, context=context, namespace=kube_namespace) as cluster:
         try:
-            deployments, pods = await asyncio.gather(
-                cluster.get(deployments_path(cluster.namespace), Listing[Deployment]),
-                cluster.get(pods_path(cluster.namespace), Listing[Pod]),
-            )
+            deployments = await cluster.get(deployments_path(cluster.namespace), Listing[Deployment])
+            pods = await cluster.get(pods_path(cluster.namespace), Listing[Pod])
             if not deployments.items and not pods.items:
                 await require_namespace(cluster)
         except ApiRefusal as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import ssl
 import tempfile
@@ -84,12 +85,18 @@ async def log_in(kubeconfig: str | None, context: str | None) -> Login:
         raise _plugin_failed(str(error)) from error
     except FileNotFoundError as error:
         raise _file_missing(api, error) from error
+    except json.JSONDecodeError as error:
+        raise _plugin_failed("it did not print an ExecCredential") from error
     except ValueError as error:
         raise _no_context(api, context, error) from error
     except ssl.SSLError as error:
         raise _broken(kubeconfig, f"its certificates cannot be read: {error}") from error
-    except (KeyError, TypeError, AttributeError, IndexError, OSError, yaml.YAMLError) as error:
-        raise _broken(kubeconfig, f"{type(error).__name__}: {error}") from error
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        if _plugin(api):
+            raise _plugin_failed("it did not print an ExecCredential with a token or certificate") from error
+        raise _broken(kubeconfig, "it is empty, or lacks clusters, contexts or users") from error
+    except (OSError, yaml.YAMLError) as error:
+        raise _broken(kubeconfig, one_line(str(error))) from error
     finally:
         _delete_key_files(api)
     if tls is True:
@@ -112,9 +119,10 @@ def _namespace(api: Api) -> str:
 def _delete_key_files(api: Api) -> None:
     """Delete what kr8s wrote to make TLS read keys that are in the kubeconfig or came from a plugin; they have been read."""
     auth = api.auth
+    # After a failure nothing may be set; then nothing was written.
     made = {f for f in (auth.client_key_file, auth.client_cert_file, auth.server_ca_file) if isinstance(f, str)}
     # Not one that the user wrote down, nor one that has other uses.
-    if (config := getattr(auth, "kubeconfig", None)) is not None:
+    if made and (config := getattr(auth, "kubeconfig", None)) is not None:
         for entry in [*config.users, *config.clusters]:
             for part in entry.values():
                 if isinstance(part, dict):
@@ -134,9 +142,21 @@ def _plugin_failed(said: str) -> UserError:
 
 
 def _file_missing(api: Api, error: FileNotFoundError) -> UserError:
-    if isinstance(command := error.filename, str) and "/" not in command:
-        return _plugin_failed(f"there is no command '{command}'")
+    plugin = _plugin(api)
+    command = str(plugin.get("command", ""))
+    if command and (error.filename is None or error.filename == command):
+        hint = one_line(str(plugin.get("installHint", "")))
+        return _plugin_failed(f"there is no command '{command}'" + (f" ({hint})" if hint else ""))
     return _broken(None, f"'{error.filename}' is not there")
+
+
+def _plugin(api: Api) -> dict[str, Any]:
+    """Return the credential plugin of the user of the context; empty where there is none."""
+    with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
+        auth = api.auth
+        user = auth.kubeconfig.get_user(auth.kubeconfig.get_context(auth.active_context)["user"])
+        return dict(user["exec"])
+    return {}
 
 
 def _no_context(api: Api, context: str | None, error: ValueError) -> UserError:

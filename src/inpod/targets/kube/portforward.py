@@ -51,6 +51,8 @@ class PortForward:
         for end in (self.sock, self._far):
             end.setblocking(False)
         self._pumps = background.start(self._pump())
+        # Not in a `finally` of the task: it may be cancelled before it begins, or while it says goodbye.
+        self._pumps.add_done_callback(lambda _: self._cut())
 
     @classmethod
     async def open(cls, cluster: Cluster, pod: str, port: int, background: Background) -> "PortForward":
@@ -85,8 +87,13 @@ class PortForward:
                 down.cancel()
                 up.cancel()
         finally:
+            # What the pod's side sees first, and what tells our reader: the polite closing takes a round trip.
             self._far.close()
             await self._websocket.close()
+
+    def _cut(self) -> None:
+        self._far.close()
+        self._websocket.transport.abort()
 
     async def _down(self) -> None:
         """Websocket to socket. The library stops reading while the socket is full."""

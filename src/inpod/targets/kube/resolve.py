@@ -266,5 +266,5 @@ def _not_found(kind: str, name: str, kube_namespace: str, *, pods: list[str], de
 
 def _did_you_mean(name: str, there: list[str], before: str) -> str:
     # A pod's name is often typed without its random end.
-    close = [n for n in there if n.startswith(name)] or difflib.get_close_matches(name, there, n=3, cutoff=0.7)
+    close = [n for n in there if n.startswith(name)] or difflib.get_close_matches(name, there, n=3, cutoff=0.6)
     return f"Did you mean {' or '.join(before + n for n in close[:3])}?" if close else ""

@@ -1,9 +1,9 @@
 """What a session may do in the target's namespace: the list behind docs/reference/rbac.md, and its check."""
 
-import asyncio
 from dataclasses import dataclass
 
 from inpod.errors import ExitCode, UserError
+from inpod.targets.kube.background import together
 from inpod.targets.kube.cluster import Cluster
 from inpod.targets.kube.objects import AccessReview
 from inpod.targets.kube.refusals import ApiRefusal
@@ -47,9 +47,8 @@ async def check_rights(cluster: Cluster, *, is_deployment: bool) -> None:
         UserError: It will not; names each missing right.
     """
     needed = [r for r in RIGHTS if r.is_checked and (is_deployment or r.resource != "deployments")]
-    async with asyncio.TaskGroup() as group:
-        answers = [group.create_task(_is_allowed(cluster, right)) for right in needed]
-    missing = [right for right, answer in zip(needed, answers, strict=True) if not answer.result()]
+    answers = await together(*(_is_allowed(cluster, right) for right in needed))
+    missing = [right for right, is_allowed in zip(needed, answers, strict=True) if not is_allowed]
     if missing:
         names = ", ".join(f"{right.verb} {right.resource}" for right in missing)
         raise UserError(

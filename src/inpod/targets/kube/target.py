@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 
 from inpod.errors import ExitCode, UserError
 from inpod.targets.base import AgentLink
+from inpod.targets.kube.background import together
 from inpod.targets.kube.cluster import Cluster
 from inpod.targets.kube.job import DEFAULT_AGENT_IMAGE
 from inpod.targets.kube.refusals import ApiRefusal, explain
@@ -56,17 +57,11 @@ class KubeTarget:
             UserError: The target is not there, does not run, or a right is missing.
         """
         # What is wrong with the target is said first: a missing right may follow from a wrong namespace.
-        target, rights = await asyncio.gather(
+        target, _ = await together(
             resolve(cluster, self._spec),
             check_rights(cluster, is_deployment=isinstance(self._spec, DeploymentTarget)),
-            return_exceptions=True,
         )
-        for outcome in (target, rights):
-            if isinstance(outcome, BaseExceptionGroup):
-                raise outcome.exceptions[0]
-            if isinstance(outcome, BaseException):
-                raise outcome
-        assert isinstance(target, Found)
+        assert target is not None
         return target
 
     async def start_agent(self, report: Report) -> AgentLink:
@@ -91,7 +86,7 @@ class KubeTarget:
                     undo.callback(sock.close)
             except TimeoutError as error:
                 raise UserError(
-                    f"The agent did not start within {self._startup_timeout_s:.0f} s; still waiting for {start.awaits}.",
+                    f"The agent did not start within {self._startup_timeout_s:g} s; still waiting for {start.awaits}.",
                     hint="Wait longer with --agent-startup-timeout.",
                     exit_code=ExitCode.AGENT_START,
                 ) from error
