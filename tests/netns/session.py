@@ -3,9 +3,10 @@
 import os
 import select
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from inpod.launch.process import end_like
 from inpod.session.events import Events
 from inpod.session.plan import Plan
 from inpod.session.run import run
+from inpod.targets.base import AgentLink
 from inpod.targets.direct import DirectTarget
 from inpod.targets.spec import NetnsTarget, ProcessTarget, parse_target
 
@@ -83,6 +85,30 @@ def in_network_of(pid: int, code: str, *arguments: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=LIMIT_S).stdout
 
 
+class Again:
+    """A target whose agent is started again when it is lost, as one in a cluster can be."""
+
+    def __init__(self, target: DirectTarget) -> None:
+        self._target = target
+        self.name = target.name
+
+    async def start_agent(self, report: Callable[[str], None]) -> AgentLink:
+        link = await self._target.start_agent(report)
+        links = [link]
+
+        async def remake() -> socket.socket:
+            links.append(await self._target.start_agent(report))
+            return links[-1].sock
+
+        async def undo() -> None:
+            for each in links[1:]:
+                await each.close()
+            await first_undo()
+
+        first_undo, link.undo, link.remake = link.undo, undo, remake
+        return link
+
+
 def main(target: str, mode: str, cwd: str, command: Sequence[str]) -> int:
     os.chdir(cwd)
     events = Events()
@@ -95,10 +121,11 @@ def main(target: str, mode: str, cwd: str, command: Sequence[str]) -> int:
         mode=mode,  # type: ignore[arg-type]  # of our own tests
         local_trees=trees,
     )
-    spec = parse_target(target)
+    spec = parse_target(target.removeprefix("again:"))
     assert isinstance(spec, ProcessTarget | NetnsTarget)
+    direct = DirectTarget(spec)
     try:
-        return end_like(uvloop.run(run(plan, DirectTarget(spec), events)))
+        return end_like(uvloop.run(run(plan, Again(direct) if target.startswith("again:") else direct, events)))
     except UserError as error:
         print(f"{error.message}\n{error.hint}", file=sys.stderr)
         return int(error.exit_code)
