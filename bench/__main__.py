@@ -1,0 +1,111 @@
+"""`python -m bench`: measure, print a table, write JSON."""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.measure import Figures, Measure, Side
+from bench.rows import ROWS, Row
+from bench.target import is_possible, running_target
+
+PROGRAMS = Path(__file__).parent / "programs"
+SIDES: tuple[Side, ...] = ("native", "inpod")
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each row; the table has their medians")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of each load")
+    parser.add_argument("--only", help="these groups: start,files,connect,ping,bulk,dns,steal,mirror,relay")
+    parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where the figures go (%(default)s)")
+    options = parser.parse_args()
+    if not is_possible():
+        print("The bench makes network namespaces and an agent for a process: run it as root.", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory() as folder:
+        programs = Path(folder)
+        build(programs)
+        with running_target(programs) as target:
+            measure = Measure(target, programs, options.seconds)
+            samples = take(measure, options.rounds, options.only.split(",") if options.only else None)
+    results = [result(row, samples) for row in ROWS if (row.key, "native") in samples]
+    print_table(results)
+    about: dict[str, object] = {
+        "cpus": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+    about |= {"load": os.getloadavg(), "rounds": options.rounds, "seconds": options.seconds}
+    options.json.write_text(json.dumps({"about": about, "rows": results}, indent=1) + "\n")
+    return 0
+
+
+def build(folder: Path) -> None:
+    """Compile the programs."""
+    flags = ["-O2", "-Wall", "-Wextra", "-Wno-unused-function", "-pthread"]
+    for source in PROGRAMS.glob("*.c"):
+        subprocess.run(["gcc", *flags, "-o", str(folder / source.stem), str(source)], check=True)
+
+
+def take(measure: Measure, rounds: int, only: list[str] | None) -> dict[tuple[str, Side], list[float]]:
+    """Return all figures of each row. Sides alternate, so that both see the machine in the same moods."""
+    samples: dict[tuple[str, Side], list[float]] = {}
+    for turn in range(rounds):
+        for name, group in measure.groups().items():
+            if only is not None and name not in only:
+                continue
+            for side in SIDES:
+                print(f"\rround {turn + 1} of {rounds}: {name:8} {side:8}", end="", file=sys.stderr, flush=True)
+                try:
+                    figures: Figures = group(side)
+                except (RuntimeError, subprocess.SubprocessError, OSError) as error:
+                    print(f"\n{name}, {side}: {error}", file=sys.stderr)
+                    continue
+                for key, figure in figures.items():
+                    samples.setdefault((key, side), []).append(figure)
+    print(file=sys.stderr)
+    return samples
+
+
+def result(row: Row, samples: dict[tuple[str, Side], list[float]]) -> dict[str, object]:
+    """Return a row with its figures."""
+    native, inpod = samples[row.key, "native"], samples.get((row.key, "inpod"), [])
+    figures: dict[str, object] = {"key": row.key, "name": row.name, "unit": row.unit}
+    figures |= {"native": statistics.median(native), "native_samples": native}
+    if inpod:
+        times = row.times_native(statistics.median(native), statistics.median(inpod))
+        figures |= {"inpod": statistics.median(inpod), "inpod_samples": inpod, "times_native": times}
+    return figures | {"mirrord_times_native": row.mirrord, "goal": row.goal}
+
+
+def print_table(results: list[dict[str, object]]) -> None:
+    """Print the rows; `x native`: how many times slower than natively."""
+    width = max(len(row.name) for row in ROWS)
+    print(
+        f"{'x native: times slower than natively':{width}}  {'native':>12} {'inpod':>12} {'x native':>9} {'mirrord':>11}  goal"
+    )
+    for row in results:
+        inpod, times = (_number(row.get(key)) for key in ("inpod", "times_native"))
+        mirrord = row["mirrord_times_native"]
+        peer = "-".join(_number(end) for end in mirrord) if isinstance(mirrord, tuple) else ""
+        print(
+            f"{row['name']:{width}}  {_number(row['native']):>12} {inpod:>12} {times:>9} {peer:>11}"
+            f"  {row['unit']:5} {row['goal']}"
+        )
+
+
+def _number(value: object) -> str:
+    if not isinstance(value, int | float):
+        return "failed" if value is None else str(value)
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

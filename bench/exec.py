@@ -1,0 +1,63 @@
+"""Runs programs by `inpod exec`, as a user does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.target import HTTP_PORT, Target
+
+CHECKOUT = Path(__file__).parent.parent
+LIMIT_S = 120
+
+
+def inpod(target: Target, *command: str, options: tuple[str, ...] = ()) -> list[str]:
+    """Return `command` as it is run in the place of the pod."""
+    inpod_exec = [sys.executable, "-m", "inpod", "exec", "--target", f"pid/{target.pid}", "--progress", "json"]
+    return [*inpod_exec, *options, "--", *command]
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment, with the inpod and the bench of this checkout."""
+    return {**os.environ, "PYTHONPATH": f"{CHECKOUT / 'src'}:{CHECKOUT}"}
+
+
+def output_of(command: list[str]) -> bytes:
+    """Run to the end; return what it said on stdout.
+
+    Raises:
+        RuntimeError: It failed; with what it said.
+    """
+    done = subprocess.run(command, capture_output=True, timeout=LIMIT_S, env=environment(), check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[-6:])}: {done.stderr.decode(errors='replace')[-400:]}")
+    return done.stdout
+
+
+@contextmanager
+def subscribed(target: Target, programs: Path, *, steal: bool) -> Iterator[str]:
+    """Run the local HTTP server with the pod's traffic; yield where it really listens, "127.0.0.1:7311"."""
+    server = [str(programs / "http_server"), str(HTTP_PORT), "local"]
+    command = inpod(target, *server, options=("--steal",) if steal else ())
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment()) as process:
+        assert process.stderr is not None
+        said = []
+        try:
+            for line in process.stderr:
+                said.append(line)
+                event = json.loads(line)
+                if event.get("event") == "PortSubscribed":
+                    break
+            else:
+                raise RuntimeError(b"".join(said).decode(errors="replace")[-400:])
+            # The pipe must not fill.
+            threading.Thread(target=process.stderr.read, daemon=True).start()
+            yield event["local"]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(LIMIT_S)

@@ -1,0 +1,60 @@
+"""What is measured: rows, and how each is had on either side."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        unit: "us", "ms", "/s" or "MiB/s"; of the last two, more is better.
+        mirrord: Range of mirrord 3.250.0's figure relative to native, both measured on a 2-core machine with the agent on
+            the same machine: how many times slower. None: not measured.
+        goal: In words.
+    """
+
+    key: str
+    name: str
+    unit: str
+    mirrord: tuple[float, float] | None = None
+    goal: str = ""
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether more is better."""
+        return self.unit.endswith("/s")
+
+    def times_native(self, native: float, inpod: float) -> float:
+        """Return how many times slower than native; 1 is the same."""
+        return native / inpod if self.is_rate else inpod / native
+
+
+ROWS = [
+    Row("start_c", "exec to first line, C program", "ms", (44, 51), "<= 250 ms"),
+    Row("start_python", "exec to first line, Debian's python3", "ms", (4.3, 4.9), "<= 250 ms + native"),
+    Row("file_first", "open+read+close 200 B, first", "us", None, "<= 400 us"),
+    Row("file_again", "open+read+close 200 B, again", "us", (69, 111), "<= 12 us"),
+    Row("python_again", "Python open().read() 200 B, again", "us", (144, 184), "<= 20 us"),
+    Row("tree_first", "1000 small files read, first", "ms", (85, 95), "<= 50 ms"),
+    Row("stat_first", "stat of 1000 files, first", "ms", (45, 81), "<= 15 ms"),
+    Row("list_first", "listdir of 1000 entries, first", "ms", (210, 262), "<= 12 ms"),
+    Row("big_64k", "100 MiB file, 64 KiB reads, first", "MiB/s", (16, 25), ">= 400 MiB/s"),
+    Row("big_1m", "100 MiB file, 1 MiB reads, first", "MiB/s", (17, 20), ">= 400 MiB/s"),
+    Row("connect", "TCP connect + close", "us", (30, 56), "<= 500 us"),
+    Row("echo", "connect + 1 B echo + close", "us", (9, 13), "<= 800 us"),
+    Row("ping_p50", "64 B ping-pong, p50", "us", (1.2, 3.6), "<= 110 us"),
+    Row("ping_p99", "64 B ping-pong, p99", "us", None, "<= 300 us"),
+    Row("ping_16", "16 connections of ping-pong", "/s", (5.4, 6.9), ">= 20000 /s"),
+    Row("download", "bulk download", "MiB/s", (2.8, 4.5), ">= 0.35 of native"),
+    Row("upload", "bulk upload", "MiB/s", (2.0, 2.0), ">= 0.51 of native"),
+    Row("resolve", "getaddrinfo", "us", (9.4, 11.2), "<= 350 us"),
+    Row("steal_16", "stolen HTTP, 16 kept connections", "/s", (7.5, 10), ">= 11000 /s"),
+    Row("steal_1", "stolen HTTP, 1 connection, p50", "us", (5.4, 8.3), "<= 280 us"),
+    Row("mirror_16", "mirrored port, its callers, 16 connections", "/s", (10.5, 20), ">= 15000 /s"),
+    Row("mirror_2000", "mirrored port, 2000 requests/s, p50", "us", (3.8, 6.2), "<= 1.1 x native"),
+    Row("mirror_got", "of these 2000/s, requests that arrived", "/s", None, "all"),
+    Row("relay_ping", "tunnel alone (native: plain splice): ping-pong", "us", None, ""),
+    Row("relay_16", "tunnel alone: 16 connections", "/s", None, ""),
+    Row("relay_bulk", "tunnel alone: bulk download", "MiB/s", None, ""),
+]
