@@ -10,7 +10,7 @@ class Help(argparse.RawDescriptionHelpFormatter):
     """One line for an option where that is possible; -t TARGET instead of -t TARGET, --target TARGET."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=44, width=120)
+        super().__init__(prog, max_help_position=44, width=110)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:

@@ -25,7 +25,7 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     parser.set_defaults(run=run)
     add = parser.add_argument_group("options").add_argument
-    add("-n", "--target-namespace", "--namespace", metavar="NAMESPACE", help="another than that of the context")
+    add("-n", "--target-namespace", metavar="NAMESPACE", help="another than that of the context")
     add("--context", metavar="NAME", help="the context of the kubeconfig (default: the current one)")
     add("-o", "--output", metavar="table|json", choices=("table", "json"), default="table", help="default: table")
     add("-h", "--help", action="help", help="show this and exit")
@@ -42,7 +42,6 @@ def run(options: argparse.Namespace) -> int:
     if not found and options.output == "table":
         print(f"inpod: there are no deployments and pods in namespace '{kube_namespace}'.", file=sys.stderr)  # noqa: T201 # the voice of the command line
     sys.stdout.write(text)
-    sys.stdout.flush()  # a reader that went away is noticed here
     return 0
 
 

@@ -15,6 +15,9 @@ DESCRIPTION = "Run a local program as if it stood inside a pod of your Kubernete
 
 EPILOG = "Start with 'inpod demo': it needs no cluster. 'inpod COMMAND --help' says more about each command."
 
+BUG = 1
+"""As Python itself."""
+
 INTERRUPTED = 130
 """As a shell says it of a program that Ctrl-C ended."""
 
@@ -22,9 +25,8 @@ INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `inpod`; return its exit status."""
     try:
-        options = parse(sys.argv[1:] if argv is None else argv)
-        _check_platform(sys.platform)
-        return int(options.run(options))
+        status = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()  # here, a reader that went away can be taken quietly
     except UserError as error:
         _say(f"{error.message} {error.hint}")
         return error.exit_code
@@ -39,7 +41,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         traceback.print_exc()
         _say("This is a fault of inpod. Please report it with the lines above.")
-        return 1
+        return BUG
+    return status
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        options = parse(arguments)
+    except SystemExit:  # --help and --version have been answered
+        return 0
+    _check_platform(sys.platform)
+    return int(options.run(options))
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -55,12 +67,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         split = arguments.index("--")
         arguments, program = arguments[:split], arguments[split + 1 :]
     options = parser().parse_args(arguments)
+    before = getattr(options, "command", [])
+    if before and (program is not None or before[0].startswith("-")):
+        raise UserError(
+            f"'{before[0]}' is no option of inpod exec.",
+            hint="Write the program at the end: inpod exec -t TARGET [OPTION ...] -- CMD ARGS.",
+        )
     if program is not None:
-        if options.command:
-            raise UserError(
-                f"'{options.command[0]}' stands before '--' and is no option.",
-                hint="Write the program after it: inpod exec -t TARGET -- CMD ARGS.",
-            )
         options.command = program
     return options
 

@@ -10,7 +10,7 @@ Seconds = Annotated[float, Meta(gt=0)]
 
 
 class Image(Section, frozen=True):
-    """An image in two parts."""
+    """A bare string is the whole name."""
 
     registry: Annotated[str, Meta(description="Registry and repository.")]
     tag: Annotated[str, Meta(description="Tag.")] = "latest"

@@ -1,0 +1,167 @@
+"""Writes the pages of docs/reference that the code knows best: `python docs/generate.py`; tests/unit checks them."""
+
+import argparse
+import ast
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+import inpod.errors
+from inpod.cli.main import parser
+from inpod.config.mistakes import section_of
+from inpod.config.schema import File
+from inpod.config.section import Section
+from inpod.errors import ExitCode
+from inpod.launch.environment import MACHINES_OWN
+
+REFERENCE = Path(__file__).parent / "reference"
+
+EXAMPLE = """\
+{
+  "target": {"path": "deployment/api", "namespace": "staging"},
+  "feature": {
+    "env": {"exclude": ["AWS_*", "PORT"]},
+    "fs": "read",
+    "network": {"incoming": {"mode": "steal"}}
+  }
+}
+"""
+
+TYPES = {"str": "string", "bool": "true or false", "float": "number", "list": "list of strings"}
+
+
+def main() -> None:
+    """Write all pages."""
+    for name, text in pages().items():
+        (REFERENCE / name).write_text(text)
+
+
+def pages() -> dict[str, str]:
+    """Return the content of each page by its name."""
+    return {"config.md": config_page(), "cli.md": cli_page(), "exit-codes.md": exit_codes_page()}
+
+
+def config_page() -> str:
+    """Return the page about the configuration file."""
+    lines = [
+        "# Configuration file",
+        "",
+        "`inpod exec -f FILE` reads options from a JSON file. Its keys are mirrord's, for what inpod does; any other key is an",
+        "error that names its place. What the command line says counts before the file, the file before the defaults.",
+        "",
+        "```json",
+        *EXAMPLE.splitlines(),
+        "```",
+        "",
+        "| Key | Value | Default | Meaning |",
+        "|---|---|---|---|",
+        *_rows(File, ""),
+        "",
+        "Where a key may be an object or something shorter:",
+        "",
+        *_short_forms(File, ""),
+        "",
+        "Variables with these names are never taken from the target; they belong to the machine:",
+        "",
+        *textwrap.wrap(", ".join(f"`{name}`" for name in MACHINES_OWN), 118),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def cli_page() -> str:
+    """Return the page about the command line."""
+    whole = parser()
+    lines = ["# Command line", "", "Exit codes: [exit-codes.md](exit-codes.md).", ""]
+    for command in ("", "exec", "ls", "demo"):
+        lines += [f"## inpod {command}".rstrip(), "", "```text", _help(whole, command), "```", ""]
+    return "\n".join(lines)
+
+
+def exit_codes_page() -> str:
+    """Return the page about exit codes."""
+    lines = [
+        "# Exit codes",
+        "",
+        "`inpod exec` ends as the program did: with its status, or by the same signal. Failures of inpod's own have these:",
+        "",
+        "| Code | Name | Meaning |",
+        "|---|---|---|",
+        "| 1 | | `inpod demo`: a check did not hold. Elsewhere a fault of inpod; please report it. |",
+        *(f"| {code.value} | {code.name} | {text} |" for code, text in _exit_codes()),
+        "| 130 | | Ended by Ctrl-C before the program started. |",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _rows(section: type[Section], place: str) -> Iterator[str]:
+    for field in msgspec.structs.fields(section):
+        name = f"{place}.{field.name}" if place else field.name
+        inner = section_of(field.type)
+        yield f"| `{name}` | {_type(field.type)} | {_default(field)} | {_description(field.type)} |"
+        if inner:
+            yield from _rows(inner, name)
+
+
+def _short_forms(section: type[Section], place: str) -> Iterator[str]:
+    for field in msgspec.structs.fields(section):
+        name = f"{place}.{field.name}" if place else field.name
+        inner = section_of(field.type)
+        if inner is None:
+            continue
+        if len(_parts(field.type)) > 1 and inner.__doc__:
+            yield f"- `{name}`: {inner.__doc__[0].lower()}{inner.__doc__[1:]}"
+        yield from _short_forms(inner, name)
+
+
+def _parts(annotation: object) -> list[object]:
+    """Return the forms that a field's value may have."""
+    base = getattr(annotation, "__origin__", annotation) if hasattr(annotation, "__metadata__") else annotation
+    arguments = getattr(base, "__args__", ())
+    is_union = type(base).__name__ in ("UnionType", "_UnionGenericAlias", "Union")
+    found = [part for argument in arguments for part in _parts(argument)] if is_union else [base]
+    return [part for part in found if part is not type(None)]
+
+
+def _type(annotation: object) -> str:
+    names = ["object" if section_of(part) else TYPES[_name(part)] for part in _parts(annotation)]
+    return " or ".join(dict.fromkeys(names))
+
+
+def _name(part: object) -> str:
+    return str(getattr(getattr(part, "__origin__", part), "__name__", part))
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "(needed)"
+    default = field.default
+    return "" if default is None or isinstance(default, Section) or default is msgspec.NODEFAULT else f"`{default}`"
+
+
+def _description(annotation: object) -> str:
+    found = [meta.description for meta in getattr(annotation, "__metadata__", ()) if meta.description]
+    return " ".join(found)
+
+
+def _help(whole: argparse.ArgumentParser, command: str) -> str:
+    subparsers = next(action for action in whole._actions if isinstance(action, argparse._SubParsersAction))
+    return (subparsers.choices[command] if command else whole).format_help().rstrip()
+
+
+def _exit_codes() -> Iterator[tuple[ExitCode, str]]:
+    """Return each code with the text that follows it in the source."""
+    tree = ast.parse(Path(inpod.errors.__file__).read_text())
+    enum = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "ExitCode")
+    for assignment, text in zip(enum.body, enum.body[1:], strict=False):
+        if isinstance(assignment, ast.Assign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            name = assignment.targets[0]
+            assert isinstance(name, ast.Name)
+            yield ExitCode[name.id], str(text.value.value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The command line itself: help, mistakes, and what is said when something is wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from inpod.cli import main as main_
+from inpod.cli.main import main, parse
+from inpod.errors import ExitCode, UserError
+
+IMPORT_LIMIT = 200
+"""Modules that `inpod --help` may load; asyncio alone brings another 100."""
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["--help"]):
+        assert main(arguments) == 0
+        assert "inpod demo" in capsys.readouterr().out
+    assert main(["exec", "--help"]) == 0
+    assert "--target TARGET" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == "inpod 0.1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["exce"], "exce"),
+        (["exec", "--bogus"], "--bogus"),
+        (["exec", "-t", "pod/x", "--bogus", "--", "true"], "--bogus"),
+        (["exec", "--bogus", "-t", "pod/x", "true"], "--bogus"),
+        (["exec", "-t", "pod/x"], "There is no program"),
+        (["exec", "--", "true"], "There is no target"),
+        (["exec", "-t", "pod/x", "--agent-startup-timeout", "-1", "--", "true"], "seconds"),
+        (["exec", "-t", "pod/x", "--progress", "loud", "--", "true"], "loud"),
+        (["exec", "-t", "pod/x", "--fs-mode", "write", "--", "true"], "not there yet"),
+        (["exec", "-t", "x/y", "--", "true"], "form of a target"),
+        (["exec", "-t", "pod/x", "stray", "--", "true"], "stray"),
+        (["ls", "-o", "xml"], "xml"),
+    ],
+)
+def test_a_mistake_is_one_line_with_a_hint(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == ExitCode.USAGE
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.startswith("inpod: ")
+    assert error.count("\n") == 1
+    assert said in error
+
+
+def test_the_program_keeps_its_own_options() -> None:
+    assert parse(["exec", "-t", "x", "--", "a", "-t", "y", "--", "--steal"]).command == [
+        "a",
+        "-t",
+        "y",
+        "--",
+        "--steal",
+    ]
+    without = parse(["exec", "-t", "x", "python", "-m", "http.server", "--steal"])
+    assert without.command == ["python", "-m", "http.server", "--steal"]
+    assert not without.steal
+    assert parse(["exec", "--", "--odd"]).command == ["--odd"]
+
+
+def test_other_systems_are_told_what_works_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for platform, said in (("win32", "WSL"), ("darwin", "macOS")):
+        monkeypatch.setattr(sys, "platform", platform)
+        assert main(["demo"]) == ExitCode.USAGE
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
+
+
+def test_a_fault_of_ours_asks_for_a_report(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(platform: str) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(main_, "_check_platform", fail)
+    assert main(["ls"]) == 1
+    error = capsys.readouterr().err
+    assert "Traceback" in error
+    assert error.endswith("Please report it with the lines above.\n")
+
+
+def test_user_errors_end_with_their_status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(platform: str) -> None:
+        raise UserError("It is not there.", hint="Look elsewhere.", exit_code=ExitCode.TARGET_NOT_FOUND)
+
+    monkeypatch.setattr(main_, "_check_platform", fail)
+    assert main(["ls"]) == 65
+    assert capsys.readouterr().err == "inpod: It is not there. Look elsewhere.\n"
+
+
+def test_a_reader_that_goes_away_is_no_fault() -> None:
+    # The reading end is closed before anything is written.
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.stdin.read(); from inpod.cli.main import main; sys.exit(main(['--help']))",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    process.stdin.close()
+    with process.stderr:
+        assert process.stderr.read() == b""
+    assert process.wait() == 0
+
+
+def test_help_loads_little() -> None:
+    code = "import sys; from inpod.cli.main import main; main(['--help']); print(len(sys.modules), 'asyncio' in sys.modules)"
+    out = subprocess.run(
+        [sys.executable, "-I", "-c", _with_path(code)], capture_output=True, text=True, check=True
+    ).stdout
+    count, has_asyncio = out.splitlines()[-1].split()
+    assert int(count) < IMPORT_LIMIT
+    assert has_asyncio == "False"
+
+
+def _with_path(code: str) -> str:
+    import inpod
+
+    return f"import sys; sys.path.insert(0, {str(Path(inpod.__path__[0]).parent)!r}); {code}"

@@ -1,0 +1,111 @@
+"""The configuration file and the command line together; what is wrong is said with its place."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from inpod.config.env import EnvFilter
+from inpod.config.load import Options, Settings, parse, read, settings
+from inpod.errors import ExitCode, UserError
+
+Json = dict[str, object]
+
+
+def chosen(content: Json, options: Options | None = None) -> Settings:
+    return settings(options or Options(), parse(json.dumps(content).encode(), "c.json"))
+
+
+def refusal(content: str | Json, options: Options | None = None) -> UserError:
+    text = content if isinstance(content, str) else json.dumps(content)
+    with pytest.raises(UserError) as caught:
+        settings(options or Options(), parse(text.encode(), "c.json"))
+    assert caught.value.exit_code is ExitCode.USAGE
+    assert "\n" not in caught.value.message + caught.value.hint
+    return caught.value
+
+
+def test_nothing_said() -> None:
+    assert chosen({}) == Settings(incoming="mirror", files="read", env=EnvFilter())
+    assert settings(Options(), read(None)) == chosen({})
+
+
+def test_long_and_short_forms_mean_the_same() -> None:
+    long: Json = {
+        "target": {"path": "pod/web"},
+        "agent": {"image": {"registry": "r/python", "tag": "3.12"}},
+        "feature": {
+            "env": {"include": ["A*", "B"]},
+            "fs": {"mode": "local"},
+            "network": {"incoming": {"mode": "steal"}},
+        },
+    }
+    short: Json = {
+        "target": "pod/web",
+        "agent": {"image": "r/python:3.12"},
+        "feature": {"env": {"include": "A*;B"}, "fs": "local", "network": {"incoming": "steal"}},
+    }
+    assert chosen(long) == chosen(short)
+    assert chosen(long) == Settings(
+        target="pod/web", image="r/python:3.12", incoming="steal", files="local", env=EnvFilter("A*;B")
+    )
+
+
+def test_booleans() -> None:
+    off = chosen({"feature": {"env": False, "fs": False, "network": {"incoming": False}}})
+    assert (off.env, off.files, off.incoming) == (EnvFilter(include=""), "local", "off")
+    on = chosen({"feature": {"env": True, "fs": True, "network": {"incoming": True}}})
+    assert on == Settings()
+
+
+def test_the_command_line_comes_before_the_file() -> None:
+    file: Json = {
+        "target": {"path": "pod/file", "namespace": "file"},
+        "kube_context": "file",
+        "agent": {"image": "file", "startup_timeout": 5},
+        "feature": {"env": {"exclude": "FILE"}, "fs": "read", "network": {"incoming": "off"}},
+    }
+    assert chosen(file) == Settings("pod/file", "file", "file", "file", 5, "off", "read", EnvFilter(exclude="FILE"))
+    options = Options("pod/cli", "cli", "cli", "cli", 7, steal=True, files="local", env_include="CLI")
+    assert chosen(file, options) == Settings("pod/cli", "cli", "cli", "cli", 7, "steal", "local", EnvFilter("CLI"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "hint"),
+    [
+        ({"feature": {"fs": {"mod": "read"}}}, "no key 'feature.fs.mod'", "'mode'"),
+        ({"fs": "read"}, "no key 'fs'", "'feature.fs'"),
+        ({"target": {"pth": "x"}}, "no key 'target.pth'", "'path'"),
+        ({"xyzzy": 1}, "no key 'xyzzy'", "config.md"),
+        ({"feature": {"network": {"dns": True}}}, "'feature.network.dns' is not there yet", "config.md"),
+        ({"feature": {"network": {"incoming": {"http_filter": {}}}}}, "incoming.http_filter' is not there yet", ""),
+        ({"agent": {"ephemeral": True}}, "'agent.ephemeral' is not there yet", ""),
+        ({"agent": {"startup_timeout": 0}}, "agent.startup_timeout", "config.md"),
+        ({"feature": {"env": 3}}, "feature.env", ""),
+        ({"feature": {"fs": "write"}}, "'write' is not there yet", "'read'"),
+        ({"feature": {"fs": "red"}}, "no files mode 'red'", "'read'"),
+        ({"feature": {"network": {"incoming": "both"}}}, "no incoming mode 'both'", "'steal'"),
+        ({"feature": {"env": {"include": "A", "exclude": "B"}}}, "not both", "feature.env.exclude"),
+        ("{", "no JSON", ""),
+        ("[]", "c.json", ""),
+    ],
+)
+def test_what_is_wrong_is_named(content: str | Json, message: str, hint: str) -> None:
+    error = refusal(content)
+    assert message in error.message
+    assert hint in error.hint
+
+
+def test_both_lists_on_the_command_line_are_refused() -> None:
+    assert "not both" in refusal({}, Options(env_include="A", env_exclude="B")).message
+
+
+@pytest.mark.parametrize("mode", ["write", "localwithoverrides"])
+def test_later_modes_on_the_command_line(mode: str) -> None:
+    assert "not there yet" in refusal({}, Options(files=mode)).message
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.json", tmp_path):
+        with pytest.raises(UserError, match=r"Cannot read the configuration"):
+            read(path)
