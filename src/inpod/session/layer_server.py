@@ -5,11 +5,12 @@ asyncio's streams know neither this kind of socket nor passed descriptors; hence
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from inpod.protocol.layer import MAX_DATAGRAM, LayerProtocolError, Request, decode_request, encode_reply
@@ -17,7 +18,7 @@ from inpod.protocol.layer import MAX_DATAGRAM, LayerProtocolError, Request, deco
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 4096
-EIO = 5
+_ONE_FD = socket.CMSG_SPACE(4)
 
 Handler = Callable[[Request, int], bytes | Awaitable[bytes]]
 """Takes a request and the descriptor that came with it, which it then owns (-1: none); returns the reply, now or later."""
@@ -75,13 +76,16 @@ class _Connection:
 
     def _read(self) -> None:
         try:
-            data, fds, _, _ = socket.recv_fds(self._sock, MAX_DATAGRAM, 1, socket.MSG_CMSG_CLOEXEC)
+            # Not `socket.recv_fds`: in Python 3.11 it does not pass the flag on.
+            data, ancillary, _, _ = self._sock.recvmsg(MAX_DATAGRAM, _ONE_FD, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         except OSError:
-            data, fds = b"", []
-        fd = fds[0] if fds else -1
+            data, ancillary = b"", []
+        fd = _descriptor(ancillary)
         if not data:
+            if fd >= 0:
+                os.close(fd)
             self.close()
             return
         try:
@@ -93,7 +97,7 @@ class _Connection:
             return
         except Exception:
             log.exception("a layer's request failed")
-            reply = encode_reply(EIO)
+            reply = encode_reply(errno.EIO)
         if isinstance(reply, bytes):
             self._send(reply)
             return
@@ -112,10 +116,23 @@ class _Connection:
         if self._sock.fileno() < 0:
             return
         self._loop.add_reader(self._sock, self._read)
-        self._send(encode_reply(EIO) if error is not None else task.result())
+        self._send(encode_reply(errno.EIO) if error is not None else task.result())
 
     def _send(self, reply: bytes) -> None:
         with contextlib.suppress(OSError):
             self._sock.send(reply)
             return
         self.close()
+
+
+def _descriptor(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
+    """Return the descriptor that came along, -1 for none. The room for ancillary data may hold two; only one is kept."""
+    found = [
+        fd
+        for level, kind, data in ancillary
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+        for (fd,) in struct.iter_unpack("i", data[: len(data) // 4 * 4])
+    ]
+    for extra in found[1:]:
+        os.close(extra)
+    return found[0] if found else -1
