@@ -1,0 +1,112 @@
+"""Debuggers attach to a program in a pod: their ports belong to this machine."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.matrix import Remote, Running, inpod
+from tests.netns.test_matrix import remote as remote  # the fixture
+
+PROGRAM = """
+import sys, urllib.request
+print("call", urllib.request.urlopen("http://orders:9000/debugged").read().decode(), flush=True)
+sys.stdin.read()
+"""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def connected(port: int) -> socket.socket:
+    """Connect to a debugger's port as an editor does, once it listens."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=20)
+        except ConnectionRefusedError:
+            assert time.monotonic() < end, "nobody listens on the debugger's port"
+            time.sleep(0.05)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root")
+def test_debugpy_attaches_and_the_program_calls_from_the_pod(remote: Remote, tmp_path: Path) -> None:
+    source = tmp_path / "debugged.py"
+    source.write_text(PROGRAM)
+    port = free_port()
+    debugger = [sys.executable, "-Xfrozen_modules=off", "-m", "debugpy", "--listen", str(port), "--wait-for-client"]
+    argv = [*inpod(), "exec", "--target", remote.target, "--", *debugger, str(source)]
+    running = Running.start(argv, dict(os.environ), tmp_path / "stderr")
+    try:
+        with connected(port) as editor, editor.makefile("rwb") as file:
+
+            def send(number: int, command: str, **arguments: object) -> None:
+                body = json.dumps({"seq": number, "type": "request", "command": command, "arguments": arguments})
+                file.write(f"Content-Length: {len(body)}\r\n\r\n{body}".encode())
+                file.flush()
+
+            def until(event: str) -> None:
+                while True:
+                    size = 0
+                    while line := file.readline().strip():
+                        size = int(line.partition(b":")[2])
+                    message = json.loads(file.read(size))
+                    if message.get("event") == event or message.get("command") == event:
+                        return
+
+            send(1, "initialize", adapterID="test")
+            until("initialize")
+            send(2, "attach", justMyCode=False)
+            until("initialized")
+            send(3, "configurationDone")
+            assert running.expect("call") == "two orders /debugged"
+    except BaseException:
+        print((tmp_path / "stderr").read_text(), file=sys.stderr)
+        raise
+    finally:
+        running.end()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root")
+def test_node_inspector_answers_here_and_the_program_calls_from_the_pod(remote: Remote, tmp_path: Path) -> None:
+    source = tmp_path / "debugged.js"
+    source.write_text(
+        'fetch("http://orders:9000/debugged").then((r) => r.text()).then((t) => console.log("call " + t));'
+        "setInterval(() => {}, 1000);"
+    )
+    port = free_port()
+    argv = [*inpod(), "exec", "--target", remote.target, "--", "node", f"--inspect={port}", str(source)]
+    running = Running.start(argv, dict(os.environ), tmp_path / "stderr")
+    try:
+        assert running.expect("call") == "two orders /debugged"
+        connected(port).close()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/version", timeout=20) as answer:
+            assert b"node.js" in answer.read()
+    finally:
+        running.end()
+
+
+def test_processes_end_with_inpod(remote: Remote, tmp_path: Path) -> None:
+    """Kill -9 of inpod takes the program along, and what it started."""
+    if os.geteuid() != 0:
+        pytest.skip("a process of this machine is entered as root")
+    argv = [*inpod(), "exec", "--target", remote.target, "--", "sh", "-c", "sleep 300 & echo child $!; wait"]
+    running = Running.start(argv, dict(os.environ), tmp_path / "stderr")
+    child = int(running.expect("child"))
+    running.process.kill()
+    end = time.monotonic() + 10
+    while Path(f"/proc/{child}").exists():
+        state = subprocess.run(["ps", "-o", "stat=", "-p", str(child)], capture_output=True, text=True).stdout
+        if state.startswith("Z"):
+            break
+        assert time.monotonic() < end, "the program's child is still there"
+        time.sleep(0.05)
+    running.end()
