@@ -1,14 +1,16 @@
 """Whole sessions in a pod of namespaces: real agent, real layer, real program."""
 
 import os
-import select
+import queue
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import uvloop
 
@@ -74,9 +76,18 @@ def python_in(target: str, code: str, *arguments: str, mode: str = "off") -> str
 
 def line(process: "subprocess.Popen[str]") -> str:
     """Return the next line of a session's program."""
-    assert process.stdout is not None
-    assert select.select([process.stdout], [], [], LIMIT_S)[0], "silent"
-    return process.stdout.readline().rstrip("\n")
+    return next_line(process.stdout)
+
+
+def next_line(stream: IO[str] | None) -> str:
+    """Return the next line, at most LIMIT_S from now. In a thread: select(2) does not see what is in Python's buffer."""
+    assert stream is not None
+    answer: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=lambda: answer.put(stream.readline()), daemon=True).start()
+    try:
+        return answer.get(timeout=LIMIT_S).rstrip("\n")
+    except queue.Empty:
+        raise AssertionError("silent") from None
 
 
 def in_network_of(pid: int, code: str, *arguments: str) -> str:

@@ -2,14 +2,17 @@
 
 import contextlib
 import os
+import queue
 import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -49,15 +52,22 @@ def beside(
 
 
 def line(process: "subprocess.Popen[str]") -> str:
-    assert process.stdout is not None
-    assert select.select([process.stdout], [], [], LIMIT_S)[0], "silent"
-    return process.stdout.readline().rstrip("\n")
+    return next_line(process.stdout)
 
 
 def program_pid(process: "subprocess.Popen[str]") -> int:
-    assert process.stderr is not None
-    assert select.select([process.stderr], [], [], LIMIT_S)[0], "silent"
-    return int(process.stderr.readline().removeprefix("program "))
+    return int(next_line(process.stderr).removeprefix("program "))
+
+
+def next_line(stream: IO[str] | None) -> str:
+    """Return the next line, at most LIMIT_S from now. In a thread: select(2) does not see what is in Python's buffer."""
+    assert stream is not None
+    answer: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=lambda: answer.put(stream.readline()), daemon=True).start()
+    try:
+        return answer.get(timeout=LIMIT_S).rstrip("\n")
+    except queue.Empty:
+        raise AssertionError("silent") from None
 
 
 def until_gone(pid: int) -> None:
