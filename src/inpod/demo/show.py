@@ -36,10 +36,10 @@ class Steps:
         """Print a line."""
         print(text, file=self._out, flush=True)
 
-    def check(self, name: str, told: str, claims: Sequence[Claim]) -> None:
-        """Say what the remote end saw, and what of it was not as it should be."""
+    def check(self, name: str, told: str, and_so: str, claims: Sequence[Claim]) -> None:
+        """Say what the remote end saw, and what follows; or what was not as it should be."""
         wrong = [claim for claim in claims if claim.found != claim.expected]
-        self.say(f"  {'FAIL' if wrong else 'ok  '}  {name:{WIDTH}}{told}")
+        self.say(f"  {'FAIL' if wrong else 'ok  '}  {name:{WIDTH}}{told}{'' if wrong else and_so}")
         for claim in wrong:
             self.say(f"        {'':{WIDTH}}{claim.what}: {claim.found!r}, not {claim.expected!r}")
         if wrong:
@@ -80,18 +80,19 @@ def show(in_place: InPlace = in_its_place, out: TextIO | None = None) -> bool:
 def look_around(pod: Pod, program: Lines, steps: Steps) -> None:
     """What the program has is what the pod has."""
     facts = pod.ask("facts")
-    for key, told in (
-        ("environment", f"the pod has POD_MENU='{facts['environment']}', and so has the program"),
-        ("file", f"the pod's own /srv/menu.txt says '{facts['file']}', and so it says to the program"),
-        ("hostname", f"the pod's host name is '{facts['hostname']}', and so says /etc/hostname to the program"),
+    for key, told, and_so in (
+        ("environment", f"the pod has POD_MENU='{facts['environment']}'", ", and so has the program"),
+        ("file", f"the pod's own /srv/menu.txt says '{facts['file']}'", ", and so it says to the program"),
+        ("hostname", f"the pod's host name is '{facts['hostname']}'", ", and so says /etc/hostname to the program"),
     ):
-        steps.check(key, told, [Claim("the program has", heard(program, key), facts[key])])
+        steps.check(key, told, and_so, [Claim("the program has", heard(program, key), facts[key])])
     answer = heard(program, "call")
     calls = pod.seen("orders")
-    told = f"the pod's service 'orders', which only it can reach, was asked {_requests(calls)}"
+    told = f"the pod's service 'orders', which only the pod can reach, was asked {_requests(calls)}"
     steps.check(
         "outgoing",
         told,
+        ", by the program",
         [
             Claim("requests that it got", [path for path, _ in calls], ["/today"]),
             Claim("they came from", [caller.partition(":")[0] for _, caller in calls], ["10.77.0.2"]),
@@ -109,7 +110,8 @@ def mirror(pod: Pod, program: Lines, steps: Steps) -> None:
     copy = heard_all(program, "path", "caller")
     steps.check(
         "mirrored",
-        f"a client at {answer['client']} was answered '{answer['body']}'; the program saw a copy",
+        f"a client at {answer['client']} was answered '{answer['body']}'",
+        "; the program saw a copy",
         [
             Claim("the program listens, as it sees it, on", listening, "0.0.0.0:8080"),
             Claim("the pod itself served", served, [["/soup", answer["client"]]]),
@@ -127,7 +129,8 @@ def steal(pod: Pod, program: Lines, steps: Steps) -> None:
     served = pod.seen("web")[before:]
     steps.check(
         "stolen",
-        f"a client at {answer['client']} was answered '{answer['body']}'; the pod saw nothing of it",
+        f"a client at {answer['client']} was answered '{answer['body']}'",
+        "; the pod saw nothing of it",
         [
             Claim("the client was answered by", _answerer(answer), "the local program"),
             Claim("the pod itself served", served, []),
@@ -144,6 +147,7 @@ def afterwards(pod: Pod, steps: Steps) -> None:
     steps.check(
         "undone",
         f"a client at {answer['client']} was answered '{answer['body']}'",
+        "",
         [
             Claim("the client was answered by", _answerer(answer), "the pod"),
             Claim("the pod itself served", served, [["/tea", answer["client"]]]),

@@ -50,6 +50,7 @@ class Lines:
 
     def __post_init__(self) -> None:
         self._rest = b""
+        self._has_spoken = False
 
     def line(self, limit_s: float) -> bytes:
         """Return the next line.
@@ -66,16 +67,17 @@ class Lines:
                 raise Silence("it ended" if ready else f"nothing in {limit_s:.0f} s")
             self._rest += data
         line, _, self._rest = self._rest.partition(b"\n")
+        self._has_spoken = True
         return line
 
-    def expect(self, key: str, limit_s: float | None = None) -> dict[str, str]:
+    def expect(self, key: str) -> dict[str, str]:
         """Return the next line that has `key`.
 
         Raises:
             Silence: None came in time.
         """
         while True:
-            found: dict[str, str] = json.loads(self.line(STEP_LIMIT_S if limit_s is None else limit_s))
+            found: dict[str, str] = json.loads(self.line(STEP_LIMIT_S if self._has_spoken else START_LIMIT_S))
             if key in found:
                 return found
 
