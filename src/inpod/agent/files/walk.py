@@ -21,7 +21,11 @@ MAX_PATH_BYTES = 4096
 MAX_ENTRIES = 4096
 """Links and directories met on the way that are named; links to long paths could make it many more."""
 
-_KINDS: dict[int, Literal["file", "dir", "link"]] = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}
+_KINDS: dict[int, Literal["file", "dir", "link", "other"]] = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "dir",
+    stat.S_IFLNK: "link",
+}
 
 
 @dataclass(slots=True)
@@ -88,7 +92,7 @@ def walk(root: int, path: bytes, *, is_last_followed: bool) -> Walk:
 
 def entry_of(path: bytes, attributes: os.stat_result, target: bytes = b"") -> Entry:
     """Return the entry of a path that exists."""
-    kind = _KINDS.get(stat.S_IFMT(attributes.st_mode), "other")
+    kind: Literal["file", "dir", "link", "other"] = _KINDS.get(stat.S_IFMT(attributes.st_mode), "other")
     return Entry(
         path=path_text(path),
         kind=kind,
