@@ -1,0 +1,134 @@
+"""inpod killed between each two calls of its start: the Job is gone when its lease ends, and the target serves as before."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.e2e.cluster import PORT, Namespace, until
+from tests.e2e.kube import agents
+
+LEASE_S = 12
+AT_A_TIME = 4
+"""More starts at once than this take longer than the lease, on two cores."""
+SOURCE = Path(__file__).parent.parent.parent / "src"
+
+DRIVER = """
+import asyncio, os, signal, sys
+import uvloop
+from inpod.targets.kube import cluster, job, lease, portforward, start
+from inpod.targets.kube.target import KubeTarget
+from inpod.targets.spec import parse_target
+
+kubeconfig, namespace, image, kill_at = sys.argv[1:]
+job.LEASE_S, job.KEPT_AFTER_END_S = {lease}, 1
+
+def deadly(call, name):
+    async def run(*args, **kwargs):
+        said = name(*args)
+        if kill_at == "before " + said:
+            os.kill(os.getpid(), signal.SIGKILL)
+        answer = await call(*args, **kwargs)
+        if kill_at == "after " + said:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+    return run
+
+def of_request(self, method, path, *_):
+    parts = path.split("/")
+    kinds = ("selfsubjectaccessreviews", "jobs", "events", "pods")
+    return method + " " + next(part + ("/NAME" if part != parts[-1] else "") for part in parts if part in kinds)
+
+cluster.Cluster._send = deadly(cluster.Cluster._send, of_request)
+portforward._handshake = deadly(portforward._handshake, lambda *_: "port-forward")
+start.send_code = deadly(start.send_code, lambda *_: "code")
+
+async def main():
+    found = KubeTarget(parse_target("pod/web"), kubeconfig=kubeconfig, kube_namespace=namespace, image=image)
+    await found.start_agent(lambda what: print(what, flush=True))
+    print("started", flush=True)
+    await asyncio.Future()
+
+uvloop.run(main())
+""".replace("{lease}", str(LEASE_S))
+
+
+POINTS = [
+    f"{moment} {call}"
+    for call in (
+        "POST selfsubjectaccessreviews",
+        "GET pods/NAME",
+        "POST jobs",
+        "GET pods",
+        "GET events",
+        "port-forward",
+        "code",
+    )
+    for moment in ("before", "after")
+]
+"""All calls of a start, in order; those that are repeated by their first time."""
+
+
+def driver(here: Namespace, kill_at: str, *, image: str | None = None) -> "subprocess.Popen[str]":
+    """Start an agent in a process of its own that kills itself at a point; else it lives on."""
+    argv = [here.cluster.kubeconfig, here.name, image or here.cluster.image, kill_at]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])}
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def wait_until_killed(processes: dict[str, "subprocess.Popen[str]"]) -> None:
+    """Wait until each has killed itself."""
+    try:
+        for point, process in processes.items():
+            said, error = process.communicate(timeout=60)
+            assert process.returncode == -signal.SIGKILL, f"{point}: {said}{error}"
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.communicate()
+
+
+def wait_until_leases_have_ended(here: Namespace) -> None:
+    until("leases to end", lambda: not here.jobs() and not agents(here), within_s=LEASE_S + 30)
+
+
+def serves(here: Namespace) -> bool:
+    code = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{PORT}/x', timeout=5).status)"
+    return here.inside("web", code) == "200"
+
+
+def test_kill_between_any_two_calls_of_the_start_leaves_nothing_beyond_the_lease(targets: Namespace) -> None:
+    for at in range(0, len(POINTS), AT_A_TIME):
+        wait_until_killed({point: driver(targets, point) for point in POINTS[at : at + AT_A_TIME]})
+    assert serves(targets)
+    assert targets.jobs(), "what was killed after the creation left its Job"
+    wait_until_leases_have_ended(targets)
+    assert serves(targets)
+
+
+def test_kill_of_a_started_session_ends_the_agent(targets: Namespace) -> None:
+    process = driver(targets, "never")
+    try:
+        assert process.stdout is not None
+        assert any(line == "started\n" for line in process.stdout)
+        assert len(targets.jobs()) == 1
+    finally:
+        process.kill()
+        process.communicate()
+    wait_until_leases_have_ended(targets)
+    assert serves(targets)
+
+
+def test_kill_while_the_image_cannot_be_pulled_leaves_nothing_beyond_the_lease(targets: Namespace) -> None:
+    image = "localhost/no-such-agent:1"
+    wait_until_killed({point: driver(targets, point, image=image) for point in ("after POST jobs", "after GET events")})
+    assert len(targets.jobs()) == 2
+    wait_until_leases_have_ended(targets)
+    assert serves(targets)
