@@ -40,7 +40,6 @@ const BUILT_IN: &[(&[u8], Owner)] = &[
 
 const LOCAL_SUFFIXES: &[&[u8]] = &[
     b".class",
-    b".d",
     b".dll",
     b".jar",
     b".js",

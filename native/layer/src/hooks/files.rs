@@ -249,7 +249,7 @@ pub struct Glob {
 }
 
 /// glob.h: use the functions in glob_t.
-const GLOB_ALTDIRFUNC: c_int = 1 << 6;
+const GLOB_ALTDIRFUNC: c_int = 1 << 9;
 
 /// # Safety
 /// As glob(3).

@@ -1,0 +1,122 @@
+"""The built layer, compiled programs, and a stage on which a program runs under it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.pod import Pod
+from tests.fakes.session import DEADLINE_S, FakeSession
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = ROOT / "tests" / "programs"
+STATIC = {"print_environment"}
+"""Programs that are also linked without a dynamic linker, as NAME_static."""
+
+
+@pytest.fixture(scope="session")
+def layer() -> Path:
+    """The layer as pip installs it."""
+    manifest = ROOT / "native" / "Cargo.toml"
+    command = ["cargo", "build", "--quiet", "--release", "--locked", "--manifest-path", manifest]
+    subprocess.run([*command, "--package", "inpod-layer"], check=True)
+    return ROOT / "native" / "target" / "release" / "libinpod_layer.so"
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the C programs of tests/programs, compiled."""
+    build = tmp_path_factory.mktemp("programs")
+    for source in PROGRAMS.glob("*.c"):
+        command = ["gcc", "-O1", "-Wall", "-D_FILE_OFFSET_BITS=64", "-pthread", source]
+        subprocess.run([*command, "-o", build / source.stem], check=True)
+        if source.stem in STATIC:
+            subprocess.run([*command, "-static", "-o", build / f"{source.stem}_static"], check=True)
+    return build
+
+
+@dataclass
+class Stage:
+    """A fake session, and how programs run in it.
+
+    Attributes:
+        programs: Where the compiled programs are.
+    """
+
+    session: FakeSession
+    pod: Pod
+    environment: dict[str, str]
+    programs: Path
+
+    def start(self, *command: str | Path, environment: dict[str, str] | None = None) -> "subprocess.Popen[str]":
+        """Start a program under the layer; the caller waits for it."""
+        return subprocess.Popen(
+            self._found(command),
+            env=self.environment | (environment or {}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *command: str | Path, environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+        """Run a program under the layer."""
+        process = self.start(*command, environment=environment)
+        try:
+            out, err = process.communicate(timeout=2 * DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    def output(self, *command: str | Path, environment: dict[str, str] | None = None) -> str:
+        """Run a program that must succeed, and return what it printed."""
+        done = self.run(*command, environment=environment)
+        assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+        return done.stdout
+
+    def _found(self, command: tuple[str | Path, ...]) -> list[str]:
+        name, *rest = map(str, command)
+        compiled = self.programs / name
+        return [str(compiled) if compiled.exists() else name, *rest]
+
+
+@pytest.fixture
+def pod() -> Pod:
+    """A pod that a test fills."""
+    return Pod()
+
+
+@pytest.fixture
+def rules() -> str:
+    """Lines of the rules file that a test module adds."""
+    return ""
+
+
+@pytest.fixture
+def stage(layer: Path, programs: Path, pod: Pod, rules: str, tmp_path: Path) -> Iterator[Stage]:
+    """A session for one test. The temporary folders and the interpreters are this machine's."""
+    java = shutil.which("java")
+    java_home = Path(java).resolve().parents[1] if java else Path("/usr")
+    local = [tmp_path, programs, ROOT, Path(sys.prefix), Path(sys.base_prefix), java_home, Path.home()]
+    lines = "files\tread\n" + "".join(f"local-tree\t{tree}\n" for tree in local) + rules
+    with FakeSession.running(tmp_path / "session", pod, lines) as session:
+        environment = {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "LANG": "C.UTF-8",
+            "LD_PRELOAD": str(layer),
+            "INPOD_SESSION": str(session.folder),
+        }
+        yield Stage(session, pod, environment, programs)
+
+
+
+def is_root() -> bool:
+    """Return whether tests may change their user."""
+    return os.geteuid() == 0

@@ -1,0 +1,225 @@
+"""What programs see of the pod's files."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from inpod.protocol.layer import File, Want
+from tests.fakes.pod import MTIME_NS, Link, Pod
+from tests.layer.conftest import Stage
+
+MTIME_S = MTIME_NS // 1_000_000_000
+
+
+@pytest.fixture
+def pod() -> Pod:
+    return Pod(
+        files={
+            "/app/config.yaml": b"hello",
+            "/app/conf.d/a.txt": b"a",
+            "/app/conf.d/b.txt": b"bb",
+            "/app/conf.d/deep/c.txt": b"ccc",
+            "/app/to-file": Link("config.yaml"),
+            "/app/to-data": Link("/data/real.txt"),
+            "/app/to-nowhere": Link("/data/none"),
+            "/app/to-folder": Link("conf.d"),
+            "/data/real.txt": b"real!",
+            "/etc/hosts": b"10.1.2.3 pod\n",
+            "/app/code.py": b"pod's code",
+        },
+    )
+
+
+def lines(text: str) -> dict[str, str]:
+    """Return the lines of a program by their first word; of several, all values joined."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        word, _, rest = line.partition(" ")
+        found[word] = f"{found[word]},{rest}" if word in found else rest
+    return found
+
+
+def test_every_call_sees_a_file_of_the_pod(stage: Stage) -> None:
+    found = lines(stage.output("look_at_path", "/app/config.yaml"))
+    seen = f"file 5 {MTIME_S}"
+    assert found == {
+        "stat": seen,
+        "lstat": seen,
+        "fstatat": seen,
+        "fstatat-nofollow": seen,
+        "statx": "ok",
+        "statvfs": "ok",
+        "access": "ok",
+        "faccessat": "ok",
+        "eaccess": "ok",
+        "access-missing": "ENOENT",
+        "readlink": "EINVAL",
+        "readlink-short": "EINVAL",
+        "realpath": "/app/config.yaml",
+        "canonicalize": "/app/config.yaml",
+        "open": "hello",
+        "openat": "hello",
+        "syscall-openat": "hello",
+        "fopen": "hello",
+        "freopen": "ok",
+        "mmap": "hello",
+        "opendir": "ENOTDIR",
+        "scandir": "ENOTDIR",
+        "glob": "/app/config.yaml",
+        "getxattr": "ENODATA",
+        "llistxattr": "ok",
+        "open-to-write": "ENOENT",
+    }
+
+
+def test_every_call_sees_a_directory_of_the_pod(stage: Stage) -> None:
+    found = lines(stage.output("look_at_path", "/app/conf.d"))
+    assert found["stat"] == f"dir 0 {MTIME_S}"
+    assert found["scandir"] == ".,..,a.txt,b.txt,deep"
+    assert found["opendir"] == "ok"
+    assert found["open"] == "EISDIR"
+    assert found["realpath"] == "/app/conf.d"
+
+
+def test_links_lead_where_they_lead_in_the_pod(stage: Stage) -> None:
+    found = lines(stage.output("look_at_path", "/app/to-data"))
+    assert found["lstat"].startswith("link")
+    assert found["stat"] == f"file 5 {MTIME_S}"
+    assert found["readlink"] == "/data/real.txt"
+    assert found["readlink-short"] == "/data"
+    assert found["realpath"] == "/data/real.txt"
+    assert found["open"] == "real!"
+    relative = lines(stage.output("look_at_path", "/app/to-file"))
+    assert relative["realpath"] == "/app/config.yaml"
+    assert relative["open"] == "hello"
+
+
+def test_dangling_link_is_there_and_leads_nowhere(stage: Stage) -> None:
+    # Its folder is complete: the link must still be followed by the pod, not by the replica.
+    stage.output("ls", "/app")
+    found = lines(stage.output("look_at_path", "/app/to-nowhere"))
+    assert found["lstat"].startswith("link")
+    assert found["stat"] == found["open"] == found["fopen"] == found["realpath"] == "ENOENT"
+
+
+def test_link_to_what_is_not_fetched_yet_is_followed(stage: Stage) -> None:
+    stage.output("ls", "/app")
+    assert stage.output("cat", "/app/to-data") == "real!"
+
+
+def test_path_through_a_link_to_a_folder(stage: Stage) -> None:
+    assert stage.output("cat", "/app/to-folder/b.txt") == "bb"
+    assert stage.output("realpath", "/app/to-folder/deep/c.txt") == "/app/conf.d/deep/c.txt\n"
+    assert lines(stage.output("look_at_path", "/app/to-folder/"))["lstat"] == f"dir 0 {MTIME_S}"
+
+
+def test_missing_path_is_asked_once_where_its_folder_is_complete(stage: Stage) -> None:
+    stage.output("ls", "/app")
+    before = len(stage.session.asked(File))
+    assert stage.run("cat", "/app/none").returncode == 1
+    assert len(stage.session.asked(File)) == before
+
+
+def test_file_is_asked_for_once(stage: Stage) -> None:
+    for _ in range(3):
+        assert stage.output("cat", "/app/config.yaml") == "hello"
+    assert stage.session.asked(File) == [File(Want.READ, b"/app/config.yaml")]
+
+
+def test_stat_does_not_fetch_content(stage: Stage) -> None:
+    assert stage.output("stat", "-Lc", "%s", "/app/config.yaml") == "5\n"
+    assert stage.session.asked(File) == [File(Want.STAT, b"/app/config.yaml")]
+
+
+def test_local_paths_are_never_asked_for(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    assert stage.output("cat", str(tmp_path / "mine")) == "mine"
+    assert stage.run("ls", "/usr", "/etc/passwd", "/app/code.py").returncode == 2
+    assert stage.session.asked(File) == []
+
+
+def test_program_stands_in_a_directory_of_the_pod(stage: Stage) -> None:
+    found = lines(stage.output("stand_in_directory", "/app/conf.d", "b.txt"))
+    assert found == {
+        "getcwd": "/app/conf.d",
+        "getcwd-malloc": "/app/conf.d",
+        "getcwd-small": "ERANGE",
+        "get_current_dir_name": "/app/conf.d",
+        "open": "bb",
+        "stat": "0 2",
+        "openat": "bb",
+        "realpath": "/app/conf.d/b.txt",
+        "realpath-dot": "/app/conf.d",
+        "members": "3",
+        "missing": "ENOENT",
+        "out": "ENOENT",
+        "local-by-steps-up": "0",
+        # Writing is this machine's affair, which has no /app.
+        "create": "ENOENT",
+        "up": "/app",
+    }
+    assert not list(stage.session.folder.glob("replica/**/made-here"))
+
+
+def test_shell_walks_through_the_pod_and_back(stage: Stage) -> None:
+    script = "cd /app/conf.d && pwd -P && cat a.txt && cd deep && cat c.txt ../b.txt && cd / && pwd -P && ls -d usr"
+    assert stage.output("bash", "-c", script) == "/app/conf.d\nacccbb/\nusr\n"
+
+
+def test_child_inherits_a_working_directory_of_the_pod(stage: Stage) -> None:
+    assert stage.output("bash", "-c", "cd /app/conf.d && cat a.txt && /bin/pwd && env -i cat b.txt") == "a/app/conf.d\nbb"
+
+
+def test_find_sees_the_whole_tree(stage: Stage) -> None:
+    found = stage.output("find", "/app", "-type", "f").split()
+    assert sorted(found) == [
+        "/app/code.py",
+        "/app/conf.d/a.txt",
+        "/app/conf.d/b.txt",
+        "/app/conf.d/deep/c.txt",
+        "/app/config.yaml",
+    ]
+
+
+def test_recursive_tools_read_the_contents(stage: Stage, tmp_path: Path) -> None:
+    assert stage.output("grep", "-r", "ccc", "/app/conf.d") == "/app/conf.d/deep/c.txt:ccc\n"
+    stage.output("cp", "-r", "/app/conf.d", str(tmp_path / "copy"))
+    assert (tmp_path / "copy" / "deep" / "c.txt").read_bytes() == b"ccc"
+    stage.output("tar", "-C", "/app", "-cf", str(tmp_path / "all.tar"), "conf.d")
+    assert stage.output("tar", "-tf", str(tmp_path / "all.tar")).count("txt") == 3
+
+
+def test_long_listing_is_quiet(stage: Stage) -> None:
+    done = stage.run("ls", "-la", "/app/conf.d/")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_pod_view_of_the_network_files(stage: Stage) -> None:
+    assert stage.output("cat", "/etc/hosts") == "10.1.2.3 pod\n"
+
+
+def test_large_file_is_whole(stage: Stage) -> None:
+    stage.pod.files["/app/large"] = os.urandom(8 << 20)
+    script = "import sys,hashlib; print(hashlib.sha256(open('/app/large','rb').read()).hexdigest())"
+    import hashlib
+
+    content = stage.pod.files["/app/large"]
+    assert isinstance(content, bytes)
+    assert stage.output("python3", "-c", script).strip() == hashlib.sha256(content).hexdigest()
+
+
+def test_file_is_written_on_this_machine(stage: Stage, tmp_path: Path) -> None:
+    stage.output("bash", "-c", f"cat /app/config.yaml > {tmp_path}/out")
+    assert (tmp_path / "out").read_text() == "hello"
+
+
+def test_symlink_loop_is_the_pods(stage: Stage) -> None:
+    stage.pod.files["/app/loop"] = Link("loop")
+    done = stage.run("cat", "/app/loop")
+    assert "Too many levels" in done.stderr
+
+
+def test_path_of_any_bytes(stage: Stage) -> None:
+    stage.pod.files["/app/sp ace/ü\n"] = b"odd"
+    assert stage.output("cat", "/app/sp ace/ü\n") == "odd"
