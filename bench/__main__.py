@@ -63,8 +63,9 @@ def take(measure: Measure, rounds: int, only: list[str] | None) -> dict[tuple[st
                 continue
             for side in SIDES:
                 print(f"\rround {turn + 1} of {rounds}: {name:8} {side:8}", end="", file=sys.stderr, flush=True)
+                figures: Figures
                 try:
-                    figures: Figures = group(side)
+                    figures = group(side)
                 except (RuntimeError, subprocess.SubprocessError, OSError) as error:
                     print(f"\n{name}, {side}: {error}", file=sys.stderr)
                     continue
@@ -82,7 +83,8 @@ def result(row: Row, samples: dict[tuple[str, Side], list[float]]) -> dict[str, 
     if inpod:
         times = row.times_native(statistics.median(native), statistics.median(inpod))
         figures |= {"inpod": statistics.median(inpod), "inpod_samples": inpod, "times_native": times}
-    return figures | {"mirrord_times_native": row.mirrord, "goal": row.goal}
+    peer = list(row.mirrord) if row.mirrord else None
+    return figures | {"mirrord_times_native": peer, "goal": row.goal}
 
 
 def print_table(results: list[dict[str, object]]) -> None:
@@ -94,7 +96,7 @@ def print_table(results: list[dict[str, object]]) -> None:
     for row in results:
         inpod, times = (_number(row.get(key)) for key in ("inpod", "times_native"))
         mirrord = row["mirrord_times_native"]
-        peer = "-".join(_number(end) for end in mirrord) if isinstance(mirrord, tuple) else ""
+        peer = "-".join(_number(end) for end in mirrord) if isinstance(mirrord, list) else ""
         print(
             f"{row['name']:{width}}  {_number(row['native']):>12} {inpod:>12} {times:>9} {peer:>11}"
             f"  {row['unit']:5} {row['goal']}"

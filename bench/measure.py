@@ -65,7 +65,7 @@ class Measure:
         }
 
     def start(self, side: Side) -> Figures:
-        """Time from exec to the first line."""
+        """Time from exec to the first line; the best of a few, as the first also fills caches."""
         programs = {
             "start_c": [str(self.programs / "first_line")],
             "start_python": [_PYTHON, "-c", "print('here')"],
