@@ -19,8 +19,8 @@ from inpod.agent.incoming.mirror.packets import Segment, parse
 BLOCK_BYTES = 512 * 1024
 """Larger than any packet (segmentation offload makes them up to 64 KiB; BIG TCP is set to less than 192 KiB)."""
 
-BLOCKS = 64
-"""32 MiB: how far we may fall behind, for instance while another connection keeps the loop busy."""
+BLOCKS = 128
+"""64 MiB: how far we may fall behind, for instance while another connection keeps the loop busy."""
 
 FEWEST_BLOCKS = 8
 """When the kernel has no memory for more."""

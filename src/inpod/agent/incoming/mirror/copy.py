@@ -9,10 +9,10 @@ from inpod.tunnel.streams import Stream, StreamRefused
 ANSWER_LIMIT_S = 15.0
 """How long the session may take to connect to the program; it gives up itself after 10 s."""
 
-COPY_BYTES = 32 * 1024 * 1024
-"""What may wait for a program (or link) slower than the traffic, for one connection."""
+COPY_BYTES = 128 * 1024 * 1024
+"""What may wait for a program (or link) slower than the traffic, for one connection: a large upload, as a rule whole."""
 
-TOTAL_BYTES = 96 * 1024 * 1024
+TOTAL_BYTES = 192 * 1024 * 1024
 """The same for all connections together."""
 
 _CHUNK_OVERHEAD = 100
@@ -63,10 +63,7 @@ class Copy:
     # The client's side.
 
     def write(self, data: bytes) -> int:
-        """Take bytes of the client. Return 0, or how many chunks are lost: then the copy is over."""
-        if self._may_send:
-            self._may_send = self._stream.send(data)
-            return 0
+        """Keep bytes of the client until `flush`. Return 0, or how many chunks are lost: then the copy is over."""
         cost = len(data) + _CHUNK_OVERHEAD
         room = self._room
         if self._held + cost > room.copy_bytes or room.used + cost > room.total_bytes:
@@ -79,14 +76,22 @@ class Copy:
         return 0
 
     def finish(self) -> None:
-        """The client says no more."""
+        """End the stream after what was written: the client says no more."""
         self._at_end = self._stream.write_eof
-        self._end_if_sent()
 
     def abort(self) -> None:
-        """The client reset the connection; what it said before still goes out."""
+        """Reset the stream after what was written: the client reset the connection."""
         self._at_end = self.cut
-        self._end_if_sent()
+
+    def flush(self) -> None:
+        """Send what the stream takes; the rest follows as it takes more."""
+        while self._waiting and self._may_send:
+            data = self._waiting.popleft()
+            self._release(len(data) + _CHUNK_OVERHEAD)
+            self._may_send = self._stream.send(data)
+        if self._at_end is not None and self._may_send and not self.is_over:
+            at_end, self._at_end = self._at_end, None
+            at_end()
 
     def cut(self) -> None:
         """End it at once, for bytes are missing from here on, or nobody takes them."""
@@ -107,18 +112,9 @@ class Copy:
         self._drop()
 
     def writable(self) -> None:
-        """Send what waits."""
+        """Send more of what waits."""
         self._may_send = True
-        while self._waiting and self._may_send:
-            data = self._waiting.popleft()
-            self._release(len(data) + _CHUNK_OVERHEAD)
-            self._may_send = self._stream.send(data)
-        self._end_if_sent()
-
-    def _end_if_sent(self) -> None:
-        if self._at_end is not None and self._may_send and not self.is_over:
-            at_end, self._at_end = self._at_end, None
-            at_end()
+        self.flush()
 
     def _drop(self) -> None:
         self.is_over = True

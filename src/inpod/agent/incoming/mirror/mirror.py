@@ -1,19 +1,30 @@
 """Mirrors ports: packets from the capture, through the reassembler, each connection as a stream to the session."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 
 from inpod.agent.incoming.mirror.capture import Capture, explain
 from inpod.agent.incoming.mirror.copy import Copy, Room
 from inpod.agent.incoming.mirror.filter import MAX_PORTS
-from inpod.agent.incoming.mirror.packets import endpoints
+from inpod.agent.incoming.mirror.packets import Segment, endpoints
 from inpod.agent.incoming.mirror.reassembly import Event, Kind, Reassembler
+from inpod.agent.incoming.mirror.sockets import speaking
 from inpod.protocol.agent import Incoming, encode
 from inpod.tunnel.streams import Tunnel
 
 TICK_S = 1.0
 """How often gaps and idle connections are looked for, and drops counted."""
+
+CHECK_EVERY_S = 5.0
+"""How often the kernel is asked for the connections behind silent flows."""
+
+TURN_S = 0.01
+"""How long packets are worked on before the loop's other work has its turn, about."""
+
+FLUSH_AFTER_S = 0.25
+"""Longest that copies wait while more packets queue up than are worked on."""
 
 MAX_COPIES = 4096
 """Mirrored connections at a time, with those of which the program has not read all; further ones count as dropped."""
@@ -49,6 +60,8 @@ class Mirror:
         self._reassembler = Reassembler()
         self._copies: dict[bytes, tuple[MirroredPort, Copy]] = {}
         self._running = 0
+        self._touched: dict[Copy, None] = {}
+        self._flushed = self._checked = 0.0
         self._room = Room()
         self._own = OwnAddresses()
         self._tick: asyncio.TimerHandle | None = None
@@ -100,23 +113,41 @@ class Mirror:
         self._reassembler = Reassembler()
 
     def _on_packets(self) -> None:
-        # One block in each turn of the loop: the tunnel has its turns in between.
-        if self._capture is None:
-            return
-        now = self._loop.time()
-        feed, handle = self._reassembler.feed, self._handle
-        for segment in self._capture.read():
-            for event in feed(segment, now):
-                handle(event)
+        # What is not taken soon is lost, while what was taken can wait: so nothing is sent while packets queue up.
+        clock, feed, handle = self._loop.time, self._reassembler.feed, self._handle
+        now = clock()
+        until = now + TURN_S
+        segments: list[Segment] = []
+        while self._capture is not None and now < until and (segments := self._capture.read()):
+            for segment in segments:
+                for event in feed(segment, now):
+                    handle(event)
+            now = clock()
+        if not segments or now - self._flushed > FLUSH_AFTER_S:
+            self._flush(now)
+
+    def _flush(self, now: float) -> None:
+        self._flushed = now
+        touched, self._touched = self._touched, {}
+        for copy in touched:
+            copy.flush()
 
     def _on_tick(self) -> None:
         self._tick = self._loop.call_later(TICK_S, self._on_tick)
-        for event in self._reassembler.expire(self._loop.time()):
-            self._handle(event)
         if self._capture is not None and (dropped := self._capture.dropped()):
+            self._reassembler.doubt()
             # The kernel does not say whose they were.
             for port in self._ports.values():
                 port.on_dropped(dropped)
+        now = self._loop.time()
+        for event in self._reassembler.expire(now):
+            self._handle(event)
+        if now - self._checked > CHECK_EVERY_S and self._reassembler.has_silent(now):
+            self._checked = now
+            with contextlib.suppress(OSError):  # a kernel without sock_diag: then the time decides
+                for event in self._reassembler.check(speaking(self._ports), now):
+                    self._handle(event)
+        self._flush(now)
 
     def _handle(self, event: Event) -> None:
         kind, flow, data, lost = event
@@ -136,8 +167,11 @@ class Mirror:
             elif too_many := copy.write(data):
                 self._forget(flow)
                 owner.on_dropped(too_many)
+            else:
+                self._touched[copy] = None
             return
         del self._copies[flow]
+        self._touched[copy] = None
         if kind is Kind.ENDED:
             copy.finish()
         elif kind is Kind.RESET:

@@ -91,7 +91,7 @@ def endpoints(flow: bytes) -> tuple[Address, Address]:
 
 def _skip_extensions(data: memoryview, header: int, at: int, end: int) -> int:
     """Return where the TCP header begins; `end` when there is none."""
-    for _ in range(MAX_EXTENSION_HEADERS):
+    for _ in range(MAX_EXTENSION_HEADERS + 1):
         if header == _TCP:
             return at
         if header not in _IPV6_SKIPPED or at + 8 > end:

@@ -8,12 +8,16 @@ Rules, for each flow (one direction of one connection):
        may begin again at a request. For the original acknowledged those bytes: nobody will send them again.
     3. It ends with FIN once all bytes before that are out, with RST, with a SYN of another connection between the same
        ports, or when it was silent for `Limits.idle_s`.
-    4. What still comes of a flow that ended is left out for `Limits.linger_s`: retransmitted, it would look like a
+    4. It also ends when it is silent for `Limits.silent_s` and the kernel has no such connection: one that was there
+       before, that never said a byte, or of which the last bytes may have been dropped. (Others may have reached
+       their program under another address: never been there proves nothing.)
+    5. What still comes of a flow that ended is left out for `Limits.linger_s`: retransmitted, it would look like a
        request in the middle of a connection.
 """
 
 import heapq
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
@@ -39,6 +43,7 @@ class Limits:
     """How much of what waits, and how long. Times in seconds."""
 
     flows: int = 4096
+    silent_s: float = 5.0
     flow_bytes: int = 8 * 1024 * 1024
     total_bytes: int = 32 * 1024 * 1024
     gap_s: float = 5.0
@@ -78,9 +83,13 @@ class _Flow:
     pieces: Heap of (position, serial number, bytes) beyond the gap.
     held: What the pieces cost.
     gap_since: When the current gap was noticed; -1.0 without one.
+    was_there: The kernel knew its connection.
+    is_doubtful: Packets were dropped since it began, perhaps of it.
     """
 
-    __slots__ = ("end", "first", "gap_since", "heard", "held", "next", "pieces", "position")
+    __slots__ = (
+        "end", "first", "gap_since", "heard", "held", "is_doubtful", "next", "pieces", "position", "was_there",
+    )  # fmt: skip
 
     def __init__(self, first: int, next_seq: int, now: float) -> None:
         self.first = first
@@ -91,6 +100,8 @@ class _Flow:
         self.held = 0
         self.gap_since = -1.0
         self.heard = now
+        self.was_there = False
+        self.is_doubtful = False
 
 
 class Reassembler:
@@ -139,6 +150,28 @@ class Reassembler:
                 events.append(Event(Kind.RESET, key))
         while self._ended and now - next(iter(self._ended.values()))[1] > limits.linger_s:
             del self._ended[next(iter(self._ended))]
+        return events
+
+    def doubt(self) -> None:
+        """Note that packets were dropped, nobody knows of which flow."""
+        for flow in self._flows.values():
+            flow.is_doubtful = True
+
+    def has_silent(self, now: float) -> bool:
+        """Return whether `check` has something to check."""
+        return any(now - flow.heard > self._limits.silent_s for flow in self._flows.values())
+
+    def check(self, there: Container[bytes], now: float) -> list[Event]:
+        """Return which silent flows are over, given which connections the kernel has."""
+        events: list[Event] = []
+        for key, flow in list(self._flows.items()):
+            if key in there:
+                flow.was_there = True
+            elif now - flow.heard > self._limits.silent_s:
+                if flow.is_doubtful:
+                    events.append(self._lose(key, flow))
+                elif flow.was_there or not flow.position:
+                    events += self._end(key, flow, Kind.RESET, now)
         return events
 
     def _begin(self, segment: Segment, flow: _Flow | None, now: float) -> list[Event]:

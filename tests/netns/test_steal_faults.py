@@ -1,0 +1,152 @@
+"""Stealing when the agent or the session is killed or falls silent: the pod serves as before."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from inpod.tunnel.streams import Tunnel
+from tests.netns.bpf_links import count_links
+from tests.netns.conftest import START_LIMIT_S, Agent, agent_command, agent_environment
+from tests.netns.program import Program, subscribe, until
+from tests.netns.traffic import POD_IPV4, Hosts, Netns, Original, two_hosts, wait_until, who_serves
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces and BPF need root")
+
+PORT = 8080
+
+LET_GO_LIMIT_S = 2.5
+"""2 s, and half a second for a busy machine."""
+
+SHORT_CALL_S = 0.3
+
+
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    with two_hosts() as hosts:
+        original = Original(hosts.pod, "::", PORT)
+        yield hosts
+        original.close()
+
+
+@asynccontextmanager
+async def mortal_agent(hosts: Hosts, program: Program) -> AsyncIterator[Agent]:
+    """Run an agent that may be killed."""
+    ours, theirs = socket.socketpair()
+    command = agent_command("--fd", str(theirs.fileno()), "--netns", hosts.pod.path)
+    process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=agent_environment())  # noqa: ASYNC220  # a fork
+    theirs.close()
+    tunnel = Tunnel(initiator=True, on_stream=program.on_stream)
+    try:
+        await tunnel.attach(ours)
+        yield Agent(process, tunnel)
+    finally:
+        tunnel.close()
+        process.kill()
+        await asyncio.to_thread(process.wait, START_LIMIT_S)
+
+
+def serves(hosts: Hosts) -> str:
+    return who_serves(hosts.client, POD_IPV4, PORT, SHORT_CALL_S)
+
+
+def links(netns: Netns) -> int:
+    return count_links(netns.inode)
+
+
+async def test_killed_agent_leaves_nothing(hosts: Hosts) -> None:
+    program = Program()
+    async with mortal_agent(hosts, program) as agent:
+        await subscribe(agent, PORT, "steal")
+        assert links(hosts.pod) == 1
+        stolen = await asyncio.to_thread(hosts.client.connect, POD_IPV4, PORT)
+        assert await asyncio.to_thread(stolen.recv, 100) == b"program\n"
+        agent.process.kill()
+        start = time.monotonic()
+        await until(lambda: serves(hosts) == "original", "the original serves")
+        assert time.monotonic() - start < 1
+        await until(lambda: links(hosts.pod) == 0, "no link is left")
+        # What the agent had accepted is over, and its client knows.
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.to_thread(stolen.recv, 100) == b""
+        stolen.close()
+
+
+async def test_accepted_but_unserved_connection_ends_with_the_agent(hosts: Hosts) -> None:
+    async with mortal_agent(hosts, Program()) as agent:
+        await subscribe(agent, PORT, "steal")
+        agent.process.send_signal(signal.SIGSTOP)
+        waiting = await asyncio.to_thread(hosts.client.connect, POD_IPV4, PORT)
+        agent.process.kill()
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.to_thread(waiting.recv, 100) == b""
+        waiting.close()
+
+
+async def test_ended_session_leaves_nothing(hosts: Hosts) -> None:
+    async with mortal_agent(hosts, Program()) as agent:
+        await subscribe(agent, PORT, "steal")
+        agent.tunnel.close()
+        await until(lambda: serves(hosts) == "original", "the original serves", 1)
+        await until(lambda: links(hosts.pod) == 0, "no link is left")
+        assert await agent.ended() == 0
+
+
+async def test_stopped_agent_lets_go_and_takes_again(hosts: Hosts) -> None:
+    program = Program()
+    async with mortal_agent(hosts, program) as agent:
+        await subscribe(agent, PORT, "steal")
+        assert await asyncio.to_thread(serves, hosts) == "program"
+        for _ in range(2):
+            agent.process.send_signal(signal.SIGSTOP)
+            start = time.monotonic()
+            await until(lambda: serves(hosts) == "original", "the original serves")
+            assert time.monotonic() - start < LET_GO_LIMIT_S
+            agent.process.send_signal(signal.SIGCONT)
+            await until(lambda: serves(hosts) == "program", "the agent takes the port again", LET_GO_LIMIT_S)
+
+
+async def test_silent_session_loses_its_ports_and_has_them_again(hosts: Hosts) -> None:
+    program = Program()
+    async with mortal_agent(hosts, program) as agent:
+        await subscribe(agent, PORT, "steal")
+        for _ in range(2):
+            # Nothing is awaited here, so the session says nothing.
+            assert wait_until(lambda: serves(hosts) == "original", "the original serves") < LET_GO_LIMIT_S
+            await until(lambda: serves(hosts) == "program", "the session has the port again", LET_GO_LIMIT_S)
+
+
+async def test_silent_sessions_port_is_free_for_another(hosts: Hosts) -> None:
+    async with mortal_agent(hosts, Program()) as agent:
+        await subscribe(agent, PORT, "steal")
+        assert wait_until(lambda: serves(hosts) == "original", "the original serves") < LET_GO_LIMIT_S
+        other = hosts.pod.inside(lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        other.bind(f"\0inpod/steal/{PORT}")
+        heard = agent.tunnel.last_heard
+        await until(lambda: agent.tunnel.last_heard > heard + 1, "the session is there again")
+        assert await asyncio.to_thread(serves, hosts) == "original"
+        other.close()
+        await until(lambda: serves(hosts) == "program", "the session has the port again", LET_GO_LIMIT_S)
+
+
+async def test_nothing_is_lost_between_two_beats(hosts: Hosts) -> None:
+    """While the session lives, no connection goes to the original."""
+    program = Program()
+    async with mortal_agent(hosts, program) as agent:
+        await subscribe(agent, PORT, "steal")
+
+        def call_for_a_while() -> set[str]:
+            end = time.monotonic() + 3
+            outcomes = set()
+            while time.monotonic() < end:
+                outcomes.add(who_serves(hosts.client, POD_IPV4, PORT))
+            return outcomes
+
+        assert await asyncio.to_thread(call_for_a_while) == {"program"}
