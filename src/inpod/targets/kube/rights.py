@@ -74,3 +74,15 @@ async def _is_allowed(cluster: Cluster, right: Right) -> bool:
         # Who may not even ask gets to know when it matters.
         return True
     return answer.status.allowed
+
+
+def role_yaml(name: str = "inpod") -> str:
+    """Return the Role that grants all of `RIGHTS`, as YAML: for docs and README."""
+    verbs: dict[tuple[str, str], list[str]] = {}
+    for right in RIGHTS:
+        verbs.setdefault((right.group, right.resource), []).append(right.verb)
+    lines = ["apiVersion: rbac.authorization.k8s.io/v1", "kind: Role", f"metadata: {{name: {name}}}", "rules:"]
+    for (group, resource), allowed in verbs.items():
+        api = f'"{group}"'
+        lines.append(f"- {{apiGroups: [{api}], resources: [{resource}], verbs: [{', '.join(allowed)}]}}")
+    return "\n".join(lines) + "\n"
