@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from inpod.config.load import Settings
     from inpod.session.plan import Plan
     from inpod.targets.base import Target
+    from inpod.targets.spec import DirectSpec
 
 DESCRIPTION = """\
 Run CMD here as if it were inside the target: with its environment and files, its way out to the network, its names,
@@ -89,7 +90,17 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it; return the program's exit status."""
+    from inpod.launch.command import find_command
+
+    if not options.command:
+        raise UserError("There is no program to run.", hint="Write it at the end: inpod exec -t TARGET -- CMD ARGS.")
+    command = find_command(options.command, os.environ.get("PATH", ""))
+    # Before the session's modules are loaded: the agent loads its own at the same time.
+    target = _direct_target(options.target) if options.target else None
+
     from inpod.config.load import Options, read, settings
+    from inpod.launch.debuggers import debugger_ports
+    from inpod.session.plan import Plan
 
     chosen = settings(
         Options(
@@ -105,15 +116,7 @@ def run(options: argparse.Namespace) -> int:
         ),
         read(options.config_file),
     )
-    if not options.command:
-        raise UserError("There is no program to run.", hint="Write it at the end: inpod exec -t TARGET -- CMD ARGS.")
-    target = _target(chosen)
-
-    from inpod.launch.command import find_command
-    from inpod.launch.debuggers import debugger_ports
-    from inpod.session.plan import Plan
-
-    command = find_command(options.command, os.environ.get("PATH", ""))
+    target = target or _target(chosen)
     plan = Plan(
         argv=command.argv,
         executable=command.executable,
@@ -152,12 +155,7 @@ def _target(chosen: "Settings") -> "Target":
         )
     spec = parse_target(chosen.target)
     if isinstance(spec, ProcessTarget | NetnsTarget):
-        from inpod.targets.direct import DirectTarget
-
-        direct = DirectTarget(spec)
-        # Before the progress is shown: sudo may ask for a password.
-        direct.get_rights()
-        return direct
+        return _direct(spec)
     from inpod.targets.kube.job import DEFAULT_AGENT_IMAGE
     from inpod.targets.kube.target import STARTUP_LIMIT_S, KubeTarget
 
@@ -168,6 +166,24 @@ def _target(chosen: "Settings") -> "Target":
         image=chosen.image or DEFAULT_AGENT_IMAGE,
         startup_timeout_s=chosen.startup_timeout_s or STARTUP_LIMIT_S,
     )
+
+
+def _direct_target(named: str) -> "Target | None":
+    """Return the target when it is one of this machine."""
+    from inpod.targets.spec import NetnsTarget, ProcessTarget, parse_target
+
+    spec = parse_target(named)
+    return _direct(spec) if isinstance(spec, ProcessTarget | NetnsTarget) else None
+
+
+def _direct(spec: "DirectSpec") -> "Target":
+    from inpod.targets.direct import DirectTarget
+
+    target = DirectTarget(spec)
+    # Before the progress is shown: sudo may ask for a password.
+    target.get_rights()
+    target.start_soon()
+    return target
 
 
 def _layer() -> Path:

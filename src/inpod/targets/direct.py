@@ -4,14 +4,12 @@ Only the agent is raised: as root it is started as it is, beside one's own proce
 has all rights in there), otherwise by sudo(8). The program keeps the user's rights.
 """
 
-import asyncio
 import contextlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
@@ -35,12 +33,16 @@ LAST_WORDS_BYTES = 4096
 _MAIN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from inpod.agent.main import main; main(sys.argv[1:])"
 """Python is isolated (-I): the user's PYTHONPATH and working directory must not matter to the agent."""
 
+_Started = tuple["subprocess.Popen[bytes]", socket.socket, IO[bytes]]
+"""An agent's process, our end of the link, and what it writes."""
+
 
 class DirectTarget:
     """A target of this machine."""
 
     def __init__(self, spec: DirectSpec) -> None:
         self._spec = spec
+        self._started: _Started | None = None
 
     @property
     def name(self) -> str:
@@ -77,19 +79,29 @@ class DirectTarget:
                 exit_code=ExitCode.NO_PERMISSION,
             )
 
+    def start_soon(self) -> None:
+        """Start the agent's process ahead of `start_agent`, to load its modules while the session loads its own.
+
+        Raises:
+            UserError: As `start_agent`. When that is never called, the agent ends with this process.
+        """
+        what = arguments(self._spec)
+        raised_by = ["sudo", "-n", "--"] if self._needs_sudo() else []
+        source = os.path.dirname(inpod.__path__[0])
+        # sudo passes no descriptors but the first three on: the socket is standard input.
+        self._started = _start([*raised_by, sys.executable, "-I", "-c", _MAIN, source, "--fd", "0", *what])
+
     async def start_agent(self, report: Callable[[str], None]) -> AgentLink:
         """Start an agent.
 
         Raises:
             UserError: No such process or namespace, or the agent cannot be started.
         """
-        what = arguments(self._spec)
-        raised_by = ["sudo", "-n", "--"] if self._needs_sudo() else []
-        source = str(Path(inpod.__path__[0]).parent)
-        # sudo passes no descriptors but the first three on: the socket is standard input.
-        command = [*raised_by, sys.executable, "-I", "-c", _MAIN, source, "--fd", "0", *what]
         report("Starting the agent on this machine")
-        process, here, errors = _start(command)
+        if self._started is None:
+            self.start_soon()
+            assert self._started is not None
+        process, here, errors = self._started
 
         async def undo() -> None:
             here.close()
@@ -139,9 +151,9 @@ def describe(spec: DirectSpec) -> str:
     return " and ".join(parts) or str(spec)
 
 
-def _start(command: Sequence[str]) -> "tuple[subprocess.Popen[bytes], socket.socket, IO[bytes]]":
+def _start(command: Sequence[str]) -> _Started:
     """Start `command` with a socket as its standard input; return it, the other end, and where its errors are kept."""
-    errors = tempfile.TemporaryFile()  # noqa: SIM115 # the caller closes it
+    errors = open(os.memfd_create("agent-errors"), "w+b")  # noqa: SIM115 # the caller closes it
     here, there = socket.socketpair()
     try:
         process = subprocess.Popen(command, stdin=there.fileno(), stdout=errors, stderr=errors, cwd="/")
@@ -197,6 +209,8 @@ def _sudo(*words: str, is_quiet: bool) -> bool:
 
 async def _end(process: "subprocess.Popen[bytes]") -> None:
     """Wait for an agent whose link was closed; kill it if it stays."""
+    import asyncio  # the agent's start does not wait for it
+
     try:
         await asyncio.to_thread(process.wait, END_LIMIT_S)
     except subprocess.TimeoutExpired:
