@@ -1,4 +1,4 @@
-"""`python -m tests.cluster up|down|status`: starts, stops, looks at the cluster of this machine. Root only."""
+"""`python -m tests.cluster up|down|status|load|env`: starts, stops, looks at the cluster of this machine. Root only."""
 
 import argparse
 import os
@@ -7,69 +7,114 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cluster.build import CACHE, HERE, build, install_packages
-
-STATE = CACHE / "cluster"
-KUBECONFIG = STATE / "admin.kubeconfig"
+from tests.cluster import state
+from tests.cluster.build import CACHE, HERE, Built, build, install_packages, say
+from tests.cluster.state import KUBECONFIG, STATE
 
 
 def up(nodes: int) -> int:
     """Build what is missing and start; a call while it runs only looks. What is half there is taken down first."""
     install_packages()
-    folder = build()
-    environment = _environment(folder) | {"NODES": str(nodes)}
-    if not is_up() and STATE.exists():
-        down()
-    if _script("up.sh", environment) != 0:
-        down()
-        if code := _script("up.sh", environment):
+    built = build()
+    if state.has_traces() and (missing := state.missing()):
+        say(f"half there, without {', '.join(missing)}: taking it down first")
+        if code := down():
             return code
-    mark = STATE / f"loaded-{(folder / 'python.img').resolve().parent.name}-{nodes}"
-    if not mark.exists():
-        if code := _script("load.sh", environment, str((folder / "python.img").resolve())):
-            return code
+    is_there = state.has_traces()
+    nodes = max(nodes, len(state.nodes()))
+    # Made last of all: a start that was broken off has none, though all its processes may run.
+    mark = STATE / f"loaded-{built.image.parent.name}-{nodes}"
+    if mark.exists() and state.is_ready():
+        if (STATE / "kubectl").resolve() != built.kube.resolve():
+            say("it runs what was built before: 'down', then 'up' for the newest")
+        return 0
+    code = _script("up.sh", built, nodes)
+    if code and is_there:
+        say("it runs and is not well: starting a new one")
+        code = down() or _script("up.sh", built, nodes)
+    code = code or _script("load.sh", built, nodes, str(built.image))
+    if code == 0:
         mark.touch()
-    print(f"export KUBECONFIG={KUBECONFIG} PATH={STATE}:$PATH", flush=True)
-    return 0
+    return code
 
 
 def down() -> int:
     """Stop, and remove all state: the next one is new."""
-    code = _script("down.sh", _environment(CACHE))
-    if code == 0:
-        shutil.rmtree(STATE, ignore_errors=True)
+    code = _script("down.sh")
+    if code == 0 and STATE.exists():
+        shutil.rmtree(STATE)
     return code
 
 
-def is_up() -> bool:
-    """Return whether the API server says that it is ready."""
+def status() -> int:
+    """Say in a line whether it is up; the exit status says so too."""
+    if not state.has_traces():
+        found = "down"
+    elif missing := state.missing():
+        found = f"half there, without {', '.join(missing)}; 'python -m tests.cluster up' repairs it"
+    else:
+        found = f"up, nodes {len(state.nodes())}" if state.is_ready() else "not ready"
+    say(found)
+    return 0 if found.startswith("up") else 1
+
+
+def load(archives: list[str]) -> int:
+    """Give image archives (`docker save`, or image.py's) to every node."""
+    return _script("load.sh", None, 0, *archives)
+
+
+def env() -> int:
+    """Print what a shell evaluates to use the cluster."""
     if not KUBECONFIG.exists():
-        return False
-    command = [str(STATE / "kubectl"), "--kubeconfig", str(KUBECONFIG), "--request-timeout=5s", "get", "--raw", "/readyz"]
-    return subprocess.run(command, capture_output=True).returncode == 0
+        print("python -m tests.cluster: there is no cluster: start it with 'up'", file=sys.stderr)
+        return 1
+    print(f"export KUBECONFIG={KUBECONFIG} PATH={STATE}:$PATH", flush=True)
+    return 0
 
 
-def _environment(build_folder: Path) -> dict[str, str]:
-    return dict(os.environ, D=str(STATE), BUILD=str(build_folder))
-
-
-def _script(name: str, environment: dict[str, str], *arguments: str) -> int:
-    return subprocess.run([HERE / name, *arguments], env=environment).returncode
+def _script(name: str, built: Built | None = None, nodes: int = 0, *arguments: str) -> int:
+    environment = dict(os.environ, D=str(STATE), NS=state.name(), BUILD=str(built.kube.parent if built else CACHE))
+    if nodes:
+        environment["NODES"] = str(nodes)
+    # A script must not go on alone, without the lock that this process holds.
+    command = ["setpriv", "--pdeathsig", "KILL", str(HERE / name), *arguments]
+    return subprocess.run(command, env=environment).returncode
 
 
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
-    parser.add_argument("command", choices=("up", "down", "status"))
-    parser.add_argument("--nodes", type=int, default=1)
+    commands = parser.add_subparsers(dest="command", required=True)
+    start = commands.add_parser("up", help="install, build, start what is missing")
+    start.add_argument("--nodes", type=_count, default=1)
+    commands.add_parser("down", help="stop, and remove all state")
+    commands.add_parser("status", help="a line, and exit status 0 or 1")
+    commands.add_parser("load", help="give images to every node").add_argument("archive", nargs="+")
+    commands.add_parser("env", help="what a shell evaluates to use it")
     options = parser.parse_args()
-    if options.command == "status":
-        print("up" if is_up() else "down")
-        return 0 if is_up() else 1
     if os.geteuid() != 0:
         print("python -m tests.cluster: root is needed: nodes are network and mount namespaces", file=sys.stderr)
         return 1
-    return up(options.nodes) if options.command == "up" else down()
+    match options.command:
+        case "up":
+            with state.alone():
+                return up(options.nodes) or env()
+        case "down":
+            with state.alone():
+                return down()
+        case "load":
+            with state.alone():
+                return load([str(Path(archive).resolve()) for archive in options.archive])
+        case "env":
+            return env()
+        case _:
+            return status()
+
+
+def _count(text: str) -> int:
+    if not 1 <= (number := int(text)) <= 9:
+        raise argparse.ArgumentTypeError(f"{text}: 1 to 9 nodes")
+    return number
 
 
 if __name__ == "__main__":

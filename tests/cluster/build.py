@@ -8,8 +8,10 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.image import pack
@@ -35,6 +37,9 @@ PLUGIN, PLUGINS_PACKAGE = Path("/usr/lib/cni/bridge"), "containernetworking-plug
 IN_IMAGE = "python3,ca-certificates,iproute2"
 SUITE = "bookworm"
 
+LINK = "-s -w -X {component}.gitVersion={version} -X {component}.gitMajor=1 -X {component}.gitMinor={minor}"
+"""Linker flags: without a version every component panics at its start."""
+
 
 def install_packages() -> None:
     """Install what is missing, with apt."""
@@ -49,26 +54,33 @@ def install_packages() -> None:
         subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
-def build() -> Path:
-    """Return the folder with `kube`, `pause.img` and `python.img`; a first build takes minutes, a later one nothing."""
-    sources = [HERE / name for name in ("kube.go", "go.mod", "go.sum", "pause/main.go", "build.py", "image.py")]
-    version = subprocess.run(["go", "version"], check=True, capture_output=True).stdout
-    kube = made("kube", _hash(version, *(path.read_bytes() for path in sources)), _build_kube)
-    image = made("python", _hash(IN_IMAGE.encode(), SUITE.encode(), (HERE / "image.py").read_bytes()), _build_image)
-    link = kube / "python.img"
-    if not link.exists():
-        part = kube / "python.img.part"
-        part.unlink(missing_ok=True)
-        part.symlink_to(image / "python.img")
-        part.rename(link)
-    return kube
+@dataclass(frozen=True)
+class Built:
+    """What was built.
+
+    Attributes:
+        kube: The binary; `pause.img` lies beside it.
+        image: The archive of `PYTHON_IMAGE`.
+    """
+
+    kube: Path
+    image: Path
+
+
+def build() -> Built:
+    """Build what the cache lacks: the first time minutes, later nothing. The caller holds `state.alone`."""
+    packing = (HERE / "image.py").read_bytes()
+    sources = [(HERE / name).read_bytes() for name in ("kube.go", "go.mod", "go.sum", "pause/main.go")]
+    kube = made("kube", _hash(_go_version(), LINK.encode(), packing, *sources), _build_kube)
+    image = made("python", _hash(IN_IMAGE.encode(), SUITE.encode(), packing), _build_image)
+    return Built(kube / "kube", image / "python.img")
 
 
 def made(name: str, key: str, make: Callable[[Path], None]) -> Path:
     """Return the cached folder of `name` for `key`, made by `make` if it is not there."""
     folder = CACHE / f"{name}-{key}"
     if not folder.exists():
-        part = CACHE / f"{name}-{key}.part-{os.getpid()}"
+        part = CACHE / f"{name}.part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         make(part)
@@ -88,14 +100,17 @@ def _hash(*parts: bytes) -> str:
     return digest.hexdigest()[:16]
 
 
+def _go_version() -> bytes:
+    if shutil.which("go") is None:
+        sys.exit("cluster: Go is needed to build Kubernetes (1.21 or later fetches the version that go.mod asks for)")
+    return subprocess.run(["go", "version"], cwd=HERE, check=True, capture_output=True).stdout
+
+
 def _build_kube(folder: Path) -> None:
     say("building Kubernetes into one binary: some minutes, once")
     listed = ["go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes"]
     version = subprocess.run(listed, cwd=HERE, check=True, capture_output=True, text=True).stdout.strip()
-    component = "k8s.io/component-base/version"
-    # Without a version every component panics at its start.
-    flags = f"-s -w -X {component}.gitVersion={version} -X {component}.gitMajor=1"
-    flags += f" -X {component}.gitMinor={version.split('.')[1]}"
+    flags = LINK.format(component="k8s.io/component-base/version", version=version, minor=version.split(".")[1])
     environment = dict(os.environ, CGO_ENABLED="0")
     for flag, out, package in ((flags, "kube", "."), ("-s -w", "pause", "./pause")):
         command = ["go", "build", "-trimpath", f"-ldflags={flag}", "-o", str(folder / out), package]

@@ -8,7 +8,11 @@ used=$(ip -br -4 addr show to "$NET.0/24")
 [ -e "/run/netns/$NS-node1" ] || [ -z "$used" ] || die "$NET.0/24 is in use here, choose another NET: $used"
 addresses="NS=$NS NET=$NET PODS=$PODS SERVICES=$SERVICES"
 [ ! -f "$D/settings" ] || [ "$(cat "$D/made-for")" = "$addresses" ] || die "$D was made for $(cat "$D/made-for"): run down.sh with these and remove $D"
-mkdir -p "$D"/{pki,logs}; ln -sfn "$kube" "$D/kubectl"
+mkdir -p "$D"/{pki,logs}
+[ "$(stat -f -c %T "$D")" != overlayfs ] || die "$D is on overlayfs, containerd's layers need a disk: choose another XDG_CACHE_HOME"
+[ -L "$D/kubectl" ] || ln -s "$kube" "$D/kubectl"  # to what the nodes were started with
+kube=$(readlink -f "$D/kubectl")
+[ -f "$D/sysctls" ] || for s in $SYSCTLS; do echo "$s $(cat "/proc/sys/$s")"; done > "$D/sysctls"
 echo "$addresses" > "$D/made-for"
 echo ": \${NS:=$NS} \${NET:=$NET} \${PODS:=$PODS} \${SERVICES:=$SERVICES} \${NODES:=$NODES} \${BUILD:=$BUILD}" > "$D/settings"
 admin=("$D/kubectl" --kubeconfig "$D/admin.kubeconfig")
@@ -21,7 +25,7 @@ cert() { # NAME SUBJECT [EXTENSIONS]
     openssl x509 -req -in "$D/pki/$1.csr" -CA "$D/pki/ca.crt" -CAkey "$D/pki/ca.key" -CAcreateserial -days 3650 -out "$crt" \
       -extfile <(echo "${3:-extendedKeyUsage=clientAuth}") 2>/dev/null
   fi
-  cat > "$D/$1.kubeconfig" <<K
+  cat > "$D/$1.kubeconfig.part" <<K
 apiVersion: v1
 kind: Config
 current-context: $NS
@@ -29,6 +33,7 @@ clusters: [{name: $NS, cluster: {server: "https://$NET.1:6443", certificate-auth
 users: [{name: $1, user: {client-certificate-data: $(base64 -w0 "$crt"), client-key-data: $(base64 -w0 "$key")}}]
 contexts: [{name: $NS, context: {cluster: $NS, user: $1}}]
 K
+  mv "$D/$1.kubeconfig.part" "$D/$1.kubeconfig"  # whole at every moment: others may be reading it
 }
 cd "$D/pki"
 [ -s ca.crt ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj "/CN=$NS-ca" -keyout ca.key -out ca.crt 2>/dev/null
@@ -127,4 +132,4 @@ for i in $(seq "$NODES"); do
 done
 wait_for 30 "the default service account" node1.kube-controller-manager.log "${admin[@]}" get serviceaccount default
 wait_for 30 "cluster DNS" node1.coredns.log http_ok "$NET.1" 8181 /ready
-echo "cluster $NS is up, ${SECONDS} s: export KUBECONFIG=$D/admin.kubeconfig"
+echo "cluster: up, nodes $NODES, after $SECONDS s"
