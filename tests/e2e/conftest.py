@@ -9,11 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.__main__ import KUBECONFIG
 from tests.cluster.build import PYTHON_IMAGE
+from tests.cluster.state import KUBECONFIG
 from tests.e2e.cluster import Cluster, Namespace, apply_targets
 
 REPOSITORY = Path(__file__).parent.parent.parent
+UP = [sys.executable, "-m", "tests.cluster", "up"]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the cluster before the first test: a first build takes longer than a test may.
+
+    What fails here fails again in the fixture, and there only the tests that need it.
+    """
+    options = session.config.option
+    if not (options.collectonly or options.kubeconfig) and any("cluster" in _fixtures(item) for item in session.items):
+        subprocess.run(UP, cwd=REPOSITORY)
 
 
 @pytest.fixture(scope="session")
@@ -22,8 +33,13 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
     named = request.config.getoption("--kubeconfig")
     if named:
         return Cluster(named, request.config.getoption("--agent-image") or PYTHON_IMAGE)
-    subprocess.run([sys.executable, "-m", "tests.cluster", "up"], cwd=REPOSITORY, check=True)
+    subprocess.run(UP, cwd=REPOSITORY, check=True)
     return Cluster(str(KUBECONFIG), PYTHON_IMAGE)
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    names: list[str] = getattr(item, "fixturenames", [])
+    return names
 
 
 @contextlib.contextmanager
