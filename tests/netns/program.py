@@ -37,6 +37,7 @@ class Program:
 
     Attributes:
         is_echoing: False reads in silence.
+        hangs_up: Whether it says EOF after its first answer.
         taken: The connections, oldest first.
         is_listening: False refuses them.
         may_read: Cleared: accepts, and reads nothing.
@@ -46,6 +47,7 @@ class Program:
         self.taken: list[Taken] = []
         self.is_listening = is_listening
         self.is_echoing = True
+        self.hangs_up = False
         self.may_read = asyncio.Event()
         self.may_read.set()
         self._tasks: set[asyncio.Future[None]] = set()
@@ -81,6 +83,8 @@ class Program:
                 taken.digest.update(data)
                 if self.is_echoing:
                     await stream.write(data)
+                if self.hangs_up:
+                    stream.write_eof()
             stream.write_eof()
             taken.ended = "eof"
         except StreamRefused:

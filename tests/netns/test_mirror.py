@@ -215,6 +215,25 @@ async def test_refused_copy_is_offered_again_at_the_next_request(hosts: Hosts) -
         sock.close()
 
 
+async def test_program_that_hangs_up_gets_the_next_request_anew(hosts: Hosts) -> None:
+    program = Program()
+    program.hangs_up = True
+    async with agent_beside(hosts, program) as agent:
+        await subscribe(agent, PORT, "mirror")
+        sock = await asyncio.to_thread(hosts.client.connect, POD_IPV4, PORT)
+        first, second = (b"POST /%d HTTP/1.1\r\nContent-Length: 4\r\n\r\n" % i for i in range(2))
+        await asyncio.to_thread(say, sock, first)
+        await program.heard(first)
+        # The rest of the request still belongs to the connection that hung up.
+        await asyncio.to_thread(say, sock, b"body")
+        taken = await program.heard(first + b"body")
+        await asyncio.to_thread(say, sock, second)
+        await program.heard(second)
+        await until(lambda: taken.ended, "the copy ends")
+        assert taken.ended == "eof"
+        sock.close()
+
+
 async def test_reset_is_copied_after_the_bytes(hosts: Hosts) -> None:
     program = Program()
     async with agent_beside(hosts, program) as agent:

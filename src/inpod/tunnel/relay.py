@@ -129,14 +129,10 @@ class _Bridge(asyncio.Protocol):
 
 
 class _Copy(_Bridge):
-    """A bridge towards the socket only; the stream's other direction ends with this one."""
+    """A bridge towards the socket only; of the other direction nothing passes but its end."""
 
     def data_received(self, data: bytes) -> None:
         pass
-
-    def eof_received(self) -> bool:
-        self._socket_ended = True
-        return not self._stream_ended
 
     def eof(self) -> None:
         self._stream.write_eof()

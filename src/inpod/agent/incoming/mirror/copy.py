@@ -33,10 +33,12 @@ class Copy:
 
     Attributes:
         is_over: The session, the program or the lack of room ended it: nothing more can be given to it.
+        is_answered: The program has said all it will say.
     """
 
     def __init__(self, stream: Stream, room: Room) -> None:
         self.is_over = False
+        self.is_answered = False
         self._stream = stream
         self._room = room
         self._waiting: deque[bytes] = deque()
@@ -105,7 +107,8 @@ class Copy:
         self._stream.passed_on(len(data))
 
     def eof(self) -> None:
-        """The program says no more; it may still listen."""
+        """Note that the program says no more; it may still listen."""
+        self.is_answered = True
 
     def reset(self) -> None:
         """The program or the session does not listen any more."""

@@ -9,7 +9,7 @@ from inpod.agent.incoming.mirror.capture import Capture, explain
 from inpod.agent.incoming.mirror.copy import Copy, Room
 from inpod.agent.incoming.mirror.filter import MAX_PORTS
 from inpod.agent.incoming.mirror.packets import Segment, endpoints
-from inpod.agent.incoming.mirror.reassembly import Event, Kind, Reassembler
+from inpod.agent.incoming.mirror.reassembly import Event, Kind, Reassembler, begins_request
 from inpod.agent.incoming.mirror.sockets import speaking
 from inpod.protocol.agent import Incoming, encode
 from inpod.tunnel.streams import Tunnel
@@ -88,10 +88,12 @@ class Mirror:
 
     def remove(self, port: int) -> None:
         """Mirror a port no more; its connections are reset."""
-        gone = self._ports.pop(port, None)
-        for flow, (owner, copy) in list(self._copies.items()):
-            if owner is gone:
-                self._forget(flow)
+        self._ports.pop(port, None)
+        for flow in self._reassembler.flows():
+            if endpoints(flow)[1].port == port:
+                self._reassembler.forget(flow)
+        for owner, copy in list(self._copies.values()):
+            if owner.port == port:
                 copy.cut()
         if not self._ports:
             self.close()
@@ -151,66 +153,64 @@ class Mirror:
 
     def _handle(self, event: Event) -> None:
         kind, flow, data, lost = event
-        if kind is Kind.OPENED:
+        if kind is Kind.DATA:
+            self._copy(flow, data)
+        elif kind is Kind.OPENED:
             self._open(flow)
-            return
-        if kind is Kind.REFUSED:
-            self._count_lost(flow, lost)
-            return
+        elif kind is Kind.REFUSED:
+            if (port := self._ports.get(endpoints(flow)[1].port)) is not None:
+                port.on_dropped(lost)
+        elif (found := self._copies.pop(flow, None)) is not None:
+            port, copy = found
+            self._touched[copy] = None
+            if kind is Kind.ENDED:
+                copy.finish()
+            elif kind is Kind.RESET:
+                copy.abort()
+            else:
+                copy.cut()
+                port.on_dropped(lost)
+
+    def _copy(self, flow: bytes, data: bytes) -> None:
         found = self._copies.get(flow)
+        # A program that closed its end is offered the connection again with the next request on it.
+        if (found is None or found[1].is_answered or found[1].is_over) and begins_request(data):
+            if found is not None:
+                found[1].finish()
+                self._touched[found[1]] = None
+            found = self._open(flow)
         if found is None:
             return
-        owner, copy = found
-        if kind is Kind.DATA:
-            if copy.is_over:
-                self._forget(flow)
-            elif too_many := copy.write(data):
-                self._forget(flow)
-                owner.on_dropped(too_many)
-            else:
-                self._touched[copy] = None
+        port, copy = found
+        if copy.is_over:
             return
-        del self._copies[flow]
+        if lost := copy.write(data):
+            port.on_dropped(lost)
         self._touched[copy] = None
-        if kind is Kind.ENDED:
-            copy.finish()
-        elif kind is Kind.RESET:
-            copy.abort()
-        else:
-            copy.cut()
-            owner.on_dropped(lost)
 
-    def _open(self, flow: bytes) -> None:
+    def _open(self, flow: bytes) -> tuple[MirroredPort, Copy] | None:
+        """Offer a connection to the session."""
+        self._copies.pop(flow, None)
         peer, address = endpoints(flow)
         port = self._ports.get(address.port)
         if port is None or not self._own.has(address.ip, self._loop.time()):
             self._reassembler.forget(flow)
-            return
+            return None
         if self._running >= MAX_COPIES:
-            self._reassembler.forget(flow)
             port.on_dropped(1)
-            return
+            return None
         stream = self._tunnel.open(encode(Incoming(port.port, "mirror", peer, address)))
         copy = Copy(stream, self._room)
-        self._copies[flow] = port, copy
         self._running += 1
         port.group.create_task(copy.run()).add_done_callback(lambda _: self._on_gone(flow, copy))
+        self._copies[flow] = port, copy
+        return port, copy
 
     def _on_gone(self, flow: bytes, copy: Copy) -> None:
         self._running -= 1
         found = self._copies.get(flow)
         if found is not None and found[1] is copy:
-            self._forget(flow)
-
-    def _forget(self, flow: bytes) -> None:
-        """Leave the rest of a connection out, up to its next request."""
-        self._copies.pop(flow, None)
-        self._reassembler.forget(flow)
-
-    def _count_lost(self, flow: bytes, lost: int) -> None:
-        port = self._ports.get(endpoints(flow)[1].port)
-        if port is not None:
-            port.on_dropped(lost)
+            del self._copies[flow]
 
 
 class OwnAddresses:

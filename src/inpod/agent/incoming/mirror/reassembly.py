@@ -38,6 +38,11 @@ _MAX_ENDED = 8192
 _REQUEST = re.compile(rb"[A-Z]{3,20} [!-~]{1,8192} HTTP/1\.[01]\r\n")
 
 
+def begins_request(data: bytes) -> bool:
+    """Return whether `data` begins with the first line of an HTTP/1 request."""
+    return _REQUEST.match(data) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much of what waits, and how long. Times in seconds."""
@@ -119,6 +124,10 @@ class Reassembler:
         """What the segments cost that wait for a gap to be filled."""
         return self._held
 
+    def flows(self) -> list[bytes]:
+        """Return the flows that began and did not end."""
+        return list(self._flows)
+
     def feed(self, segment: Segment, now: float) -> list[Event]:
         """Take a segment; return what it brings about, in order."""
         key, seq, flags, payload = segment
@@ -184,7 +193,7 @@ class Reassembler:
             events = [] if flow is None else self._end(key, flow, Kind.RESET, now)
             first, seq = seq, (seq + 1) & _MASK
         else:
-            if key in self._ended or not _REQUEST.match(payload) or flags & Flag.RST:
+            if key in self._ended or not begins_request(payload) or flags & Flag.RST:
                 return []
             events, first = [], -1
         self._ended.pop(key, None)
