@@ -11,7 +11,7 @@ from inpod.targets.base import AgentLink
 from inpod.targets.kube import lease
 from inpod.targets.kube.bootstrap import present_token
 from inpod.targets.kube.list import Listed, list_targets
-from inpod.tunnel.streams import Tunnel
+from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 from tests.e2e.cluster import Namespace
 from tests.e2e.kube import agents, make_target, run, wait_until_nothing_is_left
 
@@ -105,11 +105,23 @@ def test_stranger_with_a_wrong_token_is_closed_and_disturbs_nobody(
 ECHO = """
 import socket
 server = socket.create_server(("127.0.0.1", 9000))
-print("listening", flush=True)
 connection, _ = server.accept()
 while data := connection.recv(65536):
     connection.sendall(data)
 """
+
+
+async def connected(tunnel: Tunnel, to: Address) -> Stream:
+    """Connect as soon as something listens there."""
+    async with asyncio.timeout(ANSWER_S):
+        while True:
+            stream = tunnel.open(encode(Connect(to)))
+            try:
+                await stream.accepted()
+            except StreamRefused:
+                await asyncio.sleep(0.05)
+            else:
+                return stream
 
 
 def test_bytes_pass_the_port_forward_whole_in_both_directions(targets: Namespace) -> None:
@@ -121,8 +133,7 @@ def test_bytes_pass_the_port_forward_whole_in_both_directions(targets: Namespace
     async def story() -> None:
         async with started(targets, "pod/web") as link, talking(link) as tunnel:
             await greet(tunnel)
-            stream = tunnel.open(encode(Connect(Address("127.0.0.1", 9000))))
-            await stream.accepted()
+            stream = await connected(tunnel, Address("127.0.0.1", 9000))
             got = bytearray()
 
             async def send() -> None:
