@@ -1,5 +1,8 @@
 //! Which programs the layer can reach, and what their children's LD_PRELOAD becomes.
 
+// A test that cannot read its contract has failed.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use inpod_rules::elf::{look, Program, Why};
 use inpod_rules::environment::{layer_in, names_layer, others};
 
