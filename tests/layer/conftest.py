@@ -23,7 +23,7 @@ STATIC = {"print_environment"}
 def layer() -> Path:
     """The layer as pip installs it."""
     manifest = ROOT / "native" / "Cargo.toml"
-    command = ["cargo", "build", "--quiet", "--release", "--locked", "--manifest-path", manifest]
+    command: list[str | Path] = ["cargo", "build", "--quiet", "--release", "--locked", "--manifest-path", str(manifest)]
     subprocess.run([*command, "--package", "inpod-layer"], check=True)
     return ROOT / "native" / "target" / "release" / "libinpod_layer.so"
 
@@ -33,7 +33,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the C programs of tests/programs, compiled."""
     build = tmp_path_factory.mktemp("programs")
     for source in PROGRAMS.glob("*.c"):
-        command = ["gcc", "-O1", "-Wall", "-D_FILE_OFFSET_BITS=64", "-pthread", source]
+        command: list[str | Path] = ["gcc", "-O1", "-Wall", "-D_FILE_OFFSET_BITS=64", "-pthread", str(source)]
         subprocess.run([*command, "-o", build / source.stem], check=True)
         if source.stem in STATIC:
             subprocess.run([*command, "-static", "-o", build / f"{source.stem}_static"], check=True)
@@ -64,7 +64,9 @@ class Stage:
             text=True,
         )
 
-    def run(self, *command: str | Path, environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, *command: str | Path, environment: dict[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
         """Run a program under the layer."""
         process = self.start(*command, environment=environment)
         try:
@@ -114,7 +116,6 @@ def stage(layer: Path, programs: Path, pod: Pod, rules: str, tmp_path: Path) -> 
             "INPOD_SESSION": str(session.folder),
         }
         yield Stage(session, pod, environment, programs)
-
 
 
 def is_root() -> bool:

@@ -144,7 +144,11 @@ def test_go_program_is_warned_of(stage: Stage, tmp_path: Path) -> None:
         ("bash", "-c", "(cat /app/config.yaml)"),
         ("find", "/app/config.yaml", "-exec", "cat", "{}", ";"),
         ("xargs", "-a", "/dev/null", "cat", "/app/config.yaml"),
-        ("node", "-e", "require('child_process').spawnSync('/bin/cat', ['/app/config.yaml'], {env: {}, stdio: 'inherit'})"),
+        (
+            "node",
+            "-e",
+            "require('child_process').spawnSync('/bin/cat', ['/app/config.yaml'], {env: {}, stdio: 'inherit'})",
+        ),
         ("node", "-e", "require('child_process').execSync('cat /app/config.yaml', {env: {}, stdio: 'inherit'})"),
     ],
     ids=lambda command: " ".join(command)[:40],

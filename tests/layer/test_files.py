@@ -168,7 +168,9 @@ def test_shell_walks_through_the_pod_and_back(stage: Stage) -> None:
 
 
 def test_child_inherits_a_working_directory_of_the_pod(stage: Stage) -> None:
-    assert stage.output("bash", "-c", "cd /app/conf.d && cat a.txt && /bin/pwd && env -i cat b.txt") == "a/app/conf.d\nbb"
+    assert (
+        stage.output("bash", "-c", "cd /app/conf.d && cat a.txt && /bin/pwd && env -i cat b.txt") == "a/app/conf.d\nbb"
+    )
 
 
 def test_find_sees_the_whole_tree(stage: Stage) -> None:

@@ -185,5 +185,3 @@ class _reachable:  # noqa: N801 # used as a function
     def __exit__(self, *error: object) -> None:
         for folder, mode in self._modes:
             folder.chmod(mode)
-
-
