@@ -1,17 +1,23 @@
 """Kubernetes targets as the tests use them: without a session around them."""
 
 import json
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 import uvloop
 
+from inpod.errors import UserError
 from inpod.targets.kube.target import KubeTarget
 from inpod.targets.spec import DeploymentTarget, PodTarget, parse_target
 from tests.e2e.cluster import Cluster, Namespace, until
 
 GONE_WITHIN_S = 15.0
+
+REFUSED_WITHIN_S = 20.0
+"""The errors themselves take 1 to 11: the longest is an API server that does not answer."""
 
 T = TypeVar("T")
 
@@ -48,3 +54,14 @@ def kubeconfig_with(of: Cluster, path: Path, **changes: dict[str, Any]) -> str:
         entry[kind] = {key: value for key, value in {**entry[kind], **change}.items() if value is not None}
     path.write_text(json.dumps(raw))
     return str(path)
+
+
+def refused(here: Namespace, text: str = "pod/web", **options: Any) -> UserError:
+    """Return the error that starting an agent ends in."""
+    started = time.monotonic()
+    with pytest.raises(UserError) as caught:
+        run(make_target(here, text, **options).start_agent(lambda what: None))
+    assert time.monotonic() - started < REFUSED_WITHIN_S
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
+    return caught.value

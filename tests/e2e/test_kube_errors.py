@@ -1,12 +1,7 @@
 """What a user can get wrong, or lack, in a real cluster: one line, a hint, an exit code, in seconds, and nothing left."""
 
-import base64
-import contextlib
 import json
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +9,8 @@ import pytest
 
 from inpod.errors import ExitCode, UserError
 from inpod.targets.kube.list import list_targets
-from inpod.targets.kube.rights import RIGHTS
 from tests.e2e.cluster import Namespace, until
-from tests.e2e.kube import kubeconfig_with, make_target, run, wait_until_nothing_is_left
-
-SECONDS = 20.0
-"""Bound of a test; the errors themselves take 1 to 11 (an API server that does not answer)."""
-
-
-def refused(here: Namespace, text: str = "pod/web", **options: Any) -> UserError:
-    """Return the error that starting an agent ends in."""
-    started = time.monotonic()
-    with pytest.raises(UserError) as caught:
-        run(make_target(here, text, **options).start_agent(lambda what: None))
-    assert time.monotonic() - started < SECONDS
-    assert "\n" not in caught.value.message
-    assert caught.value.hint
-    return caught.value
+from tests.e2e.kube import refused, run, wait_until_nothing_is_left
 
 
 @pytest.fixture(autouse=True)
@@ -193,168 +173,3 @@ def test_too_short_a_limit_says_what_was_waited_for(targets: Namespace) -> None:
     assert error.message.startswith("The agent did not start within 0.3 s; still waiting for ")
     assert "--agent-startup-timeout" in error.hint
     assert error.exit_code == ExitCode.AGENT_START
-
-
-# The user may not.
-
-
-@pytest.fixture
-def user(targets: Namespace, tmp_path: Path) -> Iterator[Callable[[list[dict[str, Any]]], str]]:
-    """Return what makes a kubeconfig of a service account with the rules given, and no other right."""
-    made = 0
-
-    def make(rules: list[dict[str, Any]]) -> str:
-        nonlocal made
-        made += 1
-        name = f"dev{made}"
-        targets.kubectl("create", "serviceaccount", name)
-        role = {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "Role",
-            "metadata": {"name": name},
-            "rules": rules,
-        }
-        targets.kubectl("apply", "-f", "-", text=json.dumps(role))
-        targets.kubectl("create", "rolebinding", name, f"--role={name}", f"--serviceaccount={targets.name}:{name}")
-        token = targets.kubectl("create", "token", name).strip()
-        gone = dict.fromkeys(("client-certificate-data", "client-key-data", "client-certificate", "client-key", "exec"))
-        return kubeconfig_with(targets.cluster, tmp_path / name, user={**gone, "token": token})
-
-    yield make
-    for number in range(1, made + 1):
-        for kind in ("rolebinding", "role", "serviceaccount"):
-            targets.kubectl("delete", kind, f"dev{number}")
-
-
-def rules(without: tuple[str, str] | None = None) -> list[dict[str, Any]]:
-    """Return the rules of the documented Role."""
-    return [
-        {"apiGroups": [right.group], "resources": [right.resource], "verbs": [right.verb]}
-        for right in RIGHTS
-        if (right.verb, right.resource) != without
-    ]
-
-
-def test_documented_role_is_enough(targets: Namespace, user: Callable[[list[dict[str, Any]]], str]) -> None:
-    async def story() -> None:
-        for text in ("pod/web", "deployment/api"):
-            link = await make_target(targets, text, kubeconfig=kubeconfig).start_agent(lambda what: None)
-            (await link.reconnect()).close()
-            await link.close()
-        assert (await list_targets(kubeconfig=kubeconfig, kube_namespace=targets.name))[1]
-
-    kubeconfig = user(rules())
-    run(story())
-
-
-@pytest.mark.parametrize("right", [r for r in RIGHTS if r.is_checked], ids=lambda r: f"{r.verb} {r.resource}")
-def test_each_missing_right_is_named_before_anything_is_made(
-    right: Any, targets: Namespace, user: Callable[[list[dict[str, Any]]], str]
-) -> None:
-    error = refused(
-        targets,
-        "deployment/api" if right.resource == "deployments" else "pod/web",
-        kubeconfig=user(rules((right.verb, right.resource))),
-    )
-    assert error.message == f"You have no right to {right.verb} {right.resource} in namespace '{targets.name}'."
-    assert error.exit_code == ExitCode.NO_PERMISSION
-
-
-def test_port_forward_that_is_refused_names_the_verb(
-    targets: Namespace, user: Callable[[list[dict[str, Any]]], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As where the review of rights says yes and the API server then no."""
-
-    async def unchecked(*_: object, **__: object) -> None: ...
-
-    monkeypatch.setattr("inpod.targets.kube.target.check_rights", unchecked)
-    kubeconfig = user([r for r in rules(("get", "pods/portforward")) if r["resources"] != ["pods/portforward"]])
-    error = refused(targets, kubeconfig=kubeconfig)
-    assert error.message == f"You have no right to get pods/portforward in namespace '{targets.name}'."
-    assert error.exit_code == ExitCode.NO_PERMISSION
-
-
-# The API server is not reached.
-
-
-def test_refused_connection_is_told(targets: Namespace, tmp_path: Path) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        server = f"https://127.0.0.1:{closed.getsockname()[1]}"
-        error = refused(
-            targets, kubeconfig=kubeconfig_with(targets.cluster, tmp_path / "k", cluster={"server": server})
-        )
-    assert error.message.startswith(f"The API server at {server} cannot be reached: ")
-    assert error.exit_code == ExitCode.CLUSTER_UNREACHABLE
-
-
-def test_name_that_does_not_resolve_is_told(targets: Namespace, tmp_path: Path) -> None:
-    kubeconfig = kubeconfig_with(targets.cluster, tmp_path / "k", cluster={"server": "https://no-such.invalid:6443"})
-    error = refused(targets, kubeconfig=kubeconfig)
-    assert "https://no-such.invalid:6443 cannot be reached" in error.message
-    assert error.exit_code == ExitCode.CLUSTER_UNREACHABLE
-
-
-def test_silent_server_is_told_in_time(targets: Namespace, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        server = f"https://127.0.0.1:{silent.getsockname()[1]}"
-        error = refused(
-            targets, kubeconfig=kubeconfig_with(targets.cluster, tmp_path / "k", cluster={"server": server})
-        )
-    assert error.message == f"The API server at {server} cannot be reached: no answer in time"
-
-
-def test_something_else_that_answers_is_told(targets: Namespace, tmp_path: Path) -> None:
-    def answer() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                with other.accept()[0] as connection:
-                    connection.recv(65536)
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
-
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        threading.Thread(target=answer, daemon=True).start()
-        server = f"http://127.0.0.1:{other.getsockname()[1]}"
-        kubeconfig = kubeconfig_with(targets.cluster, tmp_path / "k", cluster={"server": server})
-        assert "is no Kubernetes API server" in refused(targets, kubeconfig=kubeconfig).message
-        other.shutdown(socket.SHUT_RDWR)
-
-
-def test_wrong_authority_is_a_tls_failure(targets: Namespace, tmp_path: Path) -> None:
-    import ssl
-
-    authority = Path(ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt").read_text()
-    one = authority[: authority.index("-----END CERTIFICATE-----")] + "-----END CERTIFICATE-----\n"
-    one = one[one.index("-----BEGIN") :]
-    change = {"certificate-authority": None, "certificate-authority-data": base64.b64encode(one.encode()).decode()}
-    error = refused(targets, kubeconfig=kubeconfig_with(targets.cluster, tmp_path / "k", cluster=change))
-    assert error.message.startswith("TLS with the API server at ")
-    assert "certificate verify failed" in error.message
-    assert error.exit_code == ExitCode.CLUSTER_UNREACHABLE
-
-
-def test_credentials_that_are_refused_are_told(targets: Namespace, tmp_path: Path) -> None:
-    gone = dict.fromkeys(("client-certificate-data", "client-key-data", "client-certificate", "client-key", "exec"))
-    kubeconfig = kubeconfig_with(targets.cluster, tmp_path / "k", user={**gone, "token": "expired"})
-    error = refused(targets, kubeconfig=kubeconfig)
-    assert "does not accept your credentials" in error.message
-    assert error.exit_code == ExitCode.CLUSTER_UNREACHABLE
-
-
-@pytest.mark.parametrize(
-    ("command", "says"),
-    [
-        (["sh", "-c", "echo please log in first >&2; exit 3"], "please log in first"),
-        (["no-such-plugin"], "there is no command 'no-such-plugin'"),
-        (["echo", "no json"], "credential plugin"),
-    ],
-)
-def test_failing_credential_plugin_is_told_in_its_words(
-    command: list[str], says: str, targets: Namespace, tmp_path: Path
-) -> None:
-    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": command[0], "args": command[1:]}
-    gone = dict.fromkeys(("client-certificate-data", "client-key-data", "client-certificate", "client-key", "token"))
-    kubeconfig = kubeconfig_with(targets.cluster, tmp_path / "k", user={**gone, "exec": plugin})
-    error = refused(targets, kubeconfig=kubeconfig)
-    assert says in error.message
-    assert error.exit_code == ExitCode.CLUSTER_UNREACHABLE
