@@ -28,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()  # here, a reader that went away can be taken quietly
     except UserError as error:
-        _say(f"{error.message} {error.hint}")
+        # What others said (a server, an errno) has no full stop.
+        stop = "" if error.message.endswith((".", "!", "?")) else "."
+        _say(f"{error.message}{stop} {error.hint}")
         return error.exit_code
     except BrokenPipeError:
         # Whoever read us has enough; Python must not complain when it flushes at its end.

@@ -157,7 +157,8 @@ def running_pod() -> Iterator[Pod]:
 
 def in_its_place(pid: int, options: Sequence[str]) -> list[str]:
     """Return the words that a user would type before the program's."""
-    return [sys.executable, "-m", "inpod", "exec", "--target", f"pid/{pid}", "--progress", "off", *options, "--"]
+    # -P: the working directory is the user's, not Python's.
+    return [sys.executable, "-P", "-m", "inpod", "exec", "--target", f"pid/{pid}", "--progress", "off", *options, "--"]
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def test_a_fault_of_ours_asks_for_a_report(monkeypatch: pytest.MonkeyPatch, caps
 
 def test_user_errors_end_with_their_status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def fail(platform: str) -> None:
-        raise UserError("It is not there.", hint="Look elsewhere.", exit_code=ExitCode.TARGET_NOT_FOUND)
+        raise UserError("It is not there", hint="Look elsewhere.", exit_code=ExitCode.TARGET_NOT_FOUND)
 
     monkeypatch.setattr(main_, "_check_platform", fail)
     assert main(["ls"]) == 65
