@@ -127,6 +127,9 @@ class Mirror:
             now = clock()
         if not segments or now - self._flushed > FLUSH_AFTER_S:
             self._flush(now)
+        else:
+            # The socket may stay silent from here on, so it is not left to it to call again.
+            self._loop.call_soon(self._on_packets)
 
     def _flush(self, now: float) -> None:
         self._flushed = now
