@@ -50,6 +50,10 @@ test: lint cluster
     {{ cargo }} test --manifest-path native/Cargo.toml --workspace --release
     {{ python }} -m pytest tests
 
+# Write the reference pages from the code
+docs:
+    {{ python }} docs/generate.py
+
 # Speed against the direct way, as a table and JSON
 bench *arguments:
     {{ python }} -m bench {{ arguments }}
