@@ -78,13 +78,14 @@ class FakeSession:
             door.bind(str(folder / "layer.sock"))
             door.listen(512)
             session._door = door
-            thread = threading.Thread(target=session._accept, daemon=True)
-            thread.start()
+            session._start(session._accept)
             try:
                 yield session
             finally:
+                session.gate.set()
                 session.die()
-                thread.join(DEADLINE_S)
+                for thread in session._threads:
+                    thread.join(DEADLINE_S)
                 session.held.close()
                 session.held6.close()
                 session.replica.close()
@@ -96,6 +97,7 @@ class FakeSession:
         self.held6: _HeldPort
         self._door: socket.socket
         self._connections: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
 
     def die(self) -> None:
         """Stop answering, as a session that is gone."""
@@ -133,6 +135,11 @@ class FakeSession:
         sock.connect((real.host, real.port))
         return sock
 
+    def _start(self, run: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=run, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
     def _accept(self) -> None:
         while True:
             try:
@@ -140,7 +147,7 @@ class FakeSession:
             except OSError:
                 return
             self._connections.add(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            self._start(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
         with connection:
@@ -197,13 +204,14 @@ class FakeSession:
             return encode_reply(0, Redirect(Addr(to.family, own.real.port, own.real.ip)))
         is_v6_only = program.family == socket.AF_INET6 and program.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
         held = self.held6 if is_v6_only else self.held
-        threading.Thread(target=self._decide, args=(request, program, held), daemon=True).start()
+        self._start(self._decide, request, program, held)
         return encode_reply(0, Redirect(Addr.of(held.host, held.port, to.family)))
 
     def _decide(self, request: Connect, program: socket.socket, held: "_HeldPort") -> None:
         to = request.to
         with program:
-            assert _until(lambda: program.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == SYN_SENT)
+            if not _until(lambda: program.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == SYN_SENT):
+                return
             self.gate.wait(DEADLINE_S)
             found = self.pod.services.get((to.host, to.port), OSError(errno.ECONNREFUSED, ""))
             if isinstance(found, OSError):
@@ -213,7 +221,10 @@ class FakeSession:
                 return
             self.table.set_local(request.cookie, Addr.of(POD_ADDRESS, 40000, to.family))
             host, port = program.getsockname()[:2]
-            near = held.join((host.removeprefix("::ffff:"), port))
+            try:
+                near = held.join((host.removeprefix("::ffff:"), port))
+            except OSError:  # the program is gone
+                return
         with near, socket.create_connection(("127.0.0.1", found)) as far:
             _relay(near, far)
 
@@ -237,8 +248,12 @@ class _HeldPort:
 
     def join(self, address: tuple[str, int]) -> socket.socket:
         sock = self._reusable()
-        sock.bind((self.host, self.port))
-        sock.connect(address)
+        try:
+            sock.bind((self.host, self.port))
+            sock.connect(address)
+        except OSError:
+            sock.close()
+            raise
         return sock
 
     def close(self) -> None:

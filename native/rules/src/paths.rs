@@ -1,9 +1,11 @@
 //! Which paths are the pod's, for reading.
 //!
-//! 1. Of the session's own trees (mounts, installation, home) that a path lies in, the longest decides.
-//! 2. Suffixes and names of program code are local: an interpreter's modules are those of this machine.
-//! 3. Of the built-in trees the longest decides; `/` itself is local.
-//! 4. Everything else is the pod's.
+//! 1. The folders above a local tree of the session, and above the home, are local themselves (what else is in them is
+//!    not): the way to a local file must not lead through links or gaps of the pod. Mounts of the pod are its own.
+//! 2. Of the session's own trees (mounts, installation, home) that a path lies in, the longest decides.
+//! 3. Suffixes and names of program code are local: an interpreter's modules are those of this machine.
+//! 4. Of the built-in trees the longest decides; `/` itself is local.
+//! 5. Everything else is the pod's.
 
 use crate::facts::Owner;
 use crate::{FilesMode, Rules};
@@ -73,6 +75,9 @@ impl Rules {
         if self.files == FilesMode::Local || path.len() < 2 {
             return false;
         }
+        if self.leads_to_local_tree(path) {
+            return false;
+        }
         let own = longest(path, self.trees.iter().map(|(tree, owner)| (tree.as_slice(), *owner)));
         let hidden = self.home.as_ref().and_then(|home| hidden_in(path, home));
         let by_session = match (own, hidden) {
@@ -96,6 +101,16 @@ impl Rules {
         let is_below = |tree: &[u8]| tree.len() > path.len() && is_in(tree, path);
         let home = self.home.as_deref().is_some_and(is_below);
         home || self.trees.iter().any(|(tree, owner)| *owner == Owner::Here && is_below(tree))
+    }
+}
+
+impl Rules {
+    fn leads_to_local_tree(&self, path: &[u8]) -> bool {
+        let local =
+            |(tree, owner): &(Vec<u8>, Owner)| *owner == Owner::Here && tree.len() > path.len() && is_in(tree, path);
+        let is_mount = |(tree, owner): &(Vec<u8>, Owner)| *owner == Owner::Pod && tree == path;
+        let leads_home = self.home.as_ref().is_some_and(|home| is_in(home, path));
+        (leads_home || self.trees.iter().any(local)) && !self.trees.iter().any(is_mount)
     }
 }
 

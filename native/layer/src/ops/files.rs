@@ -142,11 +142,13 @@ fn redirected<R: Outcome>(
         Some(Place::Here) => call(AT_CWD, as_c_str(&text).as_ptr()),
         Some(Place::Pod { from, to }) => {
             let pod_path = text.as_bytes().get(from..to).unwrap_or_default();
-            match pod(&InReplica { state, path: as_c_str(&text), pod_path }) {
-                Some(found) if !found.has_failed() || errno::get() != libc::ENOENT => found,
-                Some(found) if !state.rules.leads_here(pod_path) => found,
-                _ => call(dir, path.as_ptr()),
+            let before = errno::get();
+            let done = pod(&InReplica { state, path: as_c_str(&text), pod_path });
+            if done.is_none_or(|done| !done.has_failed()) {
+                // The tries on the way there are no business of the program.
+                errno::set(before);
             }
+            done.unwrap_or_else(|| call(dir, path.as_ptr()))
         }
         Some(Place::AsIs) | None => call(dir, path.as_ptr()),
     }
