@@ -58,7 +58,7 @@ def container() -> Iterator[Container]:
         "NOBODY_LIMIT = 60.0", "NOBODY_LIMIT = 3.0"
     )
     assert token not in " ".join(command)
-    process = subprocess.Popen([sys.executable, *command[1:]], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-I", "-S", *command[1:]], stderr=subprocess.PIPE, text=True)
     try:
         yield Container(process, token, port)
     finally:
