@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,13 +102,21 @@ def rules() -> str:
 
 
 @pytest.fixture
-def stage(layer: Path, programs: Path, pod: Pod, rules: str, tmp_path: Path) -> Iterator[Stage]:
+def home() -> Iterator[Path]:
+    """Where the session's folder is made: a short path, as that of a unix socket must be, and open to other users."""
+    with tempfile.TemporaryDirectory(prefix="inpod-test-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+@pytest.fixture
+def stage(layer: Path, programs: Path, pod: Pod, rules: str, home: Path, tmp_path: Path) -> Iterator[Stage]:
     """A session for one test. The temporary folders and the interpreters are this machine's."""
     java = shutil.which("java")
     java_home = Path(java).resolve().parents[1] if java else Path("/usr")
-    local = [tmp_path, programs, ROOT, Path(sys.prefix), Path(sys.base_prefix), java_home, Path.home()]
+    local = [home, tmp_path, programs, ROOT, Path(sys.prefix), Path(sys.base_prefix), java_home, Path.home()]
     lines = "files\tread\n" + "".join(f"local-tree\t{tree}\n" for tree in local) + rules
-    with FakeSession.running(tmp_path / "session", pod, lines) as session:
+    with FakeSession.running(home / "session", pod, lines) as session:
         environment = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "HOME": str(tmp_path),

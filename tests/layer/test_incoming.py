@@ -5,7 +5,6 @@ import os
 import shutil
 import socket
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -119,13 +118,12 @@ def test_port_that_the_program_has_already_is_taken(stage: Stage) -> None:
 
 
 @pytest.mark.skipif(not is_root(), reason="gives files to another user")
-def test_privileged_port_needs_no_rights(stage: Stage, tmp_path: Path) -> None:
+def test_privileged_port_needs_no_rights(stage: Stage) -> None:
     # The session as a whole is that of the other user.
     for path in [stage.session.folder, *stage.session.folder.rglob("*")]:
         os.chown(path, 65534, 65534, follow_symlinks=False)
-    with _reachable(tmp_path):
-        process = serve(stage, "0.0.0.0", 80, prefix=_as_nobody())
-        out = finish(process, stage.session.call(80, peer=Addr.of("10.7.7.7", 9)))
+    process = serve(stage, "0.0.0.0", 80, prefix=_as_nobody())
+    out = finish(process, stage.session.call(80, peer=Addr.of("10.7.7.7", 9)))
     assert out == "10.7.7.7 9 10.7.7.7 9 10.1.2.3 80\n"
 
 
@@ -170,18 +168,3 @@ def _as_nobody() -> tuple[str, ...]:
     setpriv = shutil.which("setpriv")
     assert setpriv is not None
     return (setpriv, "--reuid", "65534", "--regid", "65534", "--clear-groups")
-
-
-class _reachable:  # noqa: N801 # used as a function
-    """Let everybody pass through the folders above a path, which pytest keeps to itself."""
-
-    def __init__(self, path: Path) -> None:
-        self._modes = [(folder, folder.stat().st_mode) for folder in [path, *path.parents][:3]]
-
-    def __enter__(self) -> None:
-        for folder, mode in self._modes:
-            folder.chmod(mode | 0o711)
-
-    def __exit__(self, *error: object) -> None:
-        for folder, mode in self._modes:
-            folder.chmod(mode)

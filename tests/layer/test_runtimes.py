@@ -96,6 +96,7 @@ def test_java(stage: Stage, java_classes: Path) -> None:
     assert call(stage, stage.start(*command)).splitlines() == [
         "file hello",
         "real /app/config.yaml",
+        "child hello",
         f"host {FAR}",
         f"socket ok web/{FAR}:80",
         f"channel ok web/{FAR}:80",

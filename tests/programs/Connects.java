@@ -14,11 +14,14 @@ import java.nio.channels.SocketChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
-/** Connects to HOST at each PORT of the arguments in three ways, reads /app/config.yaml, and serves one call on 8080. */
+/** Connects to HOST at each PORT of the arguments in three ways, reads /app/config.yaml by itself and by a child, and serves one call on 8080. */
 class Connects {
     public static void main(String[] arguments) throws Exception {
         System.out.println("file " + Files.readString(Path.of("/app/config.yaml")));
         System.out.println("real " + Path.of("/app/to-file").toRealPath());
+        ProcessBuilder child = new ProcessBuilder("/bin/cat", "/app/config.yaml");
+        child.environment().clear();
+        System.out.println("child " + new String(child.start().getInputStream().readAllBytes()));
         InetAddress host = InetAddress.getByName(arguments[0]);
         System.out.println("host " + host.getHostAddress());
         for (int i = 1; i < arguments.length; i++) {

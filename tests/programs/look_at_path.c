@@ -1,6 +1,7 @@
 // Looks at one path in every way that libc has, and prints a line for each: the call, and what it said.
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -48,6 +50,14 @@ int main(int count, char **arguments) {
     say_stat("lstat", lstat(path, &found), &found);
     say_stat("fstatat", fstatat(AT_FDCWD, path, &found, 0), &found);
     say_stat("fstatat-nofollow", fstatat(AT_FDCWD, path, &found, AT_SYMLINK_NOFOLLOW), &found);
+    // What programs call that were linked against glibc before 2.33.
+    int (*old_stat)(int, const char *, struct stat *) = dlsym(RTLD_DEFAULT, "__xstat64");
+    int (*old_lstat)(int, const char *, struct stat *) = dlsym(RTLD_DEFAULT, "__lxstat");
+    int (*old_fstatat)(int, int, const char *, struct stat *, int) = dlsym(RTLD_DEFAULT, "__fxstatat");
+    say_stat("xstat", old_stat(1, path, &found), &found);
+    say_stat("lxstat", old_lstat(1, path, &found), &found);
+    say_stat("fxstatat", old_fstatat(1, AT_FDCWD, path, &found, 0), &found);
+    say("inotify", inotify_add_watch(inotify_init1(0), path, IN_MODIFY) < 0);
     say("statx", statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, &found_x));
     say("statvfs", statvfs(path, &system));
     say("access", access(path, R_OK));

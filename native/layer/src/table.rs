@@ -1,4 +1,4 @@
-//! Every libc function that is hooked, with its signature (docs/reference/hooks.md is made of it).
+//! Every libc function that is hooked, with its signature.
 //!
 //! `= path op { … }`, `= at op { directory, … }`: the call with another path, as `ops::files` decides. `= hook function`:
 //! does more.
@@ -148,6 +148,7 @@ hooks! {
     fn lgetxattr(path: Text, name: Text, to: Any, size: usize) -> isize = path look { path, Want::Lstat };
     fn listxattr(path: Text, to: Any, size: usize) -> isize = path look { path, Want::Stat };
     fn llistxattr(path: Text, to: Any, size: usize) -> isize = path look { path, Want::Lstat };
+    fn inotify_add_watch(fd: c_int, path: Text, mask: c_uint) -> c_int = path look { path, Want::Stat };
 
     // Names of paths, and the working directory.
     fn readlink(path: Text, to: *mut c_char, room: usize) -> isize = hook hooks::files::readlink;

@@ -87,20 +87,10 @@ impl Rules {
         if let Some((_, owner)) = by_session {
             return owner == Owner::Pod;
         }
-        if reached == Reached::ByName && is_program_code(path) {
-            return false;
-        }
-        longest(path, BUILT_IN.iter().copied()).is_none_or(|(_, owner)| owner == Owner::Pod)
-    }
-
-    /// Whether a tree of this machine lies below `path`.
-    ///
-    /// Where the pod has no such directory, this machine's is the way to that tree: programs look at every directory
-    /// that leads to their own files (Node's realpath, Python's, `git`).
-    pub fn leads_here(&self, path: &[u8]) -> bool {
-        let is_below = |tree: &[u8]| tree.len() > path.len() && is_in(tree, path);
-        let home = self.home.as_deref().is_some_and(is_below);
-        home || self.trees.iter().any(|(tree, owner)| *owner == Owner::Here && is_below(tree))
+        let built_in = longest(path, BUILT_IN.iter().copied());
+        // The cheaper question first: most local paths are settled by it.
+        built_in.is_none_or(|(_, owner)| owner == Owner::Pod)
+            && (reached == Reached::ThroughPodDirectory || !is_program_code(path))
     }
 }
 

@@ -175,6 +175,7 @@ impl<'a> Table<'a> {
                 oldest = oldest.filter(|(cookie, _)| *cookie < found).or(Some((found, slot)));
             }
         }
+        // Lost to another writer, the facts of this socket are not kept: it tells its real addresses.
         let (found, slot) = oldest?;
         slot.first()?.compare_exchange(found, CLAIMED, AcqRel, Acquire).is_ok().then_some(slot)
     }
