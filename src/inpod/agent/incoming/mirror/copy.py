@@ -45,13 +45,14 @@ class Copy:
         self._held = 0
         self._may_send = True
         self._at_end: Callable[[], None] | None = None
+        # At once: bytes may be given, and the link may find room for them again, before `run` runs.
+        stream.set_sink(self)
 
     async def run(self) -> None:
         """Pass bytes on until the stream is closed."""
         stream = self._stream
         gone = asyncio.Event()
         stream.on_closed = gone.set
-        stream.set_sink(self)
         try:
             async with asyncio.timeout(ANSWER_LIMIT_S):
                 await stream.accepted()
