@@ -101,7 +101,7 @@ class DirectTarget:
         if self._started is None:
             self.start_soon()
             assert self._started is not None
-        process, here, errors = self._started
+        (process, here, errors), self._started = self._started, None  # a second call starts a second agent
 
         async def undo() -> None:
             here.close()
