@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from inpod.protocol.agent import Address, Dropped, Refusal, decode_answer
+from inpod.protocol.agent import PROTOCOL_VERSION, Address, Dropped, Hello, Refusal, decode_answer, encode
 from inpod.tunnel.streams import Stream, StreamRefused
+from tests.netns.conftest import Agent
 from tests.netns.program import Program, agent_beside, subscribe, until
 from tests.netns.traffic import (
     CLIENT_IPV4,
@@ -185,6 +186,11 @@ def say(sock: socket.socket, data: bytes) -> None:
         answer += piece
 
 
+async def round_trip(agent: Agent) -> None:
+    """See that the agent heard all that the session said."""
+    await agent.tunnel.ask(encode(Hello(PROTOCOL_VERSION)))
+
+
 async def test_connection_is_joined_at_its_next_request(hosts: Hosts) -> None:
     program = Program()
     first, second, third = (b"POST /%d HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody" % i for i in range(3))
@@ -208,6 +214,7 @@ async def test_refused_copy_is_offered_again_at_the_next_request(hosts: Hosts) -
         sock = await asyncio.to_thread(hosts.client.connect, POD_IPV4, PORT)
         await asyncio.to_thread(say, sock, b"GET /1 HTTP/1.1\r\n\r\n")
         await until(lambda: program.taken and program.taken[0].ended == "refused", "offered")
+        await round_trip(agent)
         program.is_listening = True
         await asyncio.to_thread(say, sock, b"GET /2 HTTP/1.1\r\n\r\n")
         await program.heard(b"GET /2 HTTP/1.1\r\n\r\n")
@@ -227,6 +234,7 @@ async def test_program_that_hangs_up_gets_the_next_request_anew(hosts: Hosts) ->
         # The rest of the request still belongs to the connection that hung up.
         await asyncio.to_thread(say, sock, b"body")
         taken = await program.heard(first + b"body")
+        await round_trip(agent)
         await asyncio.to_thread(say, sock, second)
         await program.heard(second)
         await until(lambda: taken.ended, "the copy ends")
