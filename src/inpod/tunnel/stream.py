@@ -213,11 +213,12 @@ class Stream:
 
     def _close(self) -> None:
         self.closed = True
-        # A relay's end must not wait for the collector: sink and stream know each other.
+        # What knows this stream is known by it: its end, and that of a file it holds, must not wait for the collector.
         self._sink = None
         self.on_data = _drop
-        if self.on_closed is not None:
-            self.on_closed()
+        on_closed, self.on_closed = self.on_closed, None
+        if on_closed is not None:
+            on_closed()
 
 
 def _drop(data: bytes) -> None:
