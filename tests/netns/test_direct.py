@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +79,16 @@ def test_environment_file_and_network_of_a_process(pod: Pod) -> None:
     first, second = done.stdout.splitlines()
     assert first == "remote key: value"
     assert second.startswith("hello 10.77.0.1 ")
+
+
+def test_a_command_in_any_folder_of_path_is_found(pod: Pod) -> None:
+    # Not below /tmp, which is this machine's for every session.
+    with tempfile.TemporaryDirectory(dir="/srv") as folder:
+        tool = Path(folder) / "tool"
+        tool.write_text("#!/bin/sh\necho here; cat /srv/app/config\n")
+        tool.chmod(0o755)
+        done = run(f"pid/{pod.pid}", "sh", "-c", "cd / && tool", PATH=f"{os.environ['PATH']}:{folder}")
+    assert (done.stderr, done.stdout) == ("", "here\nkey: value\n")
 
 
 def test_a_network_namespace_gives_network_only(pod: Pod, tmp_path: Path) -> None:

@@ -90,11 +90,12 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it; return the program's exit status."""
-    from inpod.launch.command import find_command
+    from inpod.launch.command import find_command, search_folders
 
     if not options.command:
         raise UserError("There is no program to run.", hint="Write it at the end: inpod exec -t TARGET -- CMD ARGS.")
-    command = find_command(options.command, os.environ.get("PATH", ""))
+    search = os.environ.get("PATH", "")
+    command = find_command(options.command, search)
     # Before the session's modules are loaded: the agent loads its own at the same time.
     target = _direct_target(options.target) if options.target else None
 
@@ -126,7 +127,7 @@ def run(options: argparse.Namespace) -> int:
         env_include=chosen.env.include,
         env_exclude=chosen.env.exclude,
         local_ports=debugger_ports(options.command, os.environ),
-        local_trees=(*command.trees, os.getcwd()),
+        local_trees=(*command.trees, *search_folders(search), os.getcwd()),
     )
     return _run_session(plan, target, options.progress)
 

@@ -77,6 +77,11 @@ def installation_trees(files: Sequence[str]) -> tuple[str, ...]:
     return tuple(tree for tree in trees if tree not in ("/", "."))
 
 
+def search_folders(search: str) -> tuple[str, ...]:
+    """Return the folders of PATH that this machine has: looking a command up must not ask the pod for each."""
+    return tuple(folder for folder in search.split(os.pathsep) if os.path.isabs(folder) and os.path.isdir(folder))
+
+
 def _bases(environment: Path) -> list[str]:
     """Return where the Python of a virtual environment comes from, nothing for other folders."""
     try:

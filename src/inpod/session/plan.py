@@ -14,7 +14,7 @@ class Plan:
     files: "read": pod files are read, writes stay here; "local".
     env_include, env_exclude: Globs of the pod's variables to take or to leave, "A*;B"; None for all, for none.
     local_ports: Ports of debuggers: left alone.
-    local_trees: Paths that are this machine's: the program's installation, the working directory.
+    local_trees: Paths that are this machine's: the program's installation, the folders of PATH, the working directory.
     layer: The layer's library.
     """
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inpod.errors import ExitCode, UserError
-from inpod.launch.command import find_command, installation_trees
+from inpod.launch.command import find_command, installation_trees, search_folders
 from tests.unit.launch.test_elf import GLIBC, GO_NOTE, PT_INTERP, PT_LOAD, elf, script
 
 
@@ -40,6 +40,12 @@ def test_the_first_executable_in_path_is_taken(folder: Path) -> None:
 def test_an_empty_place_in_path_is_the_working_directory(folder: Path) -> None:
     script(folder / "tool", "#!/bin/sh\n")
     assert find_command(["tool"], "/nowhere:").executable == f"{folder}/tool"
+
+
+def test_search_folders_are_those_that_are_there(folder: Path) -> None:
+    (folder / "bin").mkdir()
+    (folder / "file").touch()
+    assert search_folders(f"{folder}/bin:{folder}/file:{folder}/none::bin:.") == (f"{folder}/bin",)
 
 
 @pytest.mark.parametrize("argv0", ["missing", "./missing", "./folder", "folder", "plain", "./plain", "", "./bad"])
