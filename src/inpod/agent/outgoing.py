@@ -10,6 +10,9 @@ from inpod.protocol.agent import Address, Connect, Connected, encode
 from inpod.tunnel.relay import relay
 from inpod.tunnel.streams import Stream
 
+ESTABLISHED = 1
+"""TCP_INFO's first byte (linux/tcp_states.h)."""
+
 MAX_CONNECTIONS = 8192
 """Connections at a time; further ones are refused with EAGAIN, as connect(2) says of a lack of ports."""
 
@@ -55,7 +58,9 @@ async def open_connection(to: Address) -> socket.socket:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         code = sock.connect_ex((to.ip, to.port))
         if code == errno.EINPROGRESS:
-            await _writable(sock)
+            # Within one machine the handshake is over before connect(2) returns.
+            if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != ESTABLISHED:
+                await _writable(sock)
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise OSError(code, os.strerror(code))

@@ -246,8 +246,16 @@ def _hostname(target: Target, proc: int) -> str:
 
 
 def _read(root: int, path: bytes) -> bytes:
-    # O_NONBLOCK: a pipe put there must not hang us.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
-    with contextlib.suppress(OSError), open(namespaces.open_in_root(root, path, flags), "rb") as file:
-        return file.read(MAX_ETC_BYTES) or b""
+    with contextlib.suppress(OSError):
+        # O_NONBLOCK: a pipe put there must not hang us.
+        fd = namespaces.open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            # Not MAX_ETC_BYTES at once: room for that costs more than all else of a look-up.
+            step = max(4096, min(os.fstat(fd).st_size + 1, MAX_ETC_BYTES))
+            data = b""
+            while len(data) < MAX_ETC_BYTES and (more := os.read(fd, step)):
+                data += more
+            return data[:MAX_ETC_BYTES]
+        finally:
+            os.close(fd)
     return b""

@@ -64,6 +64,7 @@ class _Connection:
         self._home = home
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Future[bytes] | None = None
+        self._is_reading = True
         sock.setblocking(False)
         self._loop.add_reader(sock, self._read)
 
@@ -75,6 +76,12 @@ class _Connection:
             self._task.cancel()
 
     def _read(self) -> None:
+        if self._task is not None:
+            # The next request of this connection, or its end, waits until this one is answered. Not done for each answer
+            # that comes later: it is two system calls, and a layer waits anyway.
+            self._loop.remove_reader(self._sock)
+            self._is_reading = False
+            return
         try:
             # Not `socket.recv_fds`: in Python 3.11 it does not pass the flag on.
             data, ancillary, _, _ = self._sock.recvmsg(MAX_DATAGRAM, _ONE_FD, socket.MSG_CMSG_CLOEXEC)
@@ -101,8 +108,6 @@ class _Connection:
         if isinstance(reply, bytes):
             self._send(reply)
             return
-        # The next request of this connection waits until this one is answered.
-        self._loop.remove_reader(self._sock)
         self._task = asyncio.ensure_future(reply)
         self._task.add_done_callback(self._answered)
 
@@ -115,7 +120,9 @@ class _Connection:
             log.error("a layer's request failed", exc_info=error)
         if self._sock.fileno() < 0:
             return
-        self._loop.add_reader(self._sock, self._read)
+        if not self._is_reading:
+            self._is_reading = True
+            self._loop.add_reader(self._sock, self._read)
         self._send(encode_reply(errno.EIO) if error is not None else task.result())
 
     def _send(self, reply: bytes) -> None:

@@ -5,6 +5,7 @@ as the kubelet may rewrite them; nothing is cached.
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import os
 import socket
@@ -83,60 +84,68 @@ class Resolver:
                 labels = messages.parse_name(candidate)
             except messages.MessageError:
                 continue
-            both = await asyncio.gather(*(self._query(labels, _KINDS[f], conf) for f in families))
-            outcome = _merge(list(both))
+            outcome = _merge(await self._query(labels, [_KINDS[f] for f in families], conf))
             if not outcome.failure or outcome.failure == "again":
                 return outcome
             failures.add(outcome.failure)
         worst = next((f for f in ("nodata", "broken") if f in failures), "noname")
         return _Outcome("again" if worst == "broken" else worst, [])
 
-    async def _query(self, name: messages.Name, kind: int, conf: ResolvConf) -> _Outcome:
-        """Ask each server, `attempts` times round, until one says yes or no."""
-        is_broken = False
-        for _ in range(conf.attempts):
-            for server in conf.nameservers:
-                try:
-                    async with asyncio.timeout(conf.timeout_s):
-                        response = await self._exchange(server, name, kind, use_tcp=conf.use_tcp)
-                except (OSError, TimeoutError, messages.MessageError):
-                    continue
-                match response.code:
-                    case messages.Code.NO_ERROR:
-                        canonical, addresses = messages.follow(response)
-                        text = messages.name_text(canonical)
-                        return _Outcome("" if addresses else "nodata", addresses, text if addresses else "")
-                    case messages.Code.NAME_ERROR:
-                        return _Outcome("noname", [])
-                    case _:
-                        is_broken = True
-        return _Outcome("broken" if is_broken else "again", [])
+    async def _query(self, name: messages.Name, kinds: list[int], conf: ResolvConf) -> list[_Outcome]:
+        """Ask each server, `attempts` times round, for the kinds of addresses of which none has said yes or no yet."""
+        outcomes: dict[int, _Outcome] = {}
+        for server in conf.nameservers * conf.attempts:
+            wanted = [kind for kind in kinds if kind not in outcomes or outcomes[kind].failure == "broken"]
+            if not wanted:
+                break
+            responses: dict[int, messages.Response] = {}
+            with contextlib.suppress(OSError, TimeoutError, messages.MessageError):
+                async with asyncio.timeout(conf.timeout_s):
+                    await self._exchange(server, name, wanted, responses, use_tcp=conf.use_tcp)
+            outcomes |= {kind: _outcome_of(response) for kind, response in responses.items()}
+        return [outcomes.get(kind, _Outcome("again", [])) for kind in kinds]
 
-    async def _exchange(self, server: str, name: messages.Name, kind: int, *, use_tcp: bool) -> messages.Response:
-        query = messages.encode_query(int.from_bytes(os.urandom(2)), name, kind)
+    async def _exchange(
+        self,
+        server: str,
+        name: messages.Name,
+        kinds: list[int],
+        responses: dict[int, messages.Response],
+        *,
+        use_tcp: bool,
+    ) -> None:
+        """Ask one server; the whole responses go into `responses` as they come, also when the rest fails."""
+        queries = {kind: messages.encode_query(int.from_bytes(os.urandom(2)), name, kind) for kind in kinds}
         if not use_tcp:
-            response = await self._exchange_udp(server, query)
-            if not response.is_truncated:
-                return response
-        return await self._exchange_tcp(server, query)
+            await self._exchange_udp(server, queries, responses)
+        for kind, query in queries.items():
+            if kind not in responses:
+                responses[kind] = await self._exchange_tcp(server, query)
 
-    async def _exchange_udp(self, server: str, query: bytes) -> messages.Response:
-        """Wait for the answer to `query`; anything else that arrives is passed over.
+    async def _exchange_udp(
+        self, server: str, queries: dict[int, bytes], responses: dict[int, messages.Response]
+    ) -> None:
+        """Wait for an answer to each query, and leave out those that did not fit; what else arrives is passed over.
 
-        The socket is connected, so that the kernel drops what comes from elsewhere, reports a closed port at once and
-        chooses a random port of its own for each query.
+        All go through one socket, as libc's do. It is connected, so that the kernel drops what comes from elsewhere, reports
+        a closed port at once and chooses a random port of its own for each question.
         """
         loop = asyncio.get_running_loop()
+        missing = dict(queries)
         with socket.socket(_family(server), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
             sock.connect((server, self._port))
-            sock.send(query)
-            while True:
+            for asked in queries.values():
+                sock.send(asked)
+            while missing:
                 try:
                     response = messages.decode_response(await loop.sock_recv(sock, _MAX_MESSAGE))
                 except messages.MessageError:
                     continue
-                if _answers(response, query):
-                    return response
+                if (query := missing.get(response.kind)) is None or not _answers(response, query):
+                    continue
+                del missing[response.kind]
+                if not response.is_truncated:
+                    responses[response.kind] = response
 
     async def _exchange_tcp(self, server: str, query: bytes) -> messages.Response:
         loop = asyncio.get_running_loop()
@@ -148,6 +157,17 @@ class Resolver:
         if response.is_truncated or not _answers(response, query):
             raise messages.MessageError("no answer to this query")
         return response
+
+
+def _outcome_of(response: messages.Response) -> _Outcome:
+    match response.code:
+        case messages.Code.NO_ERROR:
+            canonical, addresses = messages.follow(response)
+            return _Outcome("", addresses, messages.name_text(canonical)) if addresses else _Outcome("nodata", [])
+        case messages.Code.NAME_ERROR:
+            return _Outcome("noname", [])
+        case _:
+            return _Outcome("broken", [])
 
 
 def reachable_first(addresses: list[str]) -> list[str]:

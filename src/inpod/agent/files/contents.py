@@ -7,7 +7,6 @@ anything. So a path is first held by an O_PATH descriptor, looked at, and then o
 import errno
 import os
 import stat
-from dataclasses import replace
 from itertools import islice
 
 from inpod.agent.files.walk import entry_of, walk
@@ -33,13 +32,13 @@ def look_up(root: int, request: LookUp) -> bytes:
     last = found.entries[-1]
     try:
         if request.want == "read" and last.kind == "file":
-            content = _small_content(found.fd)
+            content = _small_content(found.fd, last.size)
             if content is not None:
                 contents.append(content)
                 found.entries[-1] = _with_content(last, content)
         elif request.want == "list" and last.kind == "dir":
             members, contents, is_complete = _list(found.fd, found.path)
-            found.entries[-1] = replace(last, is_listed=is_complete)
+            found.entries[-1] = last._replace(is_listed=is_complete)
             found.entries += members
     except OSError as error:
         found.entries[-1] = Entry(last.path, "missing", errno=error.errno or errno.EIO)
@@ -99,23 +98,32 @@ def _reopen(path_fd: int) -> int:
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(mode):
         raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+    return _open_again(path_fd)
+
+
+def _open_again(path_fd: int) -> int:
     return os.open(f"/proc/self/fd/{path_fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
 
 
-def _small_content(path_fd: int) -> bytes | None:
-    """Return the whole content of a small regular file, else None.
+def _small_content(path_fd: int, size: int) -> bytes | None:
+    """Return the whole content of a regular file that `path_fd` holds when it is small, else None.
+
+    Args:
+        size: What fstat(2) says of it; pseudo files have more, and a file may grow.
 
     Raises:
         OSError: As open(2) and read(2).
     """
-    if os.fstat(path_fd).st_size > SMALL_FILE:
+    if size > SMALL_FILE:
         return None
-    fd = _reopen(path_fd)
+    fd, content = _open_again(path_fd), b""
     try:
-        content = b""
-        # One byte more tells whether it grew beyond (or is a pseudo file of any length).
-        while len(content) <= SMALL_FILE and (more := os.read(fd, SMALL_FILE + 1 - len(content))):
-            content += more
+        content = os.read(fd, size + 1)
+        # A file that ends where it should is at its end: another read would only say so.
+        if len(content) != size or not size:
+            # One byte more tells whether it grew beyond (or is a pseudo file of any length).
+            while len(content) <= SMALL_FILE and (more := os.read(fd, SMALL_FILE + 1 - len(content))):
+                content += more
         return content if len(content) <= SMALL_FILE else None
     except BlockingIOError:
         return content
@@ -125,7 +133,7 @@ def _small_content(path_fd: int) -> bytes | None:
 
 def _with_content(entry: Entry, content: bytes) -> Entry:
     # The size is that of the content, also where the file changed meanwhile or is a pseudo file.
-    return replace(entry, size=len(content), content_bytes=len(content))
+    return entry._replace(size=len(content), content_bytes=len(content))
 
 
 def _list(directory: int, path: bytes) -> tuple[list[Entry], list[bytes], bool]:
@@ -168,7 +176,7 @@ def _member(directory: int, path: bytes, name: bytes, budget: int) -> tuple[Entr
         if entry.kind != "file" or entry.size > budget or entry.size > SMALL_FILE:
             return entry, None
         try:
-            content = _small_content(fd)
+            content = _small_content(fd, entry.size)
         except OSError:
             # Unreadable, which the session hears when it asks for the content.
             content = None

@@ -60,11 +60,17 @@ class Replica:
                     continue
                 parent, name = _split(entry)
                 if entry.kind == "dir":
-                    fd = opened.open(parent + b"/" + name if name else b"")
+                    fd = opened.open(parent + b"/" + name if name else b"", is_whole=entry.is_listed)
                     os.fchmod(fd, stat.S_IMODE(entry.mode) | 0o700)
                     folders.append((entry, fd))
                     continue
-                self._make_member(opened.open(parent), _checked(name), entry, content)
+                folder = opened.open(parent)
+                if entry.kind == "file" and opened.is_coming(parent):
+                    # Nobody sees it yet: no need to look, to make it beside, and to move it.
+                    _make_file(folder, _checked(name), entry, content)
+                else:
+                    self._make_member(folder, _checked(name), entry, content)
+            opened.show()
             # Last: members change a directory's times, and its mark may go only when they are there.
             for entry, fd in folders:
                 is_marked = os.fstat(fd).st_atime_ns == MARK_NS and not entry.is_listed
@@ -87,11 +93,16 @@ class Replica:
             return False
         return found.st_atime_ns != MARK_NS and not stat.S_ISLNK(found.st_mode)
 
-    def make_folder(self, parent: int, name: bytes) -> None:
-        """Make a directory, marked."""
+    def make_folder(self) -> tuple[bytes, int]:
+        """Make a directory, marked, beside the replica; return its name for `show`, and a descriptor."""
         number = self._next()
         os.mkdir(number, 0o700, dir_fd=self._coming)
-        os.utime(number, ns=(MARK_NS, MARK_NS), dir_fd=self._coming)
+        fd = os.open(number, _DIR, dir_fd=self._coming)
+        os.utime(fd, ns=(MARK_NS, MARK_NS))
+        return number, fd
+
+    def show(self, number: bytes, parent: int, name: bytes) -> None:
+        """Move what was made beside to its place."""
         os.rename(number, name, src_dir_fd=self._coming, dst_dir_fd=parent)
 
     def _make_member(self, parent: int, name: bytes, entry: Entry, content: bytes | None) -> None:
@@ -102,12 +113,8 @@ class Replica:
         if entry.kind == "file":
             if found is None:
                 number = self._next()
-                fd = os.open(number, _WRITE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._coming)
-                try:
-                    _fill(fd, entry, content, is_new=True)
-                finally:
-                    os.close(fd)
-                os.rename(number, name, src_dir_fd=self._coming, dst_dir_fd=parent)
+                _make_file(self._coming, number, entry, content)
+                self.show(number, parent, name)
             elif content is not None and found.st_atime_ns == MARK_NS and stat.S_ISREG(found.st_mode):
                 fd = os.open(name, _WRITE, dir_fd=parent)
                 try:
@@ -169,6 +176,7 @@ class _Folders:
         self._replica = replica
         self._open: dict[bytes, int] = {b"": root}
         self._owned: list[int] = []
+        self._coming: dict[bytes, tuple[bytes, int, bytes]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -179,8 +187,11 @@ class _Folders:
         for fd in self._owned:
             os.close(fd)
 
-    def open(self, path: bytes) -> int:
+    def open(self, path: bytes, *, is_whole: bool = False) -> int:
         """Return a descriptor of `path`, "" the root, that is closed at the end.
+
+        Args:
+            is_whole: When it is new, it stays beside the replica until `show`: all its members will be there at once.
 
         Raises:
             OSError: A step is no directory here, or no name.
@@ -191,12 +202,26 @@ class _Folders:
         parent = self.open(before)
         try:
             fd = os.open(_checked(name), _DIR, dir_fd=parent)
+            self._owned.append(fd)
         except FileNotFoundError:
-            self._replica.make_folder(parent, name)
-            fd = os.open(name, _DIR, dir_fd=parent)
+            number, fd = self._replica.make_folder()
+            self._owned.append(fd)
+            if is_whole:
+                self._coming[path] = (number, parent, name)
+            else:
+                self._replica.show(number, parent, name)
         self._open[path] = fd
-        self._owned.append(fd)
         return fd
+
+    def is_coming(self, path: bytes) -> bool:
+        """Return whether nobody can see `path` yet."""
+        return path in self._coming
+
+    def show(self) -> None:
+        """Put the new folders with all their members into their places."""
+        for number, parent, name in self._coming.values():
+            self._replica.show(number, parent, name)
+        self._coming.clear()
 
 
 def _split(entry: Entry) -> tuple[bytes, bytes]:
@@ -220,6 +245,17 @@ def _checked(name: bytes) -> bytes:
     if name in (b"", b".", b"..") or b"\0" in name or b"/" in name:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     return name
+
+
+def _make_file(folder: int, name: bytes, entry: Entry, content: bytes | None) -> None:
+    try:
+        fd = os.open(name, _WRITE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
+    except FileExistsError:
+        return  # a listing that was read while the directory changed may name a member twice
+    try:
+        _fill(fd, entry, content, is_new=True)
+    finally:
+        os.close(fd)
 
 
 def _fill(fd: int, entry: Entry, content: bytes | None, *, is_new: bool) -> None:
