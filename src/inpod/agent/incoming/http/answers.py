@@ -1,0 +1,148 @@
+"""Finds the ends of the answers in what a server sends. No I/O here."""
+
+from collections import deque
+from enum import Enum
+
+from inpod.agent.incoming.http.body import Body, body_of
+from inpod.agent.incoming.http.fields import UNTIL_CLOSE, NotHttp
+from inpod.agent.incoming.http.head import Request, Response, head_end, parse_response
+
+_STATUS_BEGIN = b"HTTP/1."
+
+
+class Turn(Enum):
+    """What becomes of a connection that no longer is one request after the other."""
+
+    TUNNEL = "tunnel"
+    """Another protocol from here on: an upgrade, or CONNECT."""
+    CLOSE = "close"
+    """The latest answer was the last."""
+    UNTIL_CLOSE = "until close"
+    """This answer is the last; it ends with the connection."""
+    ODD = "odd"
+    """No answer that all readers understand alike: where it ends is not known."""
+
+
+class AnswerReader:
+    """Takes what one server sends, cut anywhere; all but a needless "100 Continue" is given back, byte by byte.
+
+    Attributes:
+        turn: Once it is set, nothing is read any more, only given back.
+    """
+
+    __slots__ = ("_body", "_data", "_expected", "_keeps_alive", "_searched", "_swallows", "turn")
+
+    def __init__(self) -> None:
+        self.turn: Turn | None = None
+        self._expected: deque[Request] = deque()
+        self._swallows = False
+        self._keeps_alive = True
+        self._data = b""
+        self._searched = 0
+        self._body: Body | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many requests have no complete answer."""
+        return len(self._expected)
+
+    def expect(self, request: Request, *, swallows_continue: bool = False) -> None:
+        """Note a request that was sent.
+
+        Args:
+            swallows_continue: The client has its "100 Continue" already. Only for a request that waits alone.
+        """
+        if swallows_continue:
+            assert not self._expected
+            self._swallows = True
+        self._expected.append(request)
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what the client is to get."""
+        if self.turn is not None:
+            return data
+        if self._data:
+            data, self._data = self._data + data, b""
+        given: list[bytes] = []
+        at = start = 0
+        size = len(data)
+        while at < size and self.turn is None:
+            if self._body is not None:
+                at = self._take_body(data, at)
+                if self._body is not None and self.turn is None:
+                    break
+                continue
+            try:
+                end = self._head(data, at)
+                if end < 0:
+                    break
+                response = parse_response(data[at:end] if end - at < size else data)
+            except NotHttp:
+                self.turn = Turn.ODD
+                break
+            if response.status == 100 and self._swallows:
+                self._swallows = False
+                given.append(data[start:at])
+                start = end
+            else:
+                end = self._begin(response, end, size)
+            at = end
+        if self.turn is not None:
+            at = size
+        elif at < size:
+            self._data = data[at:]
+            self._searched = max(0, self._searched - at) if self._body is None else 0
+        if not given:
+            return data if at - start == size else data[start:at]
+        given.append(data[start:at])
+        return b"".join(given)
+
+    def rest(self) -> bytes:
+        """Return what was kept because it was not complete."""
+        rest, self._data = self._data, b""
+        return rest
+
+    def _head(self, data: bytes, at: int) -> int:
+        if not self._expected:
+            raise NotHttp("an answer came that nobody asked for")
+        if not data.startswith(_STATUS_BEGIN, at) and not _STATUS_BEGIN.startswith(data[at : at + 7]):
+            raise NotHttp("its answer has no status line")
+        end = head_end(data, at, self._searched)
+        self._searched = len(data) if end < 0 else end
+        return end
+
+    def _begin(self, response: Response, at: int, size: int) -> int:
+        """Begin an answer whose head ends at `at`; return how far it is done with."""
+        status, request = response.status, self._expected[0]
+        if status == 101 or (request.is_connect and 200 <= status < 300):
+            self.turn = Turn.TUNNEL
+        elif status < 200:
+            pass  # an interim answer
+        elif request.has_no_answer_body or status in (204, 304) or response.length == 0:
+            self._finish(response.keeps_alive)
+        elif response.length == UNTIL_CLOSE:
+            self.turn = Turn.UNTIL_CLOSE
+        elif 0 < response.length <= size - at:
+            self._finish(response.keeps_alive)
+            return at + response.length
+        else:
+            self._body = body_of(response.length)
+            self._keeps_alive = response.keeps_alive
+        return at
+
+    def _take_body(self, data: bytes, at: int) -> int:
+        assert self._body is not None
+        end = self._body.take(data, at, None)
+        if self._body.broken is not None:
+            self.turn = Turn.ODD
+        elif self._body.is_done:
+            self._body = None
+            self._searched = end
+            self._finish(self._keeps_alive)
+        return end
+
+    def _finish(self, keeps_alive: bool) -> None:
+        request = self._expected.popleft()
+        self._swallows = False
+        if not (keeps_alive and request.keeps_alive):
+            self.turn = Turn.CLOSE
