@@ -12,7 +12,7 @@ from enum import IntEnum
 
 HEADER = struct.Struct(">IBI")
 
-MAX_PAYLOAD = 64 * 1024
+MAX_PAYLOAD = 128 * 1024
 """Largest payload, in bytes. Bounds what one frame can make us hold."""
 
 ROOM = 512 * 1024
