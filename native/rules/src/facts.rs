@@ -33,6 +33,12 @@ pub struct Rules {
     pub(crate) home: Option<Vec<u8>>,
     /// Key `local-port`.
     pub(crate) local_ports: Vec<u16>,
+    /// Key `only-port`: when there is one, all other ports are local for listeners.
+    pub(crate) only_ports: Vec<u16>,
+    /// Key `listen-port`, "80 8080": a listener that asks for the first is had on the second.
+    pub(crate) listen_ports: Vec<(u16, u16)>,
+    /// Key `localhost`: `off` leaves listeners on loopback addresses alone.
+    pub(crate) localhost: bool,
 }
 
 impl Rules {
@@ -49,6 +55,9 @@ impl Rules {
             trees: Vec::new(),
             home: None,
             local_ports: Vec::new(),
+            only_ports: Vec::new(),
+            listen_ports: Vec::new(),
+            localhost: true,
         };
         for line in lines {
             let mut parts = line.splitn(2, |byte| *byte == b'\t');
@@ -68,6 +77,9 @@ impl Rules {
             b"local-tree" => self.trees.extend(tree(value).map(|tree| (tree, Owner::Here))),
             b"home" => self.home = tree(value),
             b"local-port" => self.local_ports.extend(port(value)),
+            b"only-port" => self.only_ports.extend(port(value)),
+            b"listen-port" => self.listen_ports.extend(pair(value)),
+            b"localhost" => self.localhost = value == b"on",
             _ => {}
         }
     }
@@ -83,4 +95,10 @@ fn tree(value: &[u8]) -> Option<Vec<u8>> {
 
 fn port(value: &[u8]) -> Option<u16> {
     std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+fn pair(value: &[u8]) -> Option<(u16, u16)> {
+    let at = value.iter().position(|byte| *byte == b' ')?;
+    let (first, second) = value.split_at_checked(at)?;
+    Some((port(first)?, port(second.strip_prefix(b" ")?)?))
 }

@@ -5,15 +5,16 @@ use crate::{Addr, Rules};
 impl Rules {
     /// Returns the loopback address that a TCP socket really gets when its program asks for `wanted`.
     ///
-    /// None: the layer keeps out. A port of 0 is a client's or a test's, a local port a debugger's.
+    /// None: the layer keeps out. A port of 0 is a client's or a test's, a local port a debugger's or the user's choice.
     pub fn bind(&self, wanted: &Addr, is_v6_only: bool) -> Option<Addr> {
-        if !self.network || !self.incoming || wanted.port == 0 || self.is_local_port(wanted.port) {
+        if !self.network || !self.incoming || !self.is_pod_port(wanted.port) {
             return None;
         }
+        let port = self.listen_ports.iter().find(|(asked, _)| *asked == wanted.port).map_or(wanted.port, |(_, had)| *had);
         if wanted.is_loopback() {
-            return Some(*wanted);
+            return self.localhost.then_some(Addr { port, ..*wanted });
         }
-        Some(Addr::loopback(wanted.family, is_v6_only, wanted.port))
+        Some(Addr::loopback(wanted.family, is_v6_only, port))
     }
 
     /// Whether the session decides where a TCP connection to `to` goes.
@@ -30,6 +31,10 @@ impl Rules {
             && !name.eq_ignore_ascii_case(b"localhost")
             && !name.eq_ignore_ascii_case(b"localhost.")
             && name != hostname
+    }
+
+    fn is_pod_port(&self, port: u16) -> bool {
+        port != 0 && !self.is_local_port(port) && (self.only_ports.is_empty() || self.only_ports.contains(&port))
     }
 
     fn is_local_port(&self, port: u16) -> bool {

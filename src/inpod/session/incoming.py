@@ -16,6 +16,7 @@ from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Bind, Listen, encode_reply
 from inpod.session.events import Events, Note, PortSubscribed
 from inpod.session.listeners import Listener, choose, is_any, is_loopback, listening
+from inpod.session.plan import Ports
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
 from inpod.tunnel.relay import relay
@@ -58,7 +59,10 @@ class Incoming:
         events: Events,
         mode: str,
         tasks: Tasks,
+        ports: Ports,
     ) -> None:
+        self._pod_ports = dict(ports.mapped)
+        self._listen_ports = ports.listen
         self._tunnel = tunnel
         self._table = table
         self._events = events
@@ -92,7 +96,7 @@ class Incoming:
     def bind(self, request: Bind) -> bytes:
         """Reply whether a port that cannot be had on this machine may be replaced by another."""
         wanted = request.wanted
-        port = self._ports.get(wanted.port)
+        port = self._ports.get(self._pod_port(wanted.port))
         if port is None or request.reuse_port:
             return encode_reply(0)
         there = listening()
@@ -110,7 +114,7 @@ class Incoming:
         if request.is_local or self._mode == "off":
             self._locals[request.real.port] = listener
             return encode_reply(0)
-        number = request.wanted.port
+        number = self._pod_port(request.wanted.port)
         port = self._ports.setdefault(number, _Port())
         port.listeners = [other for other in port.listeners if other.place != listener.place]
         port.listeners.append(listener)
@@ -144,8 +148,12 @@ class Incoming:
         """Deliver a connection of the pod."""
         self._tasks.spawn(self._deliver(stream, request))
 
+    def _pod_port(self, number: int) -> int:
+        """Return the pod's port for a port of the program."""
+        return self._pod_ports.get(number, number)
+
     def _listeners_at(self, number: int) -> list[Listener]:
-        port = self._ports.get(number)
+        port = self._ports.get(self._pod_port(number))
         found = list(port.listeners) if port is not None else []
         # Also by the port that it really has.
         found += [
@@ -160,9 +168,10 @@ class Incoming:
         if number in self._announced:
             return
         self._announced[number] = real
-        if listener.real.port != number:
-            why = "needs root" if number < _first_free_port() else "is taken"
-            text = f"Port {number} {why} on this machine: the program listens on {real}; it still sees {number}."
+        wanted = listener.wanted.port
+        if listener.real.port != wanted and (wanted, listener.real.port) not in self._listen_ports:
+            why = "needs root" if wanted < _first_free_port() else "is taken"
+            text = f"Port {wanted} {why} on this machine: the program listens on {real}; it still sees {wanted}."
             self._events.emit(Note(text, "info"))
         self._events.emit(PortSubscribed(number, self._mode, real))
 
@@ -222,7 +231,8 @@ class Incoming:
         sock, source = self._bound(listener)
         try:
             family = listener.wanted.family
-            self._remember(source, Addr(family, peer.port, peer.ip), Addr(family, local.port, local.ip))
+            # What getsockname tells is the program's own port, also where that is mapped to another of the pod.
+            self._remember(source, Addr(family, peer.port, peer.ip), Addr(family, listener.wanted.port, local.ip))
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     await asyncio.get_running_loop().sock_connect(sock, (listener.real.host, listener.real.port))

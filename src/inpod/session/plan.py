@@ -6,6 +6,25 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
+class Ports:
+    """Which listeners of the program get the pod's traffic, and where they really listen.
+
+    Attributes:
+        only: These; empty: all.
+        ignored: All but these.
+        listen: (asked for, had on this machine).
+        mapped: (the program's, the pod's): a listener gets the traffic of another port of the pod.
+        ignores_localhost: Listeners on loopback addresses are left alone.
+    """
+
+    only: tuple[int, ...] = ()
+    ignored: tuple[int, ...] = ()
+    listen: tuple[tuple[int, int], ...] = ()
+    mapped: tuple[tuple[int, int], ...] = ()
+    ignores_localhost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Attributes:
     argv: The program's own command line.
@@ -13,6 +32,7 @@ class Plan:
     mode: What happens to the pod's incoming traffic.
     files: "read": pod files are read, writes stay here; "local".
     env_include, env_exclude: Globs of the pod's variables to take or to leave, "A*;B"; None for all, for none.
+    ports: Of listeners.
     local_ports: Ports of debuggers: left alone.
     local_trees: Paths that are this machine's: the program's installation, the folders of PATH, the working directory.
     layer: The layer's library.
@@ -25,5 +45,6 @@ class Plan:
     files: Literal["read", "local"] = "read"
     env_include: str | None = None
     env_exclude: str | None = None
+    ports: Ports = Ports()
     local_ports: tuple[int, ...] = ()
     local_trees: tuple[str, ...] = field(default_factory=tuple)

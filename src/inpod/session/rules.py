@@ -24,7 +24,11 @@ def rules_text(plan: Plan, folder: Path, mounts: tuple[str, ...], *, files_work:
         lines.append(("home", home))
     for mount in mounts:
         lines += [("remote-tree", path) for path in _aliases(mount.rstrip("/"))]
-    lines += [("local-port", str(port)) for port in plan.local_ports]
+    lines += [("local-port", str(port)) for port in (*plan.local_ports, *plan.ports.ignored)]
+    lines += [("only-port", str(port)) for port in plan.ports.only]
+    lines += [("listen-port", f"{asked} {had}") for asked, had in plan.ports.listen]
+    if plan.ports.ignores_localhost:
+        lines.append(("localhost", "off"))
     text = "inpod-rules 1\n" + "".join(f"{key}\t{value}\n" for key, value in lines if "\n" not in value and value)
     return os.fsencode(text)
 

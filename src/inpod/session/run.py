@@ -121,7 +121,7 @@ class _Session:
         replica = Replica(root)
         undo.callback(replica.close)
         self._files = Files(tunnel, replica)
-        incoming = self._incoming = Incoming(tunnel, table, events, plan.mode, self.tasks)
+        incoming = self._incoming = Incoming(tunnel, table, events, plan.mode, self.tasks, plan.ports)
         incoming.addresses = frozenset(layer.Addr.of(text.partition("%")[0], 0).ip for text in welcome.addresses)
         undo.callback(incoming.close)
         outgoing = self._outgoing = Outgoing(tunnel, table, incoming.own_listener, self.tasks)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inpod.session.plan import Plan
+from inpod.session.plan import Plan, Ports
 from inpod.session.rules import rules_text
 
 CONTRACT: dict[str, Any] = json.loads(
@@ -29,6 +29,11 @@ def test_session_writes_the_rules_of_the_contract(session: dict[str, Any], monke
         files=facts["files"],
         local_ports=tuple(facts["local_ports"]),
         local_trees=tuple(facts["local_trees"]),
+        ports=Ports(
+            only=tuple(facts.get("only_ports", ())),
+            listen=tuple((asked, had) for asked, had in facts.get("listen_ports", ())),
+            ignores_localhost=facts.get("ignore_localhost", False),
+        ),
     )
     text = rules_text(plan, Path(facts["folder"]), tuple(facts["mounts"]), files_work=True)
     first, *lines = text.decode().splitlines()
