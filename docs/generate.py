@@ -29,7 +29,7 @@ EXAMPLE = """\
 }
 """
 
-TYPES = {"str": "string", "bool": "true or false", "float": "number", "list": "list of strings"}
+TYPES = {"str": "string", "bool": "true or false", "float": "number", "int": "number"}
 
 
 def main() -> None:
@@ -127,8 +127,16 @@ def _parts(annotation: object) -> list[object]:
 
 
 def _type(annotation: object) -> str:
-    names = ["object" if section_of(part) else TYPES[_name(part)] for part in _parts(annotation)]
-    return " or ".join(dict.fromkeys(names))
+    return " or ".join(dict.fromkeys(_type_of_part(part) for part in _parts(annotation)))
+
+
+def _type_of_part(part: object) -> str:
+    if _name(part) in ("list", "tuple"):
+        arguments: tuple[object, ...] = getattr(part, "__args__", ())
+        inner = _parts(arguments[0])[0]
+        many = "list of" if _name(part) == "list" else "pairs of"
+        return f"{many} {_type_of_part(inner)}s" if _name(inner) != "tuple" else f"list of {_type_of_part(inner)}"
+    return "object" if section_of(part) else TYPES[_name(part)]
 
 
 def _name(part: object) -> str:

@@ -126,6 +126,7 @@ def run(options: argparse.Namespace) -> int:
         files=chosen.files,
         env_include=chosen.env.include,
         env_exclude=chosen.env.exclude,
+        ports=chosen.ports,
         local_ports=debugger_ports(options.command, os.environ),
         local_trees=(*command.trees, *search_folders(search), os.getcwd()),
     )

@@ -8,7 +8,7 @@ import msgspec
 from inpod.config.agent import image_name
 from inpod.config.env import EnvFilter, as_filter
 from inpod.config.files import FilesMode, files_mode
-from inpod.config.incoming import IncomingMode, incoming_mode
+from inpod.config.incoming import IncomingMode, Ports, incoming_mode, incoming_ports
 from inpod.config.mistakes import invalid
 from inpod.config.schema import File
 from inpod.config.target import as_target
@@ -44,6 +44,7 @@ class Settings:
     incoming: IncomingMode = "mirror"
     files: FilesMode = "read"
     env: EnvFilter = field(default_factory=EnvFilter)
+    ports: Ports = field(default_factory=Ports)
 
 
 def settings(options: Options, file: File) -> Settings:
@@ -64,6 +65,7 @@ def settings(options: Options, file: File) -> Settings:
         image=options.image or image_name(file.agent.image),
         startup_timeout_s=options.startup_timeout_s or file.agent.startup_timeout,
         incoming="steal" if options.steal else incoming_mode(file.feature.network.incoming),
+        ports=incoming_ports(file.feature.network.incoming),
         files=files_mode(file.feature.fs if options.files is None else options.files),
         env=env,
     )

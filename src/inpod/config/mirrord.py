@@ -18,7 +18,7 @@ NOT_YET = {
     "feature.fs": ("read_write", "read_only", "local", "not_found", "mapping", "readonly_file_buffer"),
     "feature.network": ("outgoing", "dns", "ipv6"),
     "feature.network.incoming": (
-        *("port_mapping", "ignore_localhost", "ignore_ports", "listen_ports", "ports", "on_concurrent_steal"),
+        "on_concurrent_steal",
         *("http_filter", "https_delivery", "tls_delivery"),
     ),
 }

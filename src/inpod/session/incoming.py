@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from inpod.config.incoming import Ports
 from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Bind, Listen, encode_reply
 from inpod.session.events import Events, Note, PortSubscribed
 from inpod.session.listeners import Listener, choose, is_any, is_loopback, listening
-from inpod.session.plan import Ports
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
 from inpod.tunnel.relay import relay

@@ -4,24 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Which listeners of the program get the pod's traffic, and where they really listen.
-
-    Attributes:
-        only: These; empty: all.
-        ignored: All but these.
-        listen: (asked for, had on this machine).
-        mapped: (the program's, the pod's): a listener gets the traffic of another port of the pod.
-        ignores_localhost: Listeners on loopback addresses are left alone.
-    """
-
-    only: tuple[int, ...] = ()
-    ignored: tuple[int, ...] = ()
-    listen: tuple[tuple[int, int], ...] = ()
-    mapped: tuple[tuple[int, int], ...] = ()
-    ignores_localhost: bool = False
+from inpod.config.incoming import Ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +28,6 @@ class Plan:
     files: Literal["read", "local"] = "read"
     env_include: str | None = None
     env_exclude: str | None = None
-    ports: Ports = Ports()
+    ports: Ports = field(default_factory=Ports)
     local_ports: tuple[int, ...] = ()
     local_trees: tuple[str, ...] = field(default_factory=tuple)

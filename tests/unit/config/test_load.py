@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from inpod.config.env import EnvFilter
+from inpod.config.incoming import Ports
 from inpod.config.load import Options, Settings, parse, read, settings
 from inpod.errors import ExitCode, UserError
 
@@ -70,10 +71,34 @@ def test_the_command_line_comes_before_the_file() -> None:
     assert chosen(file, options) == Settings("pod/cli", "cli", "cli", "cli", 7, "steal", "local", EnvFilter("CLI"))
 
 
+def test_ports() -> None:
+    incoming: Json = {
+        "ports": [80, 3000],
+        "port_mapping": [[3000, 80]],
+        "listen_ports": [[80, 8080]],
+        "ignore_localhost": True,
+    }
+    found = chosen({"feature": {"network": {"incoming": incoming}}}).ports
+    assert found == Ports(only=(80, 3000), listen=((80, 8080),), mapped=((3000, 80),), ignores_localhost=True)
+    assert chosen({"feature": {"network": {"incoming": {"ignore_ports": [22]}}}}).ports == Ports(ignored=(22,))
+
+
 @pytest.mark.parametrize(
     ("content", "message", "hint"),
     [
         ({"feature": {"fs": {"mod": "read"}}}, "no key 'feature.fs.mod'", "'mode'"),
+        (
+            {"feature": {"network": {"incoming": {"ports": [80], "ignore_ports": [81]}}}},
+            "incoming.ports and feature.network.incoming.ignore_ports exclude each other",
+            "Keep one",
+        ),
+        (
+            {"feature": {"network": {"incoming": {"port_mapping": [[80, 81], [80, 82]]}}}},
+            "port_mapping: the program's port 80 is there twice",
+            "once",
+        ),
+        ({"feature": {"network": {"incoming": {"ports": [0]}}}}, "feature.network.incoming.ports", "config.md"),
+        ({"feature": {"network": {"incoming": {"listen_ports": [[80]]}}}}, "incoming.listen_ports", "config.md"),
         ({"fs": "read"}, "no key 'fs'", "'feature.fs'"),
         ({"target": {"pth": "x"}}, "no key 'target.pth'", "'path'"),
         ({"xyzzy": 1}, "no key 'xyzzy'", "config.md"),

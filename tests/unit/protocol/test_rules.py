@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from inpod.session.plan import Plan, Ports
+from inpod.config.incoming import Ports
+from inpod.session.plan import Plan
 from inpod.session.rules import rules_text
 
 CONTRACT: dict[str, Any] = json.loads(
