@@ -87,11 +87,12 @@ class AnswerReader:
             else:
                 end = self._begin(response, end, size)
             at = end
+        self._searched = 0
         if self.turn is not None:
             at = size
         elif at < size:
             self._data = data[at:]
-            self._searched = max(0, self._searched - at) if self._body is None else 0
+            self._searched = size - at if self._body is None else 0
         if not given:
             return data if at - start == size else data[start:at]
         given.append(data[start:at])
@@ -107,9 +108,7 @@ class AnswerReader:
             raise NotHttp("an answer came that nobody asked for")
         if not data.startswith(_STATUS_BEGIN, at) and not _STATUS_BEGIN.startswith(data[at : at + 7]):
             raise NotHttp("its answer has no status line")
-        end = head_end(data, at, self._searched)
-        self._searched = len(data) if end < 0 else end
-        return end
+        return head_end(data, at, max(at, self._searched))
 
     def _begin(self, response: Response, at: int, size: int) -> int:
         """Begin an answer whose head ends at `at`; return how far it is done with."""
@@ -137,7 +136,6 @@ class AnswerReader:
             self.turn = Turn.ODD
         elif self._body.is_done:
             self._body = None
-            self._searched = end
             self._finish(self._keeps_alive)
         return end
 
