@@ -5,7 +5,7 @@ from enum import Enum
 
 from inpod.agent.incoming.http.body import Body, body_of
 from inpod.agent.incoming.http.fields import UNTIL_CLOSE, NotHttp
-from inpod.agent.incoming.http.head import Request, Response, head_end, parse_response
+from inpod.agent.incoming.http.head import Request, Response, head_end, known_response, parse_response
 
 _STATUS_BEGIN = b"HTTP/1."
 
@@ -61,6 +61,10 @@ class AnswerReader:
         """Return what the client is to get."""
         if self.turn is not None:
             return data
+        if not self._data and self._body is None and self._expected and self._is_plain(data):
+            self._expected.popleft()
+            self._swallows = False
+            return data
         if self._data:
             data, self._data = self._data + data, b""
         given: list[bytes] = []
@@ -102,6 +106,17 @@ class AnswerReader:
         """Return what was kept because it was not complete."""
         rest, self._data = self._data, b""
         return rest
+
+    def _is_plain(self, data: bytes) -> bool:
+        """Whether this is just one whole answer whose head was seen before, as most are."""
+        end = data.find(b"\r\n\r\n") + 4
+        response = known_response(data[:end])
+        return (
+            response is not None
+            and response.is_plain
+            and response.length == len(data) - end
+            and self._expected[0].has_plain_answer
+        )
 
     def _head(self, data: bytes, at: int) -> int:
         if not self._expected:

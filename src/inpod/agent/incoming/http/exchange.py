@@ -6,7 +6,7 @@ How a connection stands is told in `passage`. Only one side at a time has reques
 from inpod.agent.incoming.http.choice import Chooser, Fate, Taker
 from inpod.agent.incoming.http.collected import Collected
 from inpod.agent.incoming.http.counts import Counts
-from inpod.agent.incoming.http.head import Request, known_request
+from inpod.agent.incoming.http.head import Request, whole_request
 from inpod.agent.incoming.http.passage import Passage, State
 from inpod.agent.incoming.http.sides import Outside, Side
 
@@ -20,6 +20,9 @@ MAX_PIPELINED = 64
 """Requests without an answer before the client's next ones wait."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_READY, _WHOLE = State.READY, State.WHOLE
+"""For what runs with each request: Python 3.11 takes long to find a member in its class."""
 
 
 class Exchange(Passage):
@@ -38,25 +41,23 @@ class Exchange(Passage):
 
     def client_data(self, data: bytes) -> None:
         """Bytes of the client came."""
-        match self.state:
-            case State.READY:
-                request = known_request(data) if self._reader.is_empty else None
-                if request is not None and request.is_plain:
-                    self._route(request, data, b"", self._chooser.choose(request.head, b""))
-                else:
-                    self._reader.feed(data)
-                self._advance()
-            case State.WHOLE:
-                assert self._side is not None
-                self._side.write(data)
-            case State.LAST:
-                pass
-            case State.COLLECTING | State.SENDING:
+        state = self.state
+        if state is _READY:
+            request = whole_request(data) if self._reader.is_empty else None
+            if request is None or not request.is_plain:
                 self._reader.feed(data)
                 self._advance()
-            case _:
-                self._reader.feed(data)
-                self._hold(True)
+            else:
+                self._on_plain(request, data)
+        elif state is _WHOLE:
+            assert self._side is not None
+            self._side.write(data)
+        elif state is State.COLLECTING or state is State.SENDING:
+            self._reader.feed(data)
+            self._advance()
+        elif state is not State.LAST:
+            self._reader.feed(data)
+            self._hold(True)
 
     def client_eof(self) -> None:
         """The client sends no more."""
@@ -123,7 +124,7 @@ class Exchange(Passage):
         if side is not self._side:
             self._drop(side)
             return
-        if self.state is State.WHOLE:
+        if self.state is _WHOLE:
             self._outside.write(data)
             return
         answers = side.answers
@@ -134,7 +135,7 @@ class Exchange(Passage):
             self._outside.write(given)
         if answers.turn is not None:
             self._on_turn(side, answers.turn)
-        elif self.state is not State.READY:
+        elif self.state is not _READY:
             self._settle(side)
 
     def _settle(self, side: Side) -> None:
@@ -196,6 +197,20 @@ class Exchange(Passage):
         else:
             self._route(request, raw, body, choice)
         return True
+
+    def _on_plain(self, request: Request, raw: bytes) -> None:
+        """Send a request that came alone and has no body: most do, so this is the short way."""
+        choice = self._chooser.choose(request.head, b"")
+        taker = None if isinstance(choice, Fate) else choice
+        side = self._side
+        if side is None or side.taker is not taker or side.answers.waiting >= MAX_PIPELINED:
+            self._route(request, raw, b"", choice)
+            self._advance()
+            return
+        self._counts.seen += 1
+        self._counts.note(request.head, b"", taker)
+        side.answers.expect(request)
+        side.write(raw)
 
     def _collect(self) -> bool:
         collected = self._collected

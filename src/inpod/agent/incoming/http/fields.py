@@ -31,6 +31,11 @@ _MAX_KNOWN_NAMES = 1024
 _known_names: dict[bytes, int] = {}
 """Field names that were checked: there are few, so each is looked at once."""
 
+_MAX_KNOWN_LINES = 1024
+_MAX_KNOWN_LINE = 256
+_known_lines: dict[bytes, tuple[int, tuple[bytes, bytes]]] = {}
+"""Lines that were read: most fields of a client are the same in each of its requests."""
+
 
 class NotHttp(Exception):
     """Bytes that are no HTTP/1, or that two readers may understand in two ways. The text says why."""
@@ -39,27 +44,18 @@ class NotHttp(Exception):
 class Fields:
     """The header fields of a head and what they say about its body."""
 
-    __slots__ = ("codings", "connection", "expects_continue", "fields", "has_upgrade", "hosts", "lengths")
+    lengths: tuple[bytes, ...] = ()
+    codings: tuple[bytes, ...] = ()
+    connection: tuple[bytes, ...] = ()
+    hosts = 0
+    expects_continue = False
+    has_upgrade = False
 
     def __init__(self, lines: list[bytes]) -> None:
-        self.fields: list[tuple[bytes, bytes]] = []
-        self.lengths: list[bytes] = []
-        self.codings: list[bytes] = []
-        self.connection: list[bytes] = []
-        self.hosts = 0
-        self.expects_continue = False
-        self.has_upgrade = False
-        known = _known_names
-        add = self.fields.append
-        for line in lines:
-            name, colon, value = line.partition(b":")
-            kind = known.get(name)
-            if kind is None:
-                kind = _kind(name)
-            if not colon:
-                raise NotHttp("a line of its head has no colon")
-            value = value.strip(b" \t")
-            add((name, value))
+        known = _known_lines
+        read = [known.get(line) or _read_line(line) for line in lines]
+        self.fields = tuple([field for _, field in read])
+        for kind, (_, value) in read:
             if kind:
                 self._note(kind, value)
 
@@ -87,11 +83,11 @@ class Fields:
 
     def _note(self, kind: int, value: bytes) -> None:
         if kind == _LENGTH:
-            self.lengths.append(value)
+            self.lengths += (value,)
         elif kind == _CODING:
-            self.codings.append(value)
+            self.codings += (value,)
         elif kind == _CONNECTION:
-            self.connection.append(value)
+            self.connection += (value,)
         elif kind == _HOST:
             self.hosts += 1
         elif kind == _UPGRADE:
@@ -109,6 +105,19 @@ def check_trailer(line: bytes) -> None:
     name, colon, value = line.partition(b":")
     if not colon or value.translate(None, TEXT) or _kind(name) in (_LENGTH, _CODING):
         raise NotHttp("a trailer is not correct")
+
+
+def _read_line(line: bytes) -> tuple[int, tuple[bytes, bytes]]:
+    """Return the kind, the name and the value of a field."""
+    name, colon, value = line.partition(b":")
+    if not colon:
+        raise NotHttp("a line of its head has no colon")
+    read = _kind(name), (name, value.strip(b" \t"))
+    if len(line) <= _MAX_KNOWN_LINE:
+        if len(_known_lines) >= _MAX_KNOWN_LINES:
+            _known_lines.clear()
+        _known_lines[line] = read
+    return read
 
 
 def _kind(name: bytes) -> int:

@@ -13,6 +13,7 @@ MAX_HEAD = 64 * 1024
 """Largest head, in bytes."""
 
 _MAX_METHOD = 32
+_METHODS = frozenset([b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"])
 _VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
 
 _MAX_KNOWN_HEADS = 512
@@ -22,9 +23,12 @@ _known_responses: dict[bytes, "Response"] = {}
 """Heads that were read, by their bytes: clients and servers say the same again and again."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+# Neither is frozen: a frozen one takes six times as long to make, and one is made for each head that is not known.
+
+
+@dataclass(slots=True, eq=False)
 class Request:
-    """A request as its head tells.
+    """A request as its head tells. Never changed: many connections share one.
 
     Attributes:
         head: What the filters look at. The same bytes give the same object, most times.
@@ -35,6 +39,7 @@ class Request:
         has_no_answer_body: HEAD: the answer ends with its head.
         is_connect: An answer of success ends HTTP on the connection.
         is_plain: It is no more than its head, and the next one may follow.
+        has_plain_answer: It says nothing by which its answer would end elsewhere than that says, or be the last.
     """
 
     head: Head
@@ -45,20 +50,23 @@ class Request:
     has_no_answer_body: bool
     is_connect: bool
     is_plain: bool
+    has_plain_answer: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Response:
-    """A response as its head tells.
+    """A response as its head tells. Never changed: many connections share one.
 
     Attributes:
         length: Of the body in bytes, CHUNKED or UNTIL_CLOSE; for a request and a status that have one.
         keeps_alive: The connection stays open afterwards.
+        is_plain: It is final, has a counted body and keeps the connection.
     """
 
     status: int
     length: int
     keeps_alive: bool
+    is_plain: bool
 
 
 def head_end(data: bytes, start: int, searched: int) -> int:
@@ -125,9 +133,20 @@ def parse_request(raw: bytes) -> Request:
     return request
 
 
-def known_request(raw: bytes) -> Request | None:
-    """Return the request when `raw` is exactly a head that was read before."""
-    return _known_requests.get(raw)
+def whole_request(data: bytes) -> Request | None:
+    """Return the request when `data` is exactly one head that is correct; what it is otherwise is not said here."""
+    request = _known_requests.get(data)
+    if request is None and data.endswith(b"\r\n\r\n") and data.find(b"\r\n\r\n") + 4 == len(data) <= MAX_HEAD:
+        try:
+            request = parse_request(data)
+        except NotHttp:
+            return None
+    return request
+
+
+def known_response(raw: bytes) -> Response | None:
+    """Return the response when `raw` is exactly a head that was read before."""
+    return _known_responses.get(raw)
 
 
 def parse_response(raw: bytes) -> Response:
@@ -152,7 +171,9 @@ def _parse_request(raw: bytes) -> Request:
     if len(parts) != 3 or b"\t" in lines[0]:
         raise NotHttp("its first line is no request line")
     method, target, version = parts
-    if not method or len(method) > _MAX_METHOD or method.translate(None, TOKEN) or not target:
+    if method not in _METHODS and (not method or len(method) > _MAX_METHOD or method.translate(None, TOKEN)):
+        raise NotHttp("its first line is no request line")
+    if not target:
         raise NotHttp("its first line is no request line")
     if version not in _VERSIONS:
         raise NotHttp("its version of HTTP is not known")
@@ -168,7 +189,7 @@ def _parse_request(raw: bytes) -> Request:
     keeps_alive = fields.keeps_alive(version)
     is_barrier = is_connect or fields.has_upgrade
     return Request(
-        head=Head(method, target, tuple(fields.fields)),
+        head=Head(method, target, fields.fields),
         length=length,
         expects_continue=fields.expects_continue and version == b"HTTP/1.1" and length != 0,
         keeps_alive=keeps_alive,
@@ -176,6 +197,7 @@ def _parse_request(raw: bytes) -> Request:
         has_no_answer_body=method == b"HEAD",
         is_connect=is_connect,
         is_plain=keeps_alive and not is_barrier and not length,
+        has_plain_answer=keeps_alive and not is_connect and method != b"HEAD",
     )
 
 
@@ -191,7 +213,8 @@ def _parse_response(raw: bytes) -> Response:
     length = fields.length(UNTIL_CLOSE)
     if length == CHUNKED and version != b"HTTP/1.1":
         raise NotHttp("its answer has Transfer-Encoding in HTTP/1.0")
-    return Response(int(status), length, fields.keeps_alive(version))
+    keeps_alive, code = fields.keeps_alive(version), int(status)
+    return Response(code, length, keeps_alive, keeps_alive and length >= 0 and code >= 200 and code not in (204, 304))
 
 
 def _lines(raw: bytes) -> list[bytes]:
