@@ -87,6 +87,14 @@ class Assembler:
         """Go to `label` if `left == 0`."""
         self._jump(0x15, left, 0, label)
 
+    def jump_if_equal(self, left: Register, right: int, label: str) -> None:
+        """Go to `label` if `left == right`."""
+        self._jump(0x15, left, right, label)
+
+    def jump_if_not_zero(self, left: Register, label: str) -> None:
+        """Go to `label` if `left != 0`."""
+        self._jump(0x55, left, 0, label)
+
     def jump_if_above(self, left: Register, right: int, label: str) -> None:
         """Go to `label` if `left > right`, unsigned."""
         self._jump(0x25, left, right, label)

@@ -1,7 +1,10 @@
 """What a way to divert new connections must offer."""
 
 import socket
+from collections.abc import Callable
 from typing import Protocol
+
+from inpod.protocol.agent import Address
 
 
 class Redirect(Protocol):
@@ -26,6 +29,31 @@ class Redirect(Protocol):
     def release(self, port: int) -> None:
         """Give `port` back to the original and close its listeners, and with them the connections that wait there."""
 
+    def holds(self, port: int) -> bool:
+        """Return whether `port` is stolen, diverted or paused."""
+
+    def pause(self, port: int) -> None:
+        """Let the connections of a stolen port go to the original; its listeners stay."""
+
+    def resume(self, port: int) -> None:
+        """Divert a paused port again."""
+
+    def called(self, sock: socket.socket) -> Address:
+        """Return the address that the client of a diverted connection called.
+
+        Raises:
+            OSError: The client is gone, or called the listener itself.
+        """
+
+    def exempt(self, sock: socket.socket) -> Callable[[], None]:
+        """Let the connection that `sock` will make reach the original; return what ends that.
+
+        Call it between bind and connect, and what it returns when the socket is closed: see `original`.
+
+        Raises:
+            OSError: There are too many.
+        """
+
     def beat(self) -> None:
         """Divert for the next `STALE_AFTER_S`, however this process fares."""
 
@@ -33,7 +61,7 @@ class Redirect(Protocol):
         """Divert nothing until the next beat."""
 
     def close(self) -> None:
-        """Give every port back."""
+        """Give every port back. Accepted connections go on."""
 
 
 STALE_AFTER_S = 2.0

@@ -6,8 +6,12 @@ import os
 import struct
 from enum import IntEnum
 
+MAP_TYPE_HASH = 1
 MAP_TYPE_ARRAY = 2
 MAP_TYPE_SOCKHASH = 18
+
+_NO_PREALLOC = 1
+"""Memory of a hash is taken as entries come."""
 
 _SYSTEM_CALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 """By machine. All are little-endian: the instructions of `assembler` are written that way."""
@@ -52,7 +56,8 @@ class Map:
     """A map with keys and values of fixed size."""
 
     def __init__(self, kind: int, key_bytes: int, value_bytes: int, max_entries: int) -> None:
-        self.fd = call(Command.MAP_CREATE, struct.pack("=IIIII", kind, key_bytes, value_bytes, max_entries, 0))
+        flags = _NO_PREALLOC if kind == MAP_TYPE_HASH else 0
+        self.fd = call(Command.MAP_CREATE, struct.pack("=IIIII", kind, key_bytes, value_bytes, max_entries, flags))
 
     def set(self, key: bytes, value: bytes) -> None:
         """Put `value` under `key`.

@@ -13,87 +13,39 @@ import resource
 import socket
 import struct
 import time
+from collections.abc import Callable, Collection
 
 from inpod.agent.incoming.redirect import bpf
-from inpod.agent.incoming.redirect.assembler import Assembler, Register, Size
-from inpod.agent.incoming.redirect.base import STALE_AFTER_S
+from inpod.agent.incoming.redirect.program import build_program
+from inpod.protocol.agent import Address
 
 MAX_PORTS = 128
 """Ports at a time. Before Linux 5.11 maps count against RLIMIT_MEMLOCK, often 64 KiB: so many fit."""
 
 BACKLOG = 4096
 
+MAX_EXEMPT = 16384
+"""Connections to the original at a time."""
+
 _PROG_TYPE = 30
 _ATTACH_TYPE = 36
 _NEEDS_KERNEL = (5, 9)
 _LICENCE = "Apache-2.0"
 
-_MAP_LOOKUP_ELEM = 1
-_KTIME_GET_NS = 5
-_SK_RELEASE = 86
-_SK_ASSIGN = 124
-_SK_PASS = 1
-
-# struct bpf_sk_lookup, what the program is given.
-_FAMILY = 8
-_PROTOCOL = 12
-_LOCAL_PORT = 60
-
 _IP_FREEBIND = 15
 _BEAT_KEY = struct.pack("=I", 0)
 _PORT_KEY = struct.Struct("=IHH")  # port, protocol, address family
+_EXEMPT_KEY = struct.Struct("=16s2s2x")  # address (IPv4 in its first word), port, both in network order
+_ADDRESS_BYTES = 16
+_PRESENT = b"\1\0\0\0"
 _U64 = struct.Struct("=Q")
-
-
-def build_program(beat_fd: int, listeners_fd: int) -> bytes:
-    """Return the program: if the beat is fresh and the port is stolen, assign our listener; else leave it to the kernel.
-
-    Args:
-        beat_fd: An array whose only value is the time of the last beat (CLOCK_MONOTONIC, nanoseconds).
-        listeners_fd: A sockhash of listeners by port, protocol and family.
-    """
-    r = Register
-    a = Assembler()
-    a.move(r.R6, r.R1)
-    a.store(Size.U32, r.FP, -4, 0)
-    a.load_map(r.R1, beat_fd)
-    a.move(r.R2, r.FP)
-    a.add(r.R2, -4)
-    a.call(_MAP_LOOKUP_ELEM)
-    a.jump_if_zero(r.R0, "pass")
-    a.load(Size.U64, r.R7, r.R0, 0)
-    a.call(_KTIME_GET_NS)
-    a.subtract(r.R0, r.R7)
-    # A beat from the future wraps around and is stale as well.
-    a.jump_if_above(r.R0, int(STALE_AFTER_S * 1e9), "pass")
-
-    a.load(Size.U32, r.R1, r.R6, _LOCAL_PORT)
-    a.store(Size.U32, r.FP, -16, r.R1)
-    a.load(Size.U32, r.R1, r.R6, _PROTOCOL)
-    a.store(Size.U16, r.FP, -12, r.R1)
-    a.load(Size.U32, r.R1, r.R6, _FAMILY)
-    a.store(Size.U16, r.FP, -10, r.R1)
-    a.load_map(r.R1, listeners_fd)
-    a.move(r.R2, r.FP)
-    a.add(r.R2, -16)
-    a.call(_MAP_LOOKUP_ELEM)
-    a.jump_if_zero(r.R0, "pass")
-
-    a.move(r.R7, r.R0)
-    a.move(r.R1, r.R6)
-    a.move(r.R2, r.R7)
-    # Without the flag to replace: who attached before us and chose keeps what it chose.
-    a.move(r.R3, 0)
-    a.call(_SK_ASSIGN)
-    a.move(r.R1, r.R7)
-    a.call(_SK_RELEASE)
-    a.label("pass")
-    a.exit(_SK_PASS)
-    return a.assemble()
 
 
 class SkLookup:
     """A `Redirect`. The program is loaded at once, and attached from the first port on.
+
+    Args:
+        addresses: The only destination addresses that are diverted; None: all of this network namespace.
 
     Raises:
         OSError: bpf(2) was refused; see `explain`.
@@ -101,20 +53,27 @@ class SkLookup:
 
     name = "BPF sk_lookup"
 
-    def __init__(self) -> None:
+    def __init__(self, addresses: Collection[str] | None = None) -> None:
         _raise_memlock_limit()
         self._listening: dict[int, list[socket.socket]] = {}
+        self._paused: set[int] = set()
         self._descriptors = contextlib.ExitStack()
         with self._descriptors as undo:
             self._beat = bpf.Map(bpf.MAP_TYPE_ARRAY, 4, _U64.size, 1)
             undo.callback(self._beat.close)
             self._listeners = bpf.Map(bpf.MAP_TYPE_SOCKHASH, _PORT_KEY.size, _U64.size, 2 * MAX_PORTS)
             undo.callback(self._listeners.close)
-            code = build_program(self._beat.fd, self._listeners.fd)
+            self._exempt = bpf.Map(bpf.MAP_TYPE_HASH, _EXEMPT_KEY.size, 4, MAX_EXEMPT)
+            undo.callback(self._exempt.close)
+            allowed: int | None = None
+            if addresses is not None:
+                allowed = _address_map(addresses, undo)
+            code = build_program(self._beat.fd, self._listeners.fd, self._exempt.fd, allowed)
             self._program = bpf.load_program(_PROG_TYPE, _ATTACH_TYPE, code, name="inpod_steal", licence=_LICENCE)
             undo.callback(os.close, self._program)
             self._descriptors = undo.pop_all()
         self._is_attached = False
+        self._is_closed = False
 
     @classmethod
     def probe(cls) -> str | None:
@@ -127,6 +86,8 @@ class SkLookup:
 
     def steal(self, port: int) -> list[socket.socket]:
         """See `Redirect`."""
+        if port in self._listening:
+            raise OSError(errno.EADDRINUSE, f"port {port} is stolen already")
         if len(self._listening) >= MAX_PORTS:
             raise OSError(errno.ENOSPC, f"{MAX_PORTS} ports are stolen already")
         listeners: list[socket.socket] = []
@@ -136,9 +97,9 @@ class SkLookup:
                 listener = _listen(family, host)
                 if listener is not None:
                     listeners.append(listener)
-                    self._listeners.set(_key(port, family), _U64.pack(listener.fileno()))
             if not listeners:
                 raise OSError(errno.EAFNOSUPPORT, "the pod has no IP")
+            self._divert(port)
             self._attach()
         except BaseException:
             self.release(port)
@@ -147,9 +108,38 @@ class SkLookup:
 
     def release(self, port: int) -> None:
         """See `Redirect`."""
+        self.pause(port)
+        self._paused.discard(port)
         for listener in self._listening.pop(port, ()):
-            self._listeners.delete(_key(port, listener.family))
             listener.close()
+
+    def pause(self, port: int) -> None:
+        """See `Redirect`."""
+        for listener in self._listening.get(port, ()):
+            self._listeners.delete(_key(port, listener.family))
+            self._paused.add(port)
+
+    def resume(self, port: int) -> None:
+        """See `Redirect`."""
+        if port in self._paused:
+            self._divert(port)
+            self._paused.discard(port)
+
+    def holds(self, port: int) -> bool:
+        """See `Redirect`."""
+        return port in self._listening
+
+    def called(self, sock: socket.socket) -> Address:
+        """See `Redirect`. The stolen socket has the address that was called."""
+        ip, port = sock.getsockname()[:2]
+        return Address(ip.partition("%")[0], port)
+
+    def exempt(self, sock: socket.socket) -> Callable[[], None]:
+        """See `Redirect`."""
+        ip, port = sock.getsockname()[:2]
+        key = _EXEMPT_KEY.pack(_pack_ip(ip), port.to_bytes(2, "big"))
+        self._exempt.set(key, _PRESENT)
+        return lambda: self._end_exemption(key)
 
     def beat(self) -> None:
         """See `Redirect`."""
@@ -162,10 +152,20 @@ class SkLookup:
     def close(self) -> None:
         """See `Redirect`."""
         self._descriptors.close()
+        self._is_closed = True
         for listeners in self._listening.values():
             for listener in listeners:
                 listener.close()
         self._listening.clear()
+
+    def _divert(self, port: int) -> None:
+        for listener in self._listening[port]:
+            self._listeners.set(_key(port, listener.family), _U64.pack(listener.fileno()))
+
+    def _end_exemption(self, key: bytes) -> None:
+        # The connection may outlive the redirect, whose descriptor's number is another's then.
+        if not self._is_closed:
+            self._exempt.delete(key)
 
     def _attach(self) -> None:
         if self._is_attached:
@@ -217,6 +217,22 @@ def _listen(family: socket.AddressFamily, host: str) -> socket.socket | None:
 
 def _key(port: int, family: int) -> bytes:
     return _PORT_KEY.pack(port, socket.IPPROTO_TCP, family)
+
+
+def _address_map(addresses: Collection[str], undo: contextlib.ExitStack) -> int:
+    """Return the descriptor of a hash of the addresses; `undo` closes it."""
+    hash_map = bpf.Map(bpf.MAP_TYPE_HASH, _ADDRESS_BYTES, len(_PRESENT), max(1, len(addresses)))
+    undo.callback(hash_map.close)
+    for ip in addresses:
+        hash_map.set(_pack_ip(ip), _PRESENT)
+    return hash_map.fd
+
+
+def _pack_ip(ip: str) -> bytes:
+    """Return an address as the program compares it: IPv4 in the first word."""
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    # Link-local addresses come with the device's name.
+    return socket.inet_pton(family, ip.partition("%")[0]).ljust(_ADDRESS_BYTES, b"\0")
 
 
 def _raise_memlock_limit() -> None:

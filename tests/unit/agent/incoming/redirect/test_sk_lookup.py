@@ -6,7 +6,8 @@ import os
 import pytest
 
 from inpod.agent.incoming.redirect.assembler import Assembler, Register, Size
-from inpod.agent.incoming.redirect.sk_lookup import build_program, explain
+from inpod.agent.incoming.redirect.program import build_program
+from inpod.agent.incoming.redirect.sk_lookup import explain
 
 
 def test_instructions_are_encoded_as_the_kernel_documents() -> None:
@@ -59,7 +60,7 @@ def test_wrong_labels_are_found() -> None:
 
 
 def test_program_is_whole_instructions_and_ends() -> None:
-    code = build_program(3, 4)
+    code = build_program(3, 4, 5)
     assert len(code) % 8 == 0
     assert code[-8:].hex() == "9500000000000000"
 

@@ -1,0 +1,63 @@
+"""Ends connections that the original accepted before a steal, so that their clients come again and meet us."""
+
+import errno
+from collections.abc import Collection
+
+from inpod.agent.incoming.redirect import sock_diag
+
+MAX_ROUNDS = 3
+"""Who was between SYN and accept when we looked is found by looking again."""
+
+
+def flush(port: int, addresses: Collection[str] | None = None) -> int:
+    """Reset the established connections to the original's `port`; return how many.
+
+    Those that this process accepted, and those that it made to the original itself, stay.
+
+    Args:
+        addresses: The pod's addresses, where it shares the node's network namespace; None: all.
+
+    Raises:
+        OSError: Not possible; `strerror` says why.
+    """
+    ended = 0
+    try:
+        for _ in range(MAX_ROUNDS):
+            found = [
+                connection for connection in originals(port) if addresses is None or connection.own.ip in addresses
+            ]
+            if not found:
+                break
+            ended += sum(sock_diag.destroy(connection) for connection in found)
+    except OSError as error:
+        raise OSError(error.errno, explain(error)) from error
+    return ended
+
+
+def originals(port: int) -> list[sock_diag.Connection]:
+    """Return the original's ends of connections to `port`, without those that are ours or come from us.
+
+    Raises:
+        OSError: The kernel does not tell.
+    """
+    inodes = sock_diag.own_inodes()
+    # First what we made, then what there is: what we make in between is missed in both.
+    ours = {
+        (connection.own, connection.peer)
+        for connection in sock_diag.connections(sock_diag.OPEN, peer_port=port)
+        if connection.inode in inodes
+    }
+    return [
+        connection
+        for connection in sock_diag.connections(sock_diag.ESTABLISHED | sock_diag.BEGINNING, own_port=port)
+        if connection.inode not in inodes and (connection.peer, connection.own) not in ours
+    ]
+
+
+def explain(error: OSError) -> str:
+    """Return in words why connections cannot be ended."""
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return "existing connections cannot be moved: the agent lacks CAP_NET_ADMIN"
+    if error.errno == errno.EOPNOTSUPP:
+        return "existing connections cannot be moved: the kernel was built without INET_DIAG_DESTROY"
+    return f"existing connections cannot be moved: {error.strerror}"

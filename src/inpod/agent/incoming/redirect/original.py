@@ -1,0 +1,103 @@
+"""Connections of our own to the original, past the redirect."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import random
+import socket
+from functools import cache
+from pathlib import Path
+
+from inpod.agent.incoming.redirect.base import Redirect
+from inpod.protocol.agent import Address
+
+ATTEMPTS = 64
+"""Ports tried for a connection: one may be another process's, or of a connection that goes on."""
+
+_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+async def connect_original(redirect: Redirect, called: Address) -> socket.socket:
+    """Return a connected, non-blocking socket to what the client called, from that same address.
+
+    So it arrives where the client's own connection would have, whatever address the original listens on. Its exemption
+    from the redirect ends when it is closed.
+
+    Raises:
+        OSError: The kernel's errno.
+    """
+    for _ in range(ATTEMPTS):
+        sock = _Exempt(socket.AF_INET6 if ":" in called.ip else socket.AF_INET)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _PORTS.bind(sock, called.ip)
+            sock.at_close.callback(redirect.exempt(sock))
+            await asyncio.get_running_loop().sock_connect(sock, (called.ip, called.port))
+        except OSError as error:
+            sock.close()
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EADDRINUSE):
+                raise
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+
+
+class _Exempt(socket.socket):
+    """A socket that knows what to undo when it is closed."""
+
+    def __init__(self, family: socket.AddressFamily) -> None:
+        super().__init__(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self.at_close = contextlib.ExitStack()
+
+    def close(self) -> None:
+        super().close()
+        self.at_close.close()
+
+
+class _Ports:
+    """The local ports of our connections, in turn.
+
+    The side that ends a connection first keeps its port for a minute (TIME_WAIT), and that is us when the client is
+    done first. The kernel lets a *named* port go sooner: it can be bound again with SO_REUSEADDR, and connected with
+    TCP's timestamps. So we name it. Only each second port is ours, as with bind(2) to port 0: the kernel skips bound
+    ones when the pod's own processes connect, and they begin with the others.
+    """
+
+    def __init__(self) -> None:
+        self._next = random.randrange(1 << 16)  # noqa: S311  # not to begin where another agent does
+        self._taken: set[tuple[str, int]] = set()
+
+    def bind(self, sock: "_Exempt", ip: str) -> None:
+        """Bind `sock`; its port is free again when it is closed.
+
+        Raises:
+            OSError: EADDRINUSE: another process has the port; EADDRNOTAVAIL: all are taken.
+        """
+        ports = _local_ports()
+        for _ in range(len(ports)):
+            port = ports[self._next % len(ports)]
+            self._next += 1
+            if (ip, port) not in self._taken:
+                break
+        else:
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((ip, port))
+        self._taken.add((ip, port))
+        sock.at_close.callback(self._taken.discard, (ip, port))
+
+
+_PORTS = _Ports()
+
+
+@cache
+def _local_ports() -> range:
+    try:
+        low, high = map(int, _RANGE.read_text().split())
+    except (OSError, ValueError):
+        low, high = 32768, 60999
+    return range(low + 1, high + 1, 2)

@@ -1,0 +1,146 @@
+"""The TCP connections of this network namespace, and their end, by netlink (sock_diag(7))."""
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from inpod.protocol.agent import Address
+
+ANSWER_LIMIT_S = 2.0
+RECEIVE_BYTES = 1 << 16
+
+ESTABLISHED = 1 << 1
+"""States are bits (include/net/tcp_states.h)."""
+BEGINNING = 1 << 3 | 1 << 12
+"""SYN received."""
+OPEN = ESTABLISHED | BEGINNING | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11
+"""All in which data may still come or be on its way."""
+
+_NETLINK_SOCK_DIAG = 4
+_BY_FAMILY, _DESTROY = 20, 21
+_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
+_ERROR, _DONE = 2, 3
+
+_HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port id
+_QUESTION = struct.Struct("=BBBxI")  # family, protocol, extensions, states; the socket's identity follows
+_ANSWER = struct.Struct("=BBBB")  # family, state, timer, retransmits; the socket's identity follows
+_IDENTITY = struct.Struct(">HH16s16s4s8s")  # ports and addresses, own first; interface, cookie
+_REST = struct.Struct("=IIIII")  # expires, receive queue, send queue, user, inode
+
+_MAPPED = bytes(10) + b"\xff\xff"
+"""How an IPv6 socket writes IPv4 addresses (RFC 4291)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A socket of a connection.
+
+    Attributes:
+        own, peer: IPv4-mapped addresses as IPv4.
+        inode: 0 while nobody has accepted it.
+        family, identity: For `destroy`.
+    """
+
+    own: Address
+    peer: Address
+    inode: int
+    family: int
+    identity: bytes
+
+
+def connections(states: int, *, own_port: int = 0, peer_port: int = 0) -> list[Connection]:
+    """Return the connections in `states` whose ports are these; 0: any.
+
+    Raises:
+        OSError: The kernel does not tell.
+    """
+    identity = _IDENTITY.pack(own_port, peer_port, bytes(16), bytes(16), bytes(4), b"\xff" * 8)
+    found: list[Connection] = []
+    with _open() as sock:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            _send(sock, _BY_FAMILY, _DUMP, _QUESTION.pack(family, socket.IPPROTO_TCP, 0, states) + identity)
+            for body in _answers(sock):
+                connection = _parse(body)
+                # What the kernel filters by is said to be a hint.
+                if own_port in (0, connection.own.port) and peer_port in (0, connection.peer.port):
+                    found.append(connection)
+    return found
+
+
+def destroy(connection: Connection) -> bool:
+    """Reset a connection, for both its ends; return whether it was still there.
+
+    Raises:
+        OSError: EPERM without CAP_NET_ADMIN; EOPNOTSUPP when the kernel was built without it.
+    """
+    with _open() as sock:
+        question = _QUESTION.pack(connection.family, socket.IPPROTO_TCP, 0, 0xFFFF_FFFF)
+        _send(sock, _DESTROY, _ACK, question + connection.identity)
+        try:
+            for _ in _answers(sock):
+                pass
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return False
+            raise
+        return True
+
+
+def own_inodes() -> set[int]:
+    """Return the inodes of this process's sockets, as `Connection.inode` has them."""
+    found: set[int] = set()
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            name = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:
+            continue  # the folder's own
+        if name.startswith("socket:["):
+            found.add(int(name[8:-1]))
+    return found
+
+
+def _open() -> socket.socket:
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
+    sock.settimeout(ANSWER_LIMIT_S)
+    return sock
+
+
+def _send(sock: socket.socket, kind: int, flags: int, body: bytes) -> None:
+    sock.sendall(_HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | flags, 1, 0) + body)
+
+
+def _answers(sock: socket.socket) -> Iterator[bytes]:
+    """Yield what follows the header of each message, up to the end of a dump or an acknowledgement."""
+    while True:
+        data = sock.recv(RECEIVE_BYTES)
+        at = 0
+        while at + _HEADER.size <= len(data):
+            length, kind, *_ = _HEADER.unpack_from(data, at)
+            body = data[at + _HEADER.size : at + length]
+            if kind == _DONE or length < _HEADER.size:
+                return
+            if kind == _ERROR:
+                if code := -struct.unpack_from("=i", body)[0]:
+                    raise OSError(code, os.strerror(code))
+                return
+            yield body
+            at += (length + 3) & ~3
+
+
+def _parse(body: bytes) -> Connection:
+    family, *_ = _ANSWER.unpack_from(body)
+    own_port, peer_port, own, peer, _, _ = _IDENTITY.unpack_from(body, _ANSWER.size)
+    identity = body[_ANSWER.size : _ANSWER.size + _IDENTITY.size]
+    *_, inode = _REST.unpack_from(body, _ANSWER.size + _IDENTITY.size)
+    return Connection(_address(family, own, own_port), _address(family, peer, peer_port), inode, family, identity)
+
+
+def _address(family: int, packed: bytes, port: int) -> Address:
+    if family == socket.AF_INET:
+        return Address(socket.inet_ntop(socket.AF_INET, packed[:4]), port)
+    if packed.startswith(_MAPPED):
+        return Address(socket.inet_ntop(socket.AF_INET, packed[12:]), port)
+    return Address(socket.inet_ntop(socket.AF_INET6, packed), port)
