@@ -29,7 +29,7 @@ EXAMPLE = """\
 }
 """
 
-TYPES = {"str": "string", "bool": "true or false", "float": "number", "int": "number"}
+TYPES = {"str": "string", "bool": "true or false", "float": "number", "int": "number", "Literal": "string"}
 
 
 def main() -> None:
@@ -136,7 +136,7 @@ def _type_of_part(part: object) -> str:
         inner = _parts(arguments[0])[0]
         many = "list of" if _name(part) == "list" else "pairs of"
         return f"{many} {_type_of_part(inner)}s" if _name(inner) != "tuple" else f"list of {_type_of_part(inner)}"
-    return "object" if section_of(part) else TYPES[_name(part)]
+    return "object" if isinstance(part, type) and issubclass(part, Section) else TYPES[_name(part)]
 
 
 def _name(part: object) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from inpod.protocol.agent import PROTOCOL_VERSION, Address, Dropped, Hello, Refusal, decode_answer, encode
+from inpod.protocol.agent import PROTOCOL_VERSION, Address, Hello, PortReport, Refusal, decode_answer, encode
 from inpod.tunnel.streams import Stream, StreamRefused
 from tests.netns.conftest import Agent
 from tests.netns.program import Program, agent_beside, subscribe, until
@@ -160,7 +160,7 @@ async def test_program_that_does_not_read_slows_nobody(hosts: Hosts) -> None:
             assert resident_bytes(agent.process.pid) - before < AGENT_GROWTH_LIMIT
             async with asyncio.timeout(10):
                 line = await subscription.read()
-            assert decode_answer(Dropped, line.splitlines()[0]).packets > 0
+            assert decode_answer(PortReport, line.splitlines()[0]).dropped > 0
             # Its copy is cut off, others go on.
             program.may_read.set()
             await until(lambda: program.taken[0].ended, "the copy ends")

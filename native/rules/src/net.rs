@@ -10,7 +10,8 @@ impl Rules {
         if !self.network || !self.incoming || !self.is_pod_port(wanted.port) {
             return None;
         }
-        let port = self.listen_ports.iter().find(|(asked, _)| *asked == wanted.port).map_or(wanted.port, |(_, had)| *had);
+        let port =
+            self.listen_ports.iter().find(|(asked, _)| *asked == wanted.port).map_or(wanted.port, |(_, had)| *had);
         if wanted.is_loopback() {
             return self.localhost.then_some(Addr { port, ..*wanted });
         }

@@ -118,6 +118,9 @@ def run(options: argparse.Namespace) -> int:
         read(options.config_file),
     )
     target = target or _target(chosen)
+    http_filter = chosen.http_filter
+    if http_filter is not None:
+        from inpod.session.http_filter import compile_filter
     plan = Plan(
         argv=command.argv,
         executable=command.executable,
@@ -127,6 +130,9 @@ def run(options: argparse.Namespace) -> int:
         env_include=chosen.env.include,
         env_exclude=chosen.env.exclude,
         ports=chosen.ports,
+        filter=None if http_filter is None else compile_filter(http_filter),
+        filtered_ports=tuple(http_filter.ports or ()) if http_filter is not None else (),
+        on_conflict="override" if chosen.overrides else "refuse",
         local_ports=debugger_ports(options.command, os.environ),
         local_trees=(*command.trees, *search_folders(search), os.getcwd()),
     )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Literal, Protocol
 
-from inpod.session.events import AgentLost, Event, Events, Note, PortSubscribed, Reconnected, Step, Summary
+from inpod.session.events import AgentLost, Event, Events, Note, PortSubscribed, PortTraffic, Reconnected, Step, Summary
 
 Mode = Literal["auto", "plain", "json", "off"]
 
@@ -46,6 +46,8 @@ def words(event: Event) -> str:
             return f"In {target}: {comes[incoming]}, connections and names go out through it, {reads}."
         case PortSubscribed(port, mode, local):
             return f"Port {port} of the pod {'is mirrored to' if mode == 'mirror' else 'goes to'} {local}."
+        case PortTraffic(port, seen, matched, passed, _, dropped):
+            return f"Port {port}: {seen} requests, {matched} to the program, {passed} to the original, {dropped} packets missing."
         case Note(text):
             return text
         case AgentLost():
@@ -59,6 +61,8 @@ class _Plain:
         self._is_off = is_off
 
     def show(self, event: Event) -> None:
+        if isinstance(event, PortTraffic):
+            return  # counts are for programs: people get a note where there is something to know
         # What was asked not to be shown is progress; warnings are not progress.
         if not self._is_off or isinstance(event, AgentLost) or (isinstance(event, Note) and event.level == "warning"):
             _write(f"inpod: {words(event)}")
@@ -87,6 +91,8 @@ class _Spinner:
         self._status.start()
 
     def show(self, event: Event) -> None:
+        if isinstance(event, PortTraffic):
+            return
         if isinstance(event, Step):
             self._status.update(event.text)
             return

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from inpod.config.http_filter import HttpFilter
 from inpod.config.section import Section
 from inpod.errors import UserError
 
@@ -38,6 +39,13 @@ class Incoming(Section, frozen=True):
         list[Pair] | None,
         Meta(description="`[program's port, port on this machine]`: where a listener can be called by hand."),
     ] = None
+    http_filter: Annotated[
+        HttpFilter | None, Meta(description="Only these HTTP requests come to the program; all others go on as ever.")
+    ] = None
+    on_concurrent_steal: Annotated[
+        Literal["abort", "override"],
+        Meta(description='Another session has the port: "abort" (the listener fails) or "override" (it loses it).'),
+    ] = "abort"
     ignore_localhost: Annotated[bool, Meta(description="Listeners on loopback addresses stay on this machine.")] = False
 
 

@@ -8,7 +8,8 @@ import msgspec
 from inpod.config.agent import image_name
 from inpod.config.env import EnvFilter, as_filter
 from inpod.config.files import FilesMode, files_mode
-from inpod.config.incoming import IncomingMode, Ports, incoming_mode, incoming_ports
+from inpod.config.http_filter import HttpFilter
+from inpod.config.incoming import Incoming, IncomingMode, Ports, incoming_mode, incoming_ports
 from inpod.config.mistakes import invalid
 from inpod.config.schema import File
 from inpod.config.target import as_target
@@ -45,6 +46,8 @@ class Settings:
     files: FilesMode = "read"
     env: EnvFilter = field(default_factory=EnvFilter)
     ports: Ports = field(default_factory=Ports)
+    http_filter: HttpFilter | None = None
+    overrides: bool = False
 
 
 def settings(options: Options, file: File) -> Settings:
@@ -54,7 +57,7 @@ def settings(options: Options, file: File) -> Settings:
         UserError: A value that is not there (yet), or two that exclude each other.
     """
     target = as_target(file.target)
-    env = as_filter(file.feature.env)
+    env, incoming = as_filter(file.feature.env), file.feature.network.incoming
     if options.env_include is not None or options.env_exclude is not None:
         # One option replaces both lists of the file: else -s could not be used with a file that excludes.
         env = EnvFilter(options.env_include, options.env_exclude)
@@ -64,8 +67,10 @@ def settings(options: Options, file: File) -> Settings:
         context=options.context or file.kube_context,
         image=options.image or image_name(file.agent.image),
         startup_timeout_s=options.startup_timeout_s or file.agent.startup_timeout,
-        incoming="steal" if options.steal else incoming_mode(file.feature.network.incoming),
-        ports=incoming_ports(file.feature.network.incoming),
+        incoming="steal" if options.steal else incoming_mode(incoming),
+        ports=incoming_ports(incoming),
+        http_filter=incoming.http_filter if isinstance(incoming, Incoming) else None,
+        overrides=isinstance(incoming, Incoming) and incoming.on_concurrent_steal == "override",
         files=files_mode(file.feature.fs if options.files is None else options.files),
         env=env,
     )

@@ -16,10 +16,8 @@ NOT_YET = {
     "feature": ("copy_target", "hostname", "split_queues", "preview", "magic", "db_branches"),
     "feature.env": ("override", "mapping", "unset", "env_file", "load_from_process"),
     "feature.fs": ("read_write", "read_only", "local", "not_found", "mapping", "readonly_file_buffer"),
+    "feature.network.incoming.http_filter": ("header_filter_jq",),
     "feature.network": ("outgoing", "dns", "ipv6"),
-    "feature.network.incoming": (
-        "on_concurrent_steal",
-        *("http_filter", "https_delivery", "tls_delivery"),
-    ),
+    "feature.network.incoming": (*("https_delivery", "tls_delivery"),),
 }
 """By the place of the object, as in the file."""

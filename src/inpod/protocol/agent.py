@@ -168,20 +168,42 @@ class Subscribe:
     """The target's incoming TCP connections to a port.
 
     Answer: an empty ACCEPT once they come, or RESET. The subscription lives as long as this stream; the agent sends
-    `Dropped` counts as data, one JSON line each.
+    `PortReport`s as data, one JSON line each. RESET later on means that another session took the port.
+
+    Attributes:
+        filter: Which HTTP requests the session wants (agent/incoming/http/rules.py); None: all, and what is no HTTP.
+        has_probes: The kubelet asks for the container's health on this port by HTTP: the original answers that.
+        on_conflict: What to do when another session has the port: be refused, or take it from that one.
+        who: The session's user and machine, for others who want the same port.
     """
 
     port: int
     mode: Mode
+    filter: dict[str, object] | None = None
+    has_probes: bool = False
+    on_conflict: Literal["refuse", "override"] = "refuse"
+    who: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
-    """Attributes:
-    packets: Packets that the kernel or the agent had to drop since the last line.
+class PortReport:
+    """What became of a port's traffic since the last line.
+
+    Attributes:
+        dropped: Packets that the kernel or the agent had to drop.
+        seen: Requests read, on a port with a filter.
+        matched: Of these, how many the session got.
+        passed: And how many the original.
+        whole: Connections that were passed to the original without a look at their requests.
+        why: Why the last one that was passed did not come to the session; "" when none was.
     """
 
-    packets: int
+    dropped: int = 0
+    seen: int = 0
+    matched: int = 0
+    passed: int = 0
+    whole: int = 0
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +239,7 @@ class Refusal:
 
 
 Request = Hello | ReadEnv | Resolve | Connect | LookUp | ReadFile | Subscribe | Incoming
-Answer = Welcome | Resolved | Connected | Dropped | Refusal
+Answer = Welcome | Resolved | Connected | PortReport | Refusal
 
 _NAMES: dict[str, type[Request]] = {
     t.__name__: t for t in (Hello, ReadEnv, Resolve, Connect, LookUp, ReadFile, Subscribe, Incoming)

@@ -42,6 +42,27 @@ class PortSubscribed:
 
 
 @dataclass(frozen=True, slots=True)
+class PortTraffic:
+    """What became of a pod's port lately, where requests are told apart or something was lost.
+
+    Attributes:
+        port: Of the pod.
+        seen, matched, passed: Requests read; those that came to the program; those that the original got.
+        whole: Connections that the original got unread.
+        dropped: Packets that are missing in the copy.
+        why: Why the last request that passed did not come to the program.
+    """
+
+    port: int
+    seen: int
+    matched: int
+    passed: int
+    whole: int
+    dropped: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Something the user should know."""
 
@@ -59,7 +80,7 @@ class Reconnected:
     """The link to the agent is there again."""
 
 
-Event = Step | Summary | PortSubscribed | Note | AgentLost | Reconnected
+Event = Step | Summary | PortSubscribed | PortTraffic | Note | AgentLost | Reconnected
 
 
 class Events:

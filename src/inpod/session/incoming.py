@@ -8,7 +8,6 @@ connection comes from there.
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,10 +16,11 @@ from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Bind, Listen, encode_reply
 from inpod.session.events import Events, Note, PortSubscribed
 from inpod.session.listeners import Listener, choose, is_any, is_loopback, listening
+from inpod.session.subscriptions import Answer, Subscriptions
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
 from inpod.tunnel.relay import relay
-from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
+from inpod.tunnel.streams import Stream
 
 LOOK_EVERY_S = 1.0
 """How soon a closed listener is noticed."""
@@ -29,13 +29,6 @@ CONNECT_TIMEOUT_S = 10.0
 
 FORGET_AFTER_S = 2.0
 """How long the table keeps a connection that ended: the program may accept it only now."""
-
-AGAIN_EVERY_S = 0.05
-AGAIN_TIMES = 20
-"""The agent may still be at ending the subscription that we gave up a moment ago."""
-
-_Answer = tuple[int, str]
-"""errno of a subscription, 0: it is there; and the reason in words."""
 
 
 @dataclass
@@ -46,7 +39,7 @@ class _Port:
 
     listeners: list[Listener] = field(default_factory=list)
     stream: Stream | None = None
-    subscribing: "asyncio.Task[_Answer] | None" = None
+    subscribing: "asyncio.Task[Answer] | None" = None
 
 
 class Incoming:
@@ -54,16 +47,16 @@ class Incoming:
 
     def __init__(
         self,
-        tunnel: Callable[[], Tunnel],
         table: Table,
         events: Events,
         mode: str,
         tasks: Tasks,
         ports: Ports,
+        subscriptions: Subscriptions,
     ) -> None:
+        self._subscriptions = subscriptions
         self._pod_ports = dict(ports.mapped)
         self._listen_ports = ports.listen
-        self._tunnel = tunnel
         self._table = table
         self._events = events
         self._mode = mode
@@ -175,41 +168,24 @@ class Incoming:
             self._events.emit(Note(text, "info"))
         self._events.emit(PortSubscribed(number, self._mode, real))
 
-    async def _subscribe(self, number: int, port: _Port) -> _Answer:
+    async def _subscribe(self, number: int, port: _Port) -> Answer:
         """Subscribe; where the link is lost, `subscribe_again` will."""
-        mode: agent.Mode = "steal" if self._mode == "steal" else "mirror"
         try:
-            for attempt in range(AGAIN_TIMES):
-                stream = self._tunnel().open(agent.encode(agent.Subscribe(number, mode)))
-                try:
-                    await stream.accepted()
-                except StreamRefused as refused:
-                    answer = _answer_of(refused)
-                    if answer[0] != errno.EADDRINUSE or number not in self._announced or attempt + 1 == AGAIN_TIMES:
-                        return answer
-                    await asyncio.sleep(AGAIN_EVERY_S)
-                    continue
-                if self._ports.get(number) is not port:
-                    stream.refuse()
-                else:
+            answer, stream = await self._subscriptions.open(number, is_again=number in self._announced)
+            if stream is not None:
+                if self._ports.get(number) is port:
                     port.stream = stream
-                    self._tasks.spawn(self._count_drops(stream, number))
-                break
-            return 0, ""
+                    self._tasks.spawn(self._follow(stream, number, port))
+                else:
+                    stream.refuse()
+            return answer
         finally:
             port.subscribing = None
 
-    async def _count_drops(self, stream: Stream, number: int) -> None:
-        rest = b""
-        try:
-            while data := await stream.read():
-                *lines, rest = (rest + data).split(b"\n")
-                for line in lines:
-                    dropped = agent.decode_answer(agent.Dropped, line)
-                    text = f"{dropped.packets} packets of port {number} were too many to mirror and are missing."
-                    self._events.emit(Note(text))
-        except (StreamRefused, agent.PeerProtocolError):
-            return
+    async def _follow(self, stream: Stream, number: int, port: _Port) -> None:
+        reason = await self._subscriptions.follow(stream, number)
+        if reason and port.stream is stream:
+            self._events.emit(Note(f"The pod's port {number} is no longer this session's: {reason}."))
 
     def _drop_closed(self) -> None:
         there = listening()
@@ -279,16 +255,6 @@ class Incoming:
 
 def _addr(address: agent.Address) -> Addr:
     return Addr.of(address.ip.partition("%")[0], address.port)
-
-
-def _answer_of(refused: StreamRefused) -> _Answer:
-    if not refused.payload:
-        return 0, ""
-    try:
-        refusal = agent.decode_answer(agent.Refusal, refused.payload)
-    except agent.PeerProtocolError:
-        return errno.EPROTO, "the agent's answer is not understood"
-    return refusal.code or errno.EIO, refusal.reason or errno.errorcode.get(refusal.code, str(refusal.code))
 
 
 def _first_free_port() -> int:

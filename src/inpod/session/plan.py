@@ -16,6 +16,9 @@ class Plan:
     files: "read": pod files are read, writes stay here; "local".
     env_include, env_exclude: Globs of the pod's variables to take or to leave, "A*;B"; None for all, for none.
     ports: Of listeners.
+    filter: Which HTTP requests come to the program, compiled (`http_filter`); None: all traffic.
+    filtered_ports: Ports of the pod that the filter is for; empty: all.
+    on_conflict: What to do when another session has a port.
     local_ports: Ports of debuggers: left alone.
     local_trees: Paths that are this machine's: the program's installation, the folders of PATH, the working directory.
     layer: The layer's library.
@@ -29,5 +32,8 @@ class Plan:
     env_include: str | None = None
     env_exclude: str | None = None
     ports: Ports = field(default_factory=Ports)
+    filter: dict[str, object] | None = None
+    filtered_ports: tuple[int, ...] = ()
+    on_conflict: Literal["refuse", "override"] = "refuse"
     local_ports: tuple[int, ...] = ()
     local_trees: tuple[str, ...] = field(default_factory=tuple)

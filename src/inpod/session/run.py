@@ -26,6 +26,7 @@ from inpod.session.link import Link
 from inpod.session.outgoing import Outgoing, close_fd
 from inpod.session.plan import Plan
 from inpod.session.rules import rules_text
+from inpod.session.subscriptions import Subscriptions, Wishes
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
 from inpod.targets.base import AgentLink, Target
@@ -85,6 +86,7 @@ class _Session:
         self.link = Link(way, self._on_stream, events)
         self._plan = plan
         self._mounts = way.mounts
+        self._probe_ports = way.probe_ports
         self._events = events
         self._reads_files = plan.files == "read"
         self._incoming: Incoming | None = None
@@ -121,7 +123,8 @@ class _Session:
         replica = Replica(root)
         undo.callback(replica.close)
         self._files = Files(tunnel, replica)
-        incoming = self._incoming = Incoming(tunnel, table, events, plan.mode, self.tasks, plan.ports)
+        subscriptions = Subscriptions(tunnel, self._wishes(), events)
+        incoming = self._incoming = Incoming(table, events, plan.mode, self.tasks, plan.ports, subscriptions)
         incoming.addresses = frozenset(layer.Addr.of(text.partition("%")[0], 0).ip for text in welcome.addresses)
         undo.callback(incoming.close)
         outgoing = self._outgoing = Outgoing(tunnel, table, incoming.own_listener, self.tasks)
@@ -131,6 +134,16 @@ class _Session:
         (folder / "rules").write_bytes(rules_text(plan, folder, self._mounts, files_work=self._reads_files))
         server = LayerServer(folder / "layer.sock", self._answer)
         undo.callback(server.close)
+
+    def _wishes(self) -> Wishes:
+        plan = self._plan
+        return Wishes(
+            mode="steal" if plan.mode == "steal" else "mirror",
+            filter=plan.filter,
+            filtered_ports=frozenset(plan.filtered_ports) if plan.filtered_ports else None,
+            probe_ports=frozenset(self._probe_ports),
+            on_conflict=plan.on_conflict,
+        )
 
     def start_program(self, folder: Path, remote: dict[str, str], descriptor_limit: tuple[int, int]) -> Process:
         """Start the program.

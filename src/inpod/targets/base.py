@@ -18,6 +18,7 @@ class AgentLink:
         describes: The target that was found, for people: "pod api-7d9f8, container web".
         undo: Undoes all that was done to start the agent, last first.
         remake: Makes another `sock` to the same agent; None where that cannot be.
+        probe_ports: Ports of the target that the kubelet asks for its health by HTTP.
         last_words: What the agent wrote last before it ended, where that is known; else "".
     """
 
@@ -26,6 +27,7 @@ class AgentLink:
     describes: str
     undo: Callable[[], Awaitable[None]]
     remake: Callable[[], Awaitable[socket.socket]] | None = None
+    probe_ports: tuple[int, ...] = ()
     last_words: Callable[[], str] = lambda: ""
 
     async def reconnect(self) -> socket.socket:

@@ -1,32 +1,24 @@
-"""Steals ports: accepts what the redirect diverts, and offers each connection to the session."""
+"""Steals ports for one session: has them itself, or has a share of what another agent has."""
 
 import asyncio
 import contextlib
 import errno
-import os
-import socket
-import struct
 from collections.abc import Callable
 
-from inpod.agent.incoming.claims import Claims
+from inpod.agent.incoming import claims
 from inpod.agent.incoming.heart import Heart
 from inpod.agent.incoming.redirect.base import Redirect
-from inpod.agent.incoming.redirect.sk_lookup import SkLookup, explain
-from inpod.protocol.agent import Address, Incoming, encode
-from inpod.tunnel.relay import relay
-from inpod.tunnel.streams import StreamRefused, Tunnel
+from inpod.agent.incoming.redirect.choose import choose
+from inpod.agent.incoming.report import Report
+from inpod.agent.incoming.sharing import Guest, Host
+from inpod.agent.incoming.stolen import StolenPort
+from inpod.agent.incoming.subscriber import Subscriber
+from inpod.protocol.agent import Refusal, Subscribe, encode
+from inpod.tunnel.streams import Stream, Tunnel
 
-ANSWER_LIMIT_S = 15.0
-"""How long the session may take to connect to the program; it gives up itself after 10 s."""
-
-MAX_CONNECTIONS = 8192
-"""Stolen connections at a time; further ones wait in the listeners' queues."""
-
-ACCEPTED_AT_A_TIME = 64
-"""Connections accepted in one turn of the loop."""
-
-RETRY_ACCEPT_S = 0.1
-"""How soon accepting is tried again when descriptors have run out."""
+AGAIN_TIMES = 20
+AGAIN_EVERY_S = 0.05
+"""A host that goes leaves its name free a moment later."""
 
 
 class Steal:
@@ -34,156 +26,144 @@ class Steal:
 
     def __init__(self, tunnel: Tunnel) -> None:
         self._tunnel = tunnel
-        self._loop = asyncio.get_running_loop()
         self._redirect: Redirect | None = None
-        self._claims = Claims()
         self._heart = Heart(tunnel, self._beat, self._rest)
-        self._ports: dict[int, StolenPort] = {}
-        self._count = 0
+        self._ports: dict[int, _Port] = {}
 
-    def add(self, port: int, group: asyncio.TaskGroup) -> None:
-        """Steal a port from here on; `group` runs the connections' tasks, which go on when the port is removed.
+    async def add(self, request: Subscribe, stream: Stream, report: Report, group: asyncio.TaskGroup) -> None:
+        """Steal a port from here on, until `remove`; `group` runs the connections' tasks, which may go on after that.
 
         Raises:
             OSError: Not possible; `strerror` says why.
+            ValueError: The filter is none.
         """
-        if not self._claims.claim(port):
-            raise OSError(errno.EADDRINUSE, f"another session steals port {port} of this pod")
+        subscriber = Subscriber(self._tunnel, request, report)
+        port = _Port(self._tunnel, request, subscriber, stream, group, self._ready_redirect)
+        self._ports[request.port] = port
         try:
-            redirect = self._ready_redirect()
-            listeners = redirect.steal(port)
+            await port.hold()
         except BaseException:
-            self._claims.release(port)
+            self.remove(request.port)
             raise
-        stolen = self._ports[port] = StolenPort(listeners, lambda sock: self._on_connection(port, group, sock))
-        stolen.listen()
         self._heart.start()
 
     def remove(self, port: int) -> None:
         """Give a port back. Connections that wait for us are reset; those of the program go on."""
-        if (stolen := self._ports.pop(port, None)) is not None:
-            stolen.stop()
-            if self._redirect is not None:
-                self._redirect.release(port)
-        self._claims.release(port)
+        if (held := self._ports.pop(port, None)) is not None:
+            held.let_go()
         if not self._ports:
             self.close()
 
     def close(self) -> None:
         """Give every port back."""
         self._heart.stop()
-        for stolen in self._ports.values():
-            stolen.stop()
+        for held in self._ports.values():
+            held.let_go()
         self._ports.clear()
         if self._redirect is not None:
             self._redirect.close()
             self._redirect = None
-        self._claims.close()
 
     def _ready_redirect(self) -> Redirect:
         if self._redirect is None:
-            try:
-                self._redirect = SkLookup()
-            except OSError as error:
-                raise OSError(error.errno, explain(error, os.uname().release)) from error
+            self._redirect = choose()
         return self._redirect
 
     def _beat(self) -> None:
-        # What was let go in a silence may be another's by now: it comes back when that one leaves.
-        if self._redirect is not None and all(self._claims.claim(port) for port in self._ports):
+        for held in self._ports.values():
+            held.hold_soon()
+        if self._redirect is not None:
             self._redirect.beat()
 
     def _rest(self) -> None:
+        # What is let go in a silence may be another's soon: it is asked for again when the session is heard.
         if self._redirect is not None:
             self._redirect.rest()
-        self._claims.close()
-
-    def _on_connection(self, port: int, group: asyncio.TaskGroup, sock: socket.socket) -> None:
-        self._count += 1
-        if self._count >= MAX_CONNECTIONS:
-            for stolen in self._ports.values():
-                stolen.stop()
-        group.create_task(self._deliver(port, sock)).add_done_callback(self._on_gone)
-
-    def _on_gone(self, _: "asyncio.Task[None]") -> None:
-        self._count -= 1
-        if self._count == MAX_CONNECTIONS - 1:
-            for stolen in self._ports.values():
-                stolen.listen()
-
-    async def _deliver(self, port: int, sock: socket.socket) -> None:
-        """Offer a connection to the session; pass its bytes on until both directions ended, or reset it."""
-        try:
-            peer, own = _address(sock.getpeername()), _address(sock.getsockname())
-        except OSError:
-            sock.close()  # the client is gone already
-            return
-        if own.port != port:
-            sock.close()  # it called the listener's own address, which is nobody's business
-            return
-        stream = self._tunnel.open(encode(Incoming(port, "steal", peer, own)))
-        is_taken = False
-        try:
-            async with asyncio.timeout(ANSWER_LIMIT_S):
-                await stream.accepted()
-            is_taken = True
-        except (StreamRefused, TimeoutError):
-            pass
-        finally:
-            if not is_taken:
-                stream.refuse()
-                _reset(sock)
-        if is_taken:
-            await relay(stream, sock)
+        for held in self._ports.values():
+            held.let_go()
 
 
-class StolenPort:
-    """Accepts connections from the listeners of one port."""
+class _Port:
+    """One port: had here (`_host`), shared (`_guest`), or neither for the moment."""
 
-    def __init__(self, listeners: list[socket.socket], on_connection: Callable[[socket.socket], None]) -> None:
-        self._listeners = listeners
-        self._on_connection = on_connection
-        self._loop = asyncio.get_running_loop()
-        self._retry: asyncio.TimerHandle | None = None
-        self._is_listening = False
+    def __init__(
+        self,
+        tunnel: Tunnel,
+        request: Subscribe,
+        subscriber: Subscriber,
+        stream: Stream,
+        group: asyncio.TaskGroup,
+        redirect: Callable[[], Redirect],
+    ) -> None:
+        self._tunnel = tunnel
+        self._request = request
+        self._subscriber = subscriber
+        self._stream = stream
+        self._group = group
+        self._redirect = redirect
+        self._stolen: StolenPort | None = None
+        self._host: Host | None = None
+        self._guest: Guest | None = None
+        self._holding: asyncio.Task[None] | None = None
 
-    def listen(self) -> None:
-        """Accept connections."""
-        self._is_listening = True
-        for listener in self._listeners:
-            self._loop.add_reader(listener.fileno(), self._accept, listener)
+    async def hold(self) -> None:
+        """Have the port, or a share of it.
 
-    def stop(self) -> None:
-        """Accept no more; call before the listeners are closed."""
-        self._is_listening = False
-        if self._retry is not None:
-            self._retry.cancel()
-        for listener in self._listeners:
-            self._loop.remove_reader(listener.fileno())
-
-    def _accept(self, listener: socket.socket) -> None:
-        for _ in range(ACCEPTED_AT_A_TIME):
-            if not self._is_listening:
+        Raises:
+            OSError: Neither can be had; `strerror` says why.
+        """
+        for _ in range(AGAIN_TIMES):
+            if (listener := claims.claim(self._request.port)) is not None:
+                try:
+                    self._stolen = StolenPort(self._request.port, self._redirect(), self._group)
+                except BaseException:
+                    listener.close()
+                    raise
+                self._stolen.add(self._subscriber)
+                self._host = Host(listener, self._stolen, self._group, self._taken_over)
                 return
-            try:
-                sock, _ = listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in (errno.ECONNABORTED, errno.EINTR, errno.EPROTO):
-                    continue
-                self.stop()
-                self._retry = self._loop.call_later(RETRY_ACCEPT_S, self.listen)
-                return
-            self._on_connection(sock)
+            if (sock := claims.reach(self._request.port)) is not None:
+                guest = Guest(self._tunnel, self._stream, self._group)
+                try:
+                    await guest.join(sock, self._request)
+                except OSError as error:
+                    if error.errno != errno.ECONNRESET:
+                        raise
+                else:
+                    self._guest = guest
+                    return
+            await asyncio.sleep(AGAIN_EVERY_S)
+        raise OSError(errno.EADDRINUSE, f"another agent has port {self._request.port} of this pod and does not answer")
 
+    def hold_soon(self) -> None:
+        """Have it again, if it was let go or its host went."""
+        if self._guest is not None and self._guest.gone.done():
+            self._guest = None
+        is_held = self._host is not None or self._guest is not None
+        if not is_held and (self._holding is None or self._holding.done()):
+            self._holding = self._group.create_task(self._hold_again())
 
-def _address(raw: tuple[str, int] | tuple[str, int, int, int]) -> Address:
-    # Link-local addresses come with the device's name.
-    return Address(raw[0].partition("%")[0], raw[1])
+    def let_go(self) -> None:
+        """Have it no more."""
+        if self._holding is not None:
+            self._holding.cancel()
+        if self._stolen is not None:
+            self._stolen.close()
+            self._stolen = None
+        if self._host is not None:
+            self._host.close()
+            self._host = None
+        if self._guest is not None:
+            self._guest.close()
+            self._guest = None
 
+    async def _hold_again(self) -> None:
+        # Who has it may not share it: then the next beat asks again.
+        with contextlib.suppress(OSError):
+            await self.hold()
 
-def _reset(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
+    def _taken_over(self, who: str) -> None:
+        """Give the port to a session that insists; ours hears of it."""
+        self.let_go()
+        reason = f"{who or 'another session'} took port {self._request.port} over"
+        self._stream.refuse(encode(Refusal(errno.ECONNABORTED, reason)))

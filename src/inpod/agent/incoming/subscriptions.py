@@ -5,26 +5,26 @@ import errno
 
 from inpod.agent.incoming.mirror import capture
 from inpod.agent.incoming.mirror.mirror import Mirror, MirroredPort
-from inpod.agent.incoming.redirect.sk_lookup import SkLookup
+from inpod.agent.incoming.redirect.choose import probe as probe_redirect
+from inpod.agent.incoming.report import Report
 from inpod.agent.incoming.steal import Steal
-from inpod.protocol.agent import Dropped, Refusal, Subscribe, encode
+from inpod.agent.incoming.subscriber import Subscriber
+from inpod.protocol.agent import Refusal, Subscribe, encode
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
-
-REPORT_EVERY_S = 1.0
-"""How often drops are told at most."""
 
 
 class Subscriptions:
     """All subscriptions of one session."""
 
     def __init__(self, tunnel: Tunnel) -> None:
+        self._tunnel = tunnel
         self._steal = Steal(tunnel)
         self._mirror = Mirror(tunnel)
         self._ports: set[int] = set()
 
     def cannot(self) -> dict[str, str]:
         """Return why "steal" or "mirror" cannot be had here; absent means they can."""
-        reasons = {"steal": SkLookup.probe(), "mirror": capture.probe()}
+        reasons = {"steal": probe_redirect(), "mirror": capture.probe()}
         return {name: reason for name, reason in reasons.items() if reason is not None}
 
     async def subscribe(self, stream: Stream, request: Subscribe) -> None:
@@ -51,16 +51,17 @@ class Subscriptions:
 
     async def _serve(self, stream: Stream, request: Subscribe, group: asyncio.TaskGroup) -> None:
         port = request.port
-        report = DropReport(stream)
+        report = Report(stream)
         try:
             if request.mode == "steal":
-                self._steal.add(port, group)
+                await self._steal.add(request, stream, report, group)
             elif request.mode == "mirror":
-                self._mirror.add(MirroredPort(port, group, report.add))
+                self._mirror.add(MirroredPort(Subscriber(self._tunnel, request, report), group))
             else:
                 raise OSError(errno.EINVAL, f"there is no mode '{request.mode}'")
-        except OSError as error:
-            stream.refuse(encode(Refusal(error.errno or errno.EIO, str(error.strerror))))
+        except (OSError, ValueError) as error:
+            code, reason = (error.errno, error.strerror) if isinstance(error, OSError) else (errno.EINVAL, str(error))
+            stream.refuse(encode(Refusal(code or errno.EIO, str(reason))))
             return
         stream.accept()
         try:
@@ -72,31 +73,6 @@ class Subscriptions:
             else:
                 self._mirror.remove(port)
         stream.refuse()
-
-
-class DropReport:
-    """Tells the session how many packets are missing, a line at a time."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self._packets = 0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def add(self, packets: int) -> None:
-        """Count packets; they are told soon."""
-        self._packets += packets
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(REPORT_EVERY_S, self._tell)
-
-    def close(self) -> None:
-        """Tell nothing more."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _tell(self) -> None:
-        self._timer = None
-        self._stream.send(encode(Dropped(self._packets)) + b"\n")
-        self._packets = 0
 
 
 async def _until_ended(stream: Stream) -> None:

@@ -41,12 +41,55 @@ class VolumeMount(Struct):
     mount_path: str
 
 
+class ContainerPort(Struct):
+    """A port that has a name, perhaps."""
+
+    container_port: int
+    name: str = ""
+
+
+class HttpGet(Struct):
+    """A probe by HTTP; the port may be a name."""
+
+    port: int | str
+    scheme: str = "HTTP"
+
+
+class Grpc(Struct):
+    """A probe by gRPC."""
+
+    port: int
+
+
+class Probe(Struct):
+    """What the kubelet asks; other kinds do not count here."""
+
+    http_get: HttpGet | None = None
+    grpc: Grpc | None = None
+
+
 class Container(Struct):
     """A container of a pod spec. Init containers that run on (sidecars) restart "Always"."""
 
     name: str
     restart_policy: str = ""
     volume_mounts: list[VolumeMount] = msgspec.field(default_factory=list)
+    ports: list[ContainerPort] = msgspec.field(default_factory=list)
+    liveness_probe: Probe | None = None
+    readiness_probe: Probe | None = None
+    startup_probe: Probe | None = None
+
+    def probe_ports(self) -> set[int]:
+        """Return the ports that the kubelet asks by plain HTTP."""
+        names = {port.name: port.container_port for port in self.ports if port.name}
+        found: set[int] = set()
+        for probe in (self.liveness_probe, self.readiness_probe, self.startup_probe):
+            if probe is not None and probe.grpc is not None:
+                found.add(probe.grpc.port)
+            if probe is not None and probe.http_get is not None and probe.http_get.scheme == "HTTP":
+                port = probe.http_get.port
+                found.add(port if isinstance(port, int) else names.get(port, 0))
+        return found - {0}
 
 
 class PodSpec(Struct):

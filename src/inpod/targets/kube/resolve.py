@@ -37,6 +37,7 @@ class Found:
     Attributes:
         container_id: As its runtime names it, without "containerd://".
         mounts: Paths that the pod spec mounts into it.
+        probe_ports: Ports, of any of the pod's containers, that the kubelet asks by HTTP.
     """
 
     kube_namespace: str
@@ -45,6 +46,7 @@ class Found:
     container_id: str
     node: str
     mounts: tuple[str, ...] = ()
+    probe_ports: tuple[int, ...] = ()
     pod_ip: str = ""
     is_host_network: bool = False
 
@@ -218,6 +220,7 @@ def found(pod: Pod, container: str, kube_namespace: str) -> Found:
         container_id=container_id,
         node=pod.spec.node_name,
         mounts=tuple(sorted({mount.mount_path.rstrip("/") or "/" for mount in mounts})),
+        probe_ports=tuple(sorted(set[int]().union(*(container.probe_ports() for container in spec)))),
         pod_ip=pod.status.pod_ip,
         is_host_network=pod.spec.host_network,
     )

@@ -94,4 +94,6 @@ class KubeTarget:
                 raise explain(error, cluster.server) from error
             # A cancellation that waits is taken here, where it undoes; after this nothing waits before the link is returned.
             await asyncio.sleep(0)
-            return AgentLink(sock, target.mounts, target.describes, undo.pop_all().aclose, start.reconnect)
+            return AgentLink(
+                sock, target.mounts, target.describes, undo.pop_all().aclose, start.reconnect, target.probe_ports
+            )

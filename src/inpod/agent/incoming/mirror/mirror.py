@@ -3,14 +3,15 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
 
 from inpod.agent.incoming.mirror.capture import Capture, explain
 from inpod.agent.incoming.mirror.copy import Copy, Room
 from inpod.agent.incoming.mirror.filter import MAX_PORTS
+from inpod.agent.incoming.mirror.filtered import FilteredCopy
 from inpod.agent.incoming.mirror.packets import Segment, endpoints
 from inpod.agent.incoming.mirror.reassembly import Event, Kind, Reassembler, begins_request
 from inpod.agent.incoming.mirror.sockets import speaking
+from inpod.agent.incoming.subscriber import Subscriber
 from inpod.protocol.agent import Incoming, encode
 from inpod.tunnel.streams import Tunnel
 
@@ -40,13 +41,13 @@ class MirroredPort:
 
     Args:
         group: Runs the connections' tasks; cancelled by its owner once the port is removed.
-        on_dropped: Called with a number of packets.
     """
 
-    def __init__(self, port: int, group: asyncio.TaskGroup, on_dropped: Callable[[int], None]) -> None:
-        self.port = port
+    def __init__(self, subscriber: Subscriber, group: asyncio.TaskGroup) -> None:
+        self.port = subscriber.port
+        self.subscriber = subscriber
         self.group = group
-        self.on_dropped = on_dropped
+        self.on_dropped = subscriber.report.dropped
 
 
 class Mirror:
@@ -58,9 +59,9 @@ class Mirror:
         self._ports: dict[int, MirroredPort] = {}
         self._capture: Capture | None = None
         self._reassembler = Reassembler()
-        self._copies: dict[bytes, tuple[MirroredPort, Copy]] = {}
+        self._copies: dict[bytes, tuple[MirroredPort, Copy | FilteredCopy]] = {}
         self._running = 0
-        self._touched: dict[Copy, None] = {}
+        self._touched: dict[Copy | FilteredCopy, None] = {}
         self._flushed = self._checked = 0.0
         self._room = Room()
         self._own = OwnAddresses()
@@ -191,10 +192,10 @@ class Mirror:
             port.on_dropped(lost)
         self._touched[copy] = None
 
-    def _open(self, flow: bytes) -> tuple[MirroredPort, Copy] | None:
+    def _open(self, flow: bytes) -> tuple[MirroredPort, Copy | FilteredCopy] | None:
         """Offer a connection to the session."""
         self._copies.pop(flow, None)
-        peer, address = endpoints(flow)
+        _, address = endpoints(flow)
         port = self._ports.get(address.port)
         if port is None or not self._own.has(address.ip, self._loop.time()):
             self._reassembler.forget(flow)
@@ -202,12 +203,20 @@ class Mirror:
         if self._running >= MAX_COPIES:
             port.on_dropped(1)
             return None
-        stream = self._tunnel.open(encode(Incoming(port.port, "mirror", peer, address)))
-        copy = Copy(stream, self._room)
-        self._running += 1
-        port.group.create_task(copy.run()).add_done_callback(lambda _: self._on_gone(flow, copy))
+        copy: Copy | FilteredCopy
+        if port.subscriber.rules is None:
+            copy = self._offer(port, flow)
+        else:
+            copy = FilteredCopy(port.subscriber, lambda: self._offer(port, flow))
         self._copies[flow] = port, copy
         return port, copy
+
+    def _offer(self, port: MirroredPort, flow: bytes) -> Copy:
+        peer, address = endpoints(flow)
+        copy = Copy(self._tunnel.open(encode(Incoming(port.port, "mirror", peer, address))), self._room)
+        self._running += 1
+        port.group.create_task(copy.run()).add_done_callback(lambda _: self._on_gone(flow, copy))
+        return copy
 
     def _on_gone(self, flow: bytes, copy: Copy) -> None:
         self._running -= 1

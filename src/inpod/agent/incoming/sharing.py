@@ -1,0 +1,177 @@
+"""Several sessions on one port of a pod, each beside an agent of its own.
+
+The agent that has the port is its host; the agents of other sessions are its guests. They speak as session and agent do:
+the guest subscribes, the host opens a stream for each connection, and the guest hands that on to its session. When the
+host goes, its guests find out at once, and one of them takes the port.
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Callable
+
+from inpod.agent.incoming import claims
+from inpod.agent.incoming.report import Report
+from inpod.agent.incoming.stolen import ANSWER_LIMIT_S, StolenPort
+from inpod.agent.incoming.subscriber import Subscriber
+from inpod.protocol.agent import (
+    Incoming,
+    PeerProtocolError,
+    Refusal,
+    Subscribe,
+    decode_answer,
+    decode_request,
+    encode,
+)
+from inpod.tunnel.pipe import pipe
+from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
+
+JOIN_LIMIT_S = 5.0
+"""How long a host may take to answer."""
+
+MAX_GUESTS = 64
+
+
+class Host:
+    """Takes guests in for a port."""
+
+    def __init__(
+        self, listener: socket.socket, port: StolenPort, group: asyncio.TaskGroup, on_override: Callable[[str], None]
+    ) -> None:
+        """Begin to listen; owns `listener`.
+
+        Args:
+            on_override: Called when a guest takes the port for itself, with who that is: give it back.
+        """
+        self._listener = listener
+        self._port = port
+        self._group = group
+        self._on_override = on_override
+        self._guests: set[Tunnel] = set()
+        asyncio.get_running_loop().add_reader(listener.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Send the guests away: the claim is free."""
+        asyncio.get_running_loop().remove_reader(self._listener.fileno())
+        self._listener.close()
+        for guest in list(self._guests):
+            guest.close()
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return
+        if len(self._guests) >= MAX_GUESTS or not claims.is_trusted(sock):
+            sock.close()
+            return
+        self._group.create_task(self._serve(sock))
+
+    async def _serve(self, sock: socket.socket) -> None:
+        subscribers: list[Subscriber] = []
+        guest = Tunnel(
+            initiator=False, on_stream=lambda stream, head: self._on_stream(guest, subscribers, stream, head)
+        )
+        self._guests.add(guest)
+        try:
+            await guest.attach(sock)
+            await guest.lost
+        finally:
+            self._guests.discard(guest)
+            guest.close()
+            for subscriber in subscribers:
+                self._port.remove(subscriber)
+                subscriber.report.close()
+
+    def _on_stream(self, guest: Tunnel, subscribers: list[Subscriber], stream: Stream, head: bytes) -> None:
+        try:
+            request = decode_request(head)
+            if not isinstance(request, Subscribe) or request.port != self._port.number:
+                raise PeerProtocolError("a guest subscribes to the port it came for")
+            subscriber = Subscriber(guest, request, Report(stream))
+            if request.on_conflict == "override":
+                self._on_override(request.who)
+                return
+            self._port.add(subscriber)
+        except (PeerProtocolError, ValueError) as error:
+            stream.refuse(encode(Refusal(errno.EPROTO, str(error))))
+        except OSError as error:
+            stream.refuse(encode(Refusal(error.errno or errno.EIO, str(error.strerror))))
+        else:
+            subscribers.append(subscriber)
+            stream.accept()
+
+
+class Guest:
+    """A share of a port that another agent has.
+
+    Attributes:
+        gone: Done once the host is gone.
+    """
+
+    def __init__(self, session: Tunnel, own: Stream, group: asyncio.TaskGroup) -> None:
+        """Prepare; see `join`.
+
+        Args:
+            own: The session's subscription, where the host's reports go.
+        """
+        self._session = session
+        self._own = own
+        self._group = group
+        self._host = Tunnel(initiator=True, on_stream=self._on_stream)
+        self.gone = self._host.lost
+
+    async def join(self, sock: socket.socket, request: Subscribe) -> None:
+        """Ask the host at the other end of `sock` for a share.
+
+        Raises:
+            OSError: It refused, with the reason; ECONNRESET when it went away.
+        """
+        try:
+            async with asyncio.timeout(JOIN_LIMIT_S):
+                await self._host.attach(sock)
+                subscription = self._host.open(encode(request))
+                await subscription.accepted()
+        except StreamRefused as refused:
+            self.close()
+            with contextlib.suppress(PeerProtocolError):
+                if refused.payload:
+                    refusal = decode_answer(Refusal, refused.payload)
+                    raise OSError(refusal.code, refusal.reason) from None
+            raise OSError(errno.ECONNRESET, "the agent that has the port went away") from None
+        except BaseException:
+            self.close()
+            raise
+        self._group.create_task(self._pass_reports(subscription))
+
+    def close(self) -> None:
+        """Leave the host."""
+        self._host.close()
+
+    async def _pass_reports(self, subscription: Stream) -> None:
+        with contextlib.suppress(StreamRefused):
+            while report := await subscription.read():
+                self._own.send(report)
+
+    def _on_stream(self, stream: Stream, head: bytes) -> None:
+        with contextlib.suppress(PeerProtocolError):
+            if isinstance(decode_request(head), Incoming):
+                self._group.create_task(self._hand_on(stream, head))
+                return
+        stream.refuse()
+
+    async def _hand_on(self, stream: Stream, head: bytes) -> None:
+        onward = self._session.open(head)
+        try:
+            async with asyncio.timeout(ANSWER_LIMIT_S):
+                answer = await onward.accepted()
+            stream.accept(answer)
+        except StreamRefused as refused:
+            stream.refuse(refused.payload)
+            return
+        except TimeoutError:
+            stream.refuse()
+            onward.refuse()
+            return
+        await pipe(stream, onward)

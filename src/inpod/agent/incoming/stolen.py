@@ -1,0 +1,161 @@
+"""One stolen port: accepts what the redirect diverts, and gives each connection, or each request, to whom it is for."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import struct
+from collections.abc import Callable
+
+from inpod.agent.incoming.http import connection
+from inpod.agent.incoming.http.counts import Counts
+from inpod.agent.incoming.redirect.base import Redirect
+from inpod.agent.incoming.redirect.original import connect_original
+from inpod.agent.incoming.subscriber import Choice, Subscriber
+from inpod.protocol.agent import Address
+from inpod.tunnel.relay import relay
+from inpod.tunnel.streams import StreamRefused
+
+ANSWER_LIMIT_S = 15.0
+"""How long the session may take to connect to the program; it gives up itself after 10 s."""
+
+MAX_CONNECTIONS = 8192
+"""Stolen connections of a port at a time; further ones wait in the listeners' queues."""
+
+ACCEPTED_AT_A_TIME = 64
+"""Connections accepted in one turn of the loop."""
+
+RETRY_ACCEPT_S = 0.1
+"""How soon accepting is tried again when descriptors have run out."""
+
+
+class StolenPort:
+    """A port that this agent has, for one session or several.
+
+    Args:
+        group: Runs the connections' tasks, which go on when the port is given back.
+    """
+
+    def __init__(self, number: int, redirect: Redirect, group: asyncio.TaskGroup) -> None:
+        """Take the port.
+
+        Raises:
+            OSError: Not possible; `strerror` says why.
+        """
+        self.number = number
+        self._redirect = redirect
+        self._group = group
+        self._loop = asyncio.get_running_loop()
+        self._subscribers: list[Subscriber] = []
+        self._count = 0
+        self._retry: asyncio.TimerHandle | None = None
+        self._is_listening = False
+        self._listeners = redirect.steal(number)
+        self._listen()
+
+    def add(self, subscriber: Subscriber) -> None:
+        """Let a session have a share.
+
+        Raises:
+            OSError: EADDRINUSE: one of the two wants all.
+        """
+        for other in self._subscribers:
+            if other.rules is None or subscriber.rules is None:
+                how = "steals" if other.rules is None else "steals requests of"
+                raise OSError(
+                    errno.EADDRINUSE, f"{other.who or 'another session'} {how} port {self.number} of this pod"
+                )
+        self._subscribers.append(subscriber)
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Give that session no more."""
+        if subscriber in self._subscribers:
+            self._subscribers.remove(subscriber)
+
+    def close(self) -> None:
+        """Give the port back. Connections that wait for us are reset; those of the programs go on."""
+        self._stop()
+        self._subscribers.clear()
+        self._redirect.release(self.number)
+
+    def _listen(self) -> None:
+        self._is_listening = True
+        for listener in self._listeners:
+            self._loop.add_reader(listener.fileno(), self._accept, listener)
+
+    def _stop(self) -> None:
+        """Accept no more; call before the listeners are closed."""
+        self._is_listening = False
+        if self._retry is not None:
+            self._retry.cancel()
+        for listener in self._listeners:
+            self._loop.remove_reader(listener.fileno())
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(ACCEPTED_AT_A_TIME):
+            if not self._is_listening:
+                return
+            try:
+                sock, _ = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.ECONNABORTED, errno.EINTR, errno.EPROTO):
+                    continue
+                self._stop()
+                self._retry = self._loop.call_later(RETRY_ACCEPT_S, self._listen)
+                return
+            self._count += 1
+            if self._count >= MAX_CONNECTIONS:
+                self._stop()
+            self._group.create_task(self._serve(sock)).add_done_callback(self._on_gone)
+
+    def _on_gone(self, _: "asyncio.Task[None]") -> None:
+        self._count -= 1
+        if self._count == MAX_CONNECTIONS - 1 and self._redirect.holds(self.number):
+            self._listen()
+
+    async def _serve(self, sock: socket.socket) -> None:
+        try:
+            peer, called = _address(sock.getpeername()), self._redirect.called(sock)
+        except OSError:
+            sock.close()  # the client is gone already
+            return
+        if called.port != self.number:
+            sock.close()  # it called the listener's own address, which is nobody's business
+            return
+        there = [subscriber for subscriber in self._subscribers if subscriber.is_there()]
+        if any(subscriber.reads_requests for subscriber in there) or not there:
+            sock.setblocking(False)
+            original: Callable[[], object] = lambda: connect_original(self._redirect, called)  # noqa: E731
+            await connection.serve(sock, Choice(there, peer, called), original, Counts())  # type: ignore[arg-type]
+            return
+        await self._deliver(sock, there[0], peer, called)
+
+    async def _deliver(self, sock: socket.socket, to: Subscriber, peer: Address, called: Address) -> None:
+        """Offer a connection to a session; pass its bytes on until both directions ended, or reset it."""
+        stream = to.offer(peer, called)
+        is_taken = False
+        try:
+            async with asyncio.timeout(ANSWER_LIMIT_S):
+                await stream.accepted()
+            is_taken = True
+        except (StreamRefused, TimeoutError):
+            pass
+        finally:
+            if not is_taken:
+                stream.refuse()
+                _reset(sock)
+        if is_taken:
+            await relay(stream, sock)
+
+
+def _address(raw: tuple[str, int] | tuple[str, int, int, int]) -> Address:
+    # Link-local addresses come with the device's name.
+    return Address(raw[0].partition("%")[0], raw[1])
+
+
+def _reset(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()

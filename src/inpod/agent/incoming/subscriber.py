@@ -1,0 +1,114 @@
+"""Who takes connections, or single requests, of a stolen port."""
+
+import asyncio
+from collections.abc import Sequence
+
+from inpod.agent.incoming.http.choice import Fate, Head, Taker
+from inpod.agent.incoming.http.rules import Rules
+from inpod.agent.incoming.report import Report
+from inpod.protocol.agent import Address, Incoming, Subscribe, encode
+from inpod.tunnel.streams import Stream, Tunnel
+
+SILENT_AFTER_S = 1.5
+"""Whoever takes connections pings every 0.5 s: two pings may be late."""
+
+MAX_REQUEST_TEXT = 200
+"""Characters of a request line that are repeated to people."""
+
+PROBE_AGENT = b"kube-probe/"
+"""How the kubelet's requests begin to say who they are (Kubernetes, pkg/probe/http)."""
+
+
+class Subscriber:
+    """One session's wish for a port.
+
+    Attributes:
+        rules: Which requests it wants; None: whole connections.
+        has_probes: The kubelet's own requests are the original's.
+        who: For messages.
+    """
+
+    def __init__(self, tunnel: Tunnel, request: Subscribe, report: Report) -> None:
+        """Take the wish of `request`.
+
+        Raises:
+            ValueError: Its filter is none.
+        """
+        self.rules = None if request.filter is None else Rules.parse(request.filter)
+        self.port = request.port
+        self.has_probes = request.has_probes
+        self.who = request.who
+        self.report = report
+        self._tunnel = tunnel
+
+    @property
+    def reads_requests(self) -> bool:
+        """Whether requests have to be told apart for it."""
+        return self.rules is not None or self.has_probes
+
+    def is_there(self) -> bool:
+        """Return whether it was heard of lately."""
+        silence = asyncio.get_running_loop().time() - self._tunnel.last_heard
+        return not self._tunnel.lost.done() and silence < SILENT_AFTER_S
+
+    def offer(self, peer: Address, called: Address) -> Stream:
+        """Open a stream for a connection, or for its requests that are this session's."""
+        return self._tunnel.open(encode(Incoming(self.port, "steal", peer, called)))
+
+
+class Choice:
+    """The filters of all sessions, for one connection: a `Chooser`. The session that came first decides first."""
+
+    def __init__(self, subscribers: Sequence[Subscriber], peer: Address, called: Address) -> None:
+        self._takers = [_Taker(subscriber, peer, called) for subscriber in subscribers]
+
+    def choose(self, head: Head, body: bytes | None) -> Taker | Fate:
+        """See `Chooser`."""
+        is_probe = is_from_kubelet(head)
+        for taker in self._takers:
+            subscriber = taker.subscriber
+            if is_probe and subscriber.has_probes:
+                continue
+            matches = True if subscriber.rules is None else subscriber.rules.matches(head, body)
+            if matches is None:
+                return Fate.NEEDS_BODY
+            if matches:
+                self._tell(head, body, taker)
+                return taker
+        self._tell(head, body, None)
+        return Fate.ORIGINAL
+
+    def _tell(self, head: Head, body: bytes | None, taker: "_Taker | None") -> None:
+        by = None if taker is None else taker.subscriber
+        for other in self._takers:
+            if other is taker:
+                other.subscriber.report.matched()
+            else:
+                other.subscriber.report.passed(lambda other=other: why(other.subscriber, head, body, by))  # type: ignore[misc]
+
+
+class _Taker:
+    """A subscriber, for one connection: a `Taker`."""
+
+    def __init__(self, subscriber: Subscriber, peer: Address, called: Address) -> None:
+        self.subscriber = subscriber
+        self._peer = peer
+        self._called = called
+
+    def open(self) -> Stream:
+        return self.subscriber.offer(self._peer, self._called)
+
+
+def is_from_kubelet(head: Head) -> bool:
+    """Return whether a request is one of the kubelet's own."""
+    return any(name.lower() == b"user-agent" and value.startswith(PROBE_AGENT) for name, value in head.headers)
+
+
+def why(subscriber: Subscriber, head: Head, body: bytes | None, taken_by: Subscriber | None) -> str:
+    """Say why a request did not come to a session, in one line."""
+    request = f"{head.method.decode('latin-1')} {head.target.decode('latin-1')}"[:MAX_REQUEST_TEXT]
+    if taken_by is not None:
+        return f"{request}: the filter of {taken_by.who or 'another session'} matched first"
+    if subscriber.rules is None or (subscriber.has_probes and is_from_kubelet(head)):
+        return f"{request}: a probe of the kubelet, which the original answers"
+    return f"{request}: {subscriber.rules.explain(head, body)}"

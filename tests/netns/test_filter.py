@@ -1,0 +1,239 @@
+"""HTTP filters and sharing: whole sessions of `inpod exec -f` on one port of a pod, and who answers each request."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from inpod.errors import ExitCode
+from tests.netns.conftest import Pod
+from tests.netns.session import LIMIT_S, in_network_of, next_line
+
+PORT = 8080
+
+SERVER = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def answer(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        said = b"%s %s %s %d" % (sys.argv[1].encode(), self.command.encode(), self.path.encode(), len(body))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+    do_GET = do_POST = do_PUT = answer
+    def log_message(self, *args):
+        print(self.command, self.path, flush=True)
+http.server.ThreadingHTTPServer.allow_reuse_address = True
+server = http.server.ThreadingHTTPServer(("0.0.0.0", int(sys.argv[2])), Handler)
+print("ready", flush=True)
+server.serve_forever()
+"""
+
+CLIENT = """
+import http.client, json, sys
+host, requests = json.loads(sys.argv[1])
+connection = http.client.HTTPConnection(host, 8080, timeout=10)
+for method, path, headers, body in requests:
+    connection.request(method, path, body, headers)
+    print(connection.getresponse().read().decode())
+"""
+"""Sends all requests on one connection."""
+
+Json = dict[str, object]
+Request = tuple[str, str, dict[str, str], str | None]
+
+
+def get(path: str = "/", **headers: str) -> Request:
+    return "GET", path, {name.replace("_", "-"): value for name, value in headers.items()}, None
+
+
+@pytest.fixture
+def original(pod: Pod) -> Iterator[None]:
+    """The pod's own service."""
+    command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", SERVER, "original", str(PORT)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert next_line(process.stdout) == "ready"
+        yield
+        process.terminate()
+
+
+@contextmanager
+def developer(
+    pod: Pod, folder: Path, name: str, incoming: Json, *, waits: bool = True
+) -> Iterator["subprocess.Popen[str]"]:
+    """A session whose program answers with `name`; ready once the port is subscribed."""
+    config = folder / f"{name}.json"
+    config.write_text(json.dumps({"feature": {"network": {"incoming": incoming}}}))
+    options = ["-t", f"pid/{pod.pid}", "-f", str(config), "--progress", "json"]
+    program = [sys.executable, "-c", SERVER, name, str(PORT)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "inpod", "exec", *options, "--", *program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+        env=os.environ,
+    ) as process:
+        try:
+            if waits:
+                event(process, "PortSubscribed")
+            yield process
+        finally:
+            process.terminate()
+            process.communicate(timeout=LIMIT_S)
+
+
+def event(process: "subprocess.Popen[str]", name: str) -> Json:
+    """Return the session's next event of that name."""
+    while line := next_line(process.stderr):
+        if line.startswith("{"):
+            found: Json = json.loads(line)
+            if found.get("event") == name:
+                return found
+    raise AssertionError(f"no {name}")
+
+
+def answers(pod: Pod, *requests: Request, host: str = "10.77.0.1") -> list[str]:
+    """Return the answers to requests on one connection."""
+    return in_network_of(pod.pid, CLIENT, json.dumps([host, requests])).splitlines()
+
+
+def steal(**http_filter: object) -> Json:
+    return {"mode": "steal", "http_filter": http_filter}
+
+
+def test_requests_of_one_connection_go_where_the_filter_says(pod: Pod, original: None, tmp_path: Path) -> None:
+    with developer(pod, tmp_path, "alice", steal(header_filter="^x-user: alice$")):
+        found = answers(
+            pod,
+            get("/1"),
+            get("/2", X_User="alice"),
+            get("/3", X_User="bob"),
+            ("POST", "/4", {"X-User": "alice"}, "x" * 20_000),
+            ("POST", "/5", {}, "x" * 20_000),
+            get("/6", X_User="ALICE"),
+        )
+    assert found == [
+        "original GET /1 0",
+        "alice GET /2 0",
+        "original GET /3 0",
+        "alice POST /4 20000",
+        "original POST /5 20000",
+        "alice GET /6 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("http_filter", "is_mine"),
+    [
+        ({"path_filter": "^/api/"}, [False, True, True, True]),
+        ({"path_filter": r"\?x="}, [False, False, True, False]),
+        ({"method_filter": "post"}, [False, False, False, True]),
+        ({"all_of": [{"path": "^/api"}, {"method": "GET"}]}, [False, True, True, False]),
+        ({"any_of": [{"path": "^/$"}, {"method": "POST"}]}, [True, False, False, True]),
+        (
+            {"body_filter": {"body": "json", "query": "$.user.name", "matches": "^alice$"}},
+            [False, False, False, True],
+        ),
+    ],
+)
+def test_every_kind_of_filter(pod: Pod, original: None, tmp_path: Path, http_filter: Json, is_mine: list[bool]) -> None:
+    requests: list[Request] = [
+        get("/"),
+        get("/api/a"),
+        get("/api/a?x=1"),
+        ("POST", "/api/b", {"Content-Type": "application/json"}, '{"user": {"name": "alice"}}'),
+    ]
+    with developer(pod, tmp_path, "alice", steal(**http_filter)):
+        found = answers(pod, *requests)
+    assert [answer.startswith("alice") for answer in found] == is_mine
+
+
+def test_two_developers_share_a_port(pod: Pod, original: None, tmp_path: Path) -> None:
+    requests = [get("/a", X_User="alice"), get("/b", X_User="bob"), get("/c"), get("/d", X_User="alice")]
+    with ExitStack() as undo:
+        alice = developer(pod, tmp_path, "alice", steal(header_filter="x-user: alice"))
+        undo.enter_context(alice)
+        with developer(pod, tmp_path, "bob", steal(header_filter="x-user: bob")):
+            found = answers(pod, *requests)
+            assert [answer.split()[0] for answer in found] == ["alice", "bob", "original", "alice"]
+        until_served(pod, ["alice", "original", "original", "alice"], requests)
+
+
+def until_served(pod: Pod, by: list[str], requests: list[Request]) -> None:
+    """Wait until the requests are served by these."""
+    end = time.monotonic() + LIMIT_S
+    while True:
+        found = [answer.split()[0] for answer in answers(pod, *requests)]
+        if found == by:
+            return
+        assert time.monotonic() < end, found
+        time.sleep(0.05)
+
+
+def test_the_guest_takes_the_port_when_its_host_goes(pod: Pod, original: None, tmp_path: Path) -> None:
+    requests = [get("/a", X_User="alice"), get("/b", X_User="bob"), get("/c")]
+    with ExitStack() as undo:
+        host = ExitStack()
+        undo.enter_context(host)
+        alice = host.enter_context(developer(pod, tmp_path, "alice", steal(header_filter="x-user: alice")))
+        undo.enter_context(developer(pod, tmp_path, "bob", steal(header_filter="x-user: bob")))
+        until_served(pod, ["alice", "bob", "original"], requests)
+        alice.kill()
+        until_served(pod, ["original", "bob", "original"], requests)
+
+
+def test_a_whole_port_is_not_shared(pod: Pod, original: None, tmp_path: Path) -> None:
+    with developer(pod, tmp_path, "alice", {"mode": "steal"}):
+        with developer(pod, tmp_path, "bob", steal(header_filter="x-user: bob"), waits=False) as bob:
+            note = event(bob, "Note")
+            assert "steals port 8080 of this pod" in str(note["text"])
+            assert "@" in str(note["text"])
+        assert answers(pod, get()) == ["alice GET / 0"]
+
+
+def test_a_port_can_be_taken_over(pod: Pod, original: None, tmp_path: Path) -> None:
+    with developer(pod, tmp_path, "alice", {"mode": "steal"}) as alice:
+        assert answers(pod, get()) == ["alice GET / 0"]
+        with developer(pod, tmp_path, "bob", {"mode": "steal", "on_concurrent_steal": "override"}):
+            until_served(pod, ["bob"], [get()])
+            assert "no longer this session's" in str(event(alice, "Note")["text"])
+
+
+def test_a_mirrored_port_brings_only_what_matches(pod: Pod, original: None, tmp_path: Path) -> None:
+    incoming: Json = {"mode": "mirror", "http_filter": {"header_filter": "x-user: alice"}}
+    with developer(pod, tmp_path, "alice", incoming) as alice:
+        assert next_line(alice.stdout) == "ready"
+        found = answers(
+            pod, get("/1"), get("/2", X_User="alice"), ("POST", "/3", {"X-User": "alice"}, "x" * 5000), get("/4")
+        )
+        assert [answer.split()[0] for answer in found] == ["original"] * 4
+        assert [next_line(alice.stdout), next_line(alice.stdout)] == ["GET /2", "POST /3"]
+
+
+def test_why_a_request_did_not_come_is_said(pod: Pod, original: None, tmp_path: Path) -> None:
+    with developer(pod, tmp_path, "alice", steal(header_filter="x-user: alice")) as alice:
+        answers(pod, get("/1", X_User="bob"), get("/2", X_User="alice"))
+        traffic = event(alice, "PortTraffic")
+        assert (traffic["seen"], traffic["matched"], traffic["passed"]) == (2, 1, 1)
+        assert "GET /1: header_filter 'x-user: alice' matches no header" in str(traffic["why"])
+        assert "'X-User: bob'" in str(traffic["why"])
+
+
+def test_a_wrong_filter_is_shown_with_a_caret(pod: Pod, tmp_path: Path) -> None:
+    config = tmp_path / "c.json"
+    config.write_text(json.dumps({"feature": {"network": {"incoming": steal(header_filter="x-user: (?=a)")}}}))
+    command = [sys.executable, "-m", "inpod", "exec", "-t", f"pid/{pod.pid}", "-f", str(config), "--", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == ExitCode.USAGE
+    lines = done.stderr.splitlines()
+    assert "feature.network.incoming.http_filter.header_filter" in lines[0]
+    assert lines[2].index("^") == lines[1].index("(?=")
