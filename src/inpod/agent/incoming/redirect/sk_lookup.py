@@ -203,6 +203,8 @@ def _listen(family: socket.AddressFamily, host: str) -> socket.socket | None:
             return None
         raise
     try:
+        # Stolen connections are on the original's port, inherit this, and let the original bind its port anew.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # A network namespace may have its loopback device down.
         listener.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
         if family == socket.AF_INET6:
