@@ -90,7 +90,8 @@ def _condition(clause: Clause, place: str) -> Condition:
     given = [kind for kind in ("header", "path", "method", "body") if getattr(clause, kind) is not None]
     if len(given) != 1:
         raise UserError(f"{place} has {len(given)} conditions.", hint="Give one of header, path, method and body.")
-    if (clause.body is not None) != (clause.query is not None and clause.matches is not None):
+    of_body = [clause.query is not None, clause.matches is not None]
+    if not all(of_body) if clause.body is not None else any(of_body):
         raise UserError(f"{place}: body, query and matches go together.", hint='For instance "body": "json".')
     if clause.body is not None:
         return "body", clause.matches or "", clause.query or "", place
