@@ -67,11 +67,12 @@ def original(pod: Pod) -> Iterator[None]:
 
 @contextmanager
 def developer(
-    pod: Pod, folder: Path, name: str, incoming: Json, *, waits: bool = True
+    pod: Pod, folder: Path, name: str, incoming: Json, *, waits: bool = True, flush: bool = True
 ) -> Iterator["subprocess.Popen[str]"]:
     """A session whose program answers with `name`; ready once the port is subscribed."""
     config = folder / f"{name}.json"
-    config.write_text(json.dumps({"feature": {"network": {"incoming": incoming}}}))
+    agent = {"flush_connections": flush}
+    config.write_text(json.dumps({"agent": agent, "feature": {"network": {"incoming": incoming}}}))
     options = ["-t", f"pid/{pod.pid}", "-f", str(config), "--progress", "json"]
     program = [sys.executable, "-c", SERVER, name, str(PORT)]
     with subprocess.Popen(
@@ -237,3 +238,37 @@ def test_a_wrong_filter_is_shown_with_a_caret(pod: Pod, tmp_path: Path) -> None:
     lines = done.stderr.splitlines()
     assert "feature.network.incoming.http_filter.header_filter" in lines[0]
     assert lines[2].index("^") == lines[1].index("(?=")
+
+
+KEPT = """
+import http.client, json, sys
+connection = http.client.HTTPConnection("10.77.0.1", 8080, timeout=10)
+def ask():
+    connection.request("GET", "/kept", headers={"X-User": "alice"})
+    return connection.getresponse().read().decode().split()[0]
+print(ask(), flush=True)
+sys.stdin.readline()
+try:
+    print(ask(), flush=True)
+except OSError as error:
+    print(type(error).__name__, flush=True)
+    connection.close()
+    print(ask(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_kept_connection_is_moved_if_asked(pod: Pod, original: None, tmp_path: Path, moves: bool) -> None:
+    command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", KEPT]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as client:
+        assert client.stdin is not None
+        assert next_line(client.stdout) == "original"
+        with developer(pod, tmp_path, "alice", steal(header_filter="x-user: alice"), flush=moves) as alice:
+            if moves:
+                assert event(alice, "PortTraffic")["moved"] == 1
+            client.stdin.write("\n")
+            if moves:
+                assert next_line(client.stdout) in ("ConnectionResetError", "RemoteDisconnected")
+                assert next_line(client.stdout) == "alice"
+            else:
+                assert next_line(client.stdout) == "original"

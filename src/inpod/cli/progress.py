@@ -46,7 +46,7 @@ def words(event: Event) -> str:
             return f"In {target}: {comes[incoming]}, connections and names go out through it, {reads}."
         case PortSubscribed(port, mode, local):
             return f"Port {port} of the pod {'is mirrored to' if mode == 'mirror' else 'goes to'} {local}."
-        case PortTraffic(port, seen, matched, passed, _, dropped):
+        case PortTraffic(port, seen, matched, passed, _, dropped, _, _):
             return f"Port {port}: {seen} requests, {matched} to the program, {passed} to the original, {dropped} packets missing."
         case Note(text):
             return text

@@ -23,6 +23,9 @@ class Agent(Section, frozen=True):
         Image | str | None,
         Meta(description="As `-i`: any image with Python 3.11 or later; without it, a stock Python image."),
     ] = None
+    flush_connections: Annotated[
+        bool, Meta(description="Connections that the target has on a stolen port are reset: their clients come again.")
+    ] = True
     startup_timeout: Annotated[
         Seconds | None,
         Meta(description="As `--agent-startup-timeout`: seconds that the agent may take to start; without it, 60."),

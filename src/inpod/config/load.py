@@ -48,6 +48,7 @@ class Settings:
     ports: Ports = field(default_factory=Ports)
     http_filter: HttpFilter | None = None
     overrides: bool = False
+    flush: bool = True
 
 
 def settings(options: Options, file: File) -> Settings:
@@ -70,6 +71,7 @@ def settings(options: Options, file: File) -> Settings:
         incoming="steal" if options.steal else incoming_mode(incoming),
         ports=incoming_ports(incoming),
         http_filter=incoming.http_filter if isinstance(incoming, Incoming) else None,
+        flush=file.agent.flush_connections,
         overrides=isinstance(incoming, Incoming) and incoming.on_concurrent_steal == "override",
         files=files_mode(file.feature.fs if options.files is None else options.files),
         env=env,

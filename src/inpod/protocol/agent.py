@@ -173,6 +173,7 @@ class Subscribe:
     Attributes:
         filter: Which HTTP requests the session wants (agent/incoming/http/rules.py); None: all, and what is no HTTP.
         has_probes: The kubelet asks for the container's health on this port by HTTP: the original answers that.
+        flush: Reset connections that the original has on this port, so that their clients come again (steal).
         on_conflict: What to do when another session has the port: be refused, or take it from that one.
         who: The session's user and machine, for others who want the same port.
     """
@@ -181,6 +182,7 @@ class Subscribe:
     mode: Mode
     filter: dict[str, object] | None = None
     has_probes: bool = False
+    flush: bool = False
     on_conflict: Literal["refuse", "override"] = "refuse"
     who: str = ""
 
@@ -195,6 +197,7 @@ class PortReport:
         matched: Of these, how many the session got.
         passed: And how many the original.
         whole: Connections that were passed to the original without a look at their requests.
+        moved: Connections of the original that were reset, so that their clients come again.
         why: Why the last one that was passed did not come to the session; "" when none was.
     """
 
@@ -203,6 +206,7 @@ class PortReport:
     matched: int = 0
     passed: int = 0
     whole: int = 0
+    moved: int = 0
     why: str = ""
 
 

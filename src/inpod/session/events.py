@@ -50,6 +50,7 @@ class PortTraffic:
         seen, matched, passed: Requests read; those that came to the program; those that the original got.
         whole: Connections that the original got unread.
         dropped: Packets that are missing in the copy.
+        moved: Connections of the original that were reset, so that their clients come again.
         why: Why the last request that passed did not come to the program.
     """
 
@@ -59,6 +60,7 @@ class PortTraffic:
     passed: int
     whole: int
     dropped: int
+    moved: int
     why: str
 
 

@@ -18,6 +18,7 @@ class Plan:
     ports: Of listeners.
     filter: Which HTTP requests come to the program, compiled (`http_filter`); None: all traffic.
     filtered_ports: Ports of the pod that the filter is for; empty: all.
+    flush: Connections that the original has on a stolen port are reset.
     on_conflict: What to do when another session has a port.
     local_ports: Ports of debuggers: left alone.
     local_trees: Paths that are this machine's: the program's installation, the folders of PATH, the working directory.
@@ -34,6 +35,7 @@ class Plan:
     ports: Ports = field(default_factory=Ports)
     filter: dict[str, object] | None = None
     filtered_ports: tuple[int, ...] = ()
+    flush: bool = True
     on_conflict: Literal["refuse", "override"] = "refuse"
     local_ports: tuple[int, ...] = ()
     local_trees: tuple[str, ...] = field(default_factory=tuple)

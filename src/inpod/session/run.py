@@ -142,6 +142,7 @@ class _Session:
             filter=plan.filter,
             filtered_ports=frozenset(plan.filtered_ports) if plan.filtered_ports else None,
             probe_ports=frozenset(self._probe_ports),
+            flush=plan.flush,
             on_conflict=plan.on_conflict,
         )
 

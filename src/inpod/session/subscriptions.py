@@ -30,12 +30,14 @@ class Wishes:
         filter: As in `Subscribe`.
         filtered_ports: Ports of the pod that the filter is for; None: all.
         probe_ports: Ports of the pod that the kubelet asks by HTTP, whose requests stay the original's.
+        flush: Connections that the original has on a stolen port are reset, so that their clients come again.
     """
 
     mode: agent.Mode
     filter: dict[str, object] | None = None
     filtered_ports: frozenset[int] | None = None
     probe_ports: frozenset[int] = frozenset()
+    flush: bool = True
     on_conflict: OnConflict = "refuse"
 
     def request(self, port: int) -> agent.Subscribe:
@@ -46,6 +48,7 @@ class Wishes:
             self.mode,
             filter=self.filter if is_filtered else None,
             has_probes=port in self.probe_ports,
+            flush=self.flush and self.mode == "steal",
             on_conflict=self.on_conflict,
             who=who_we_are(),
         )
@@ -94,9 +97,8 @@ class Subscriptions:
         return ""
 
     def _tell(self, number: int, report: agent.PortReport) -> None:
-        self._events.emit(
-            PortTraffic(number, report.seen, report.matched, report.passed, report.whole, report.dropped, report.why)
-        )
+        counts = {name: getattr(report, name) for name in ("seen", "matched", "passed", "whole", "dropped", "moved")}
+        self._events.emit(PortTraffic(number, **counts, why=report.why))
         if report.dropped:
             text = f"{report.dropped} packets of port {number} were too many to mirror and are missing."
             self._events.emit(Note(text))

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable
 
 from inpod.agent.incoming import claims
+from inpod.agent.incoming.flush import flush
 from inpod.agent.incoming.heart import Heart
 from inpod.agent.incoming.redirect.base import Redirect
 from inpod.agent.incoming.redirect.choose import choose
@@ -46,6 +47,7 @@ class Steal:
             self.remove(request.port)
             raise
         self._heart.start()
+        port.flush()
 
     def remove(self, port: int) -> None:
         """Give a port back. Connections that wait for us are reset; those of the program go on."""
@@ -143,6 +145,15 @@ class _Port:
         if not is_held and (self._holding is None or self._holding.done()):
             self._holding = self._group.create_task(self._hold_again())
 
+    def flush(self) -> None:
+        """Reset the original's connections, if asked to and if the port is had here: their clients come again, to us."""
+        if self._stolen is None or not self._request.flush:
+            return
+        # Without the right they go on where they are, which is no reason to fail.
+        with contextlib.suppress(OSError):
+            if moved := flush(self._request.port):
+                self._subscriber.report.moved(moved)
+
     def let_go(self) -> None:
         """Have it no more."""
         if self._holding is not None:
@@ -161,6 +172,7 @@ class _Port:
         # Who has it may not share it: then the next beat asks again.
         with contextlib.suppress(OSError):
             await self.hold()
+            self.flush()
 
     def _taken_over(self, who: str) -> None:
         """Give the port to a session that insists; ours hears of it."""
