@@ -5,9 +5,11 @@ import select
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from inpod.agent import namespaces
 from inpod.agent.incoming.redirect import netlink, ruleset
 from tests.netns.bpf_links import count_links
 from tests.netns.conftest import START_LIMIT_S
@@ -42,6 +44,17 @@ class Holder:
         line = self.process.stdout.readline().decode().strip()
         assert line.startswith("ok"), line or "the holder ended"
         return line[3:]
+
+
+class Joined(Netns):
+    """The network namespace of a process."""
+
+    def __init__(self, pid: int) -> None:
+        self._thread = ThreadPoolExecutor(1)
+        self.fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+        self.path = f"/proc/{os.getpid()}/fd/{self.fd}"
+        self.inode = os.fstat(self.fd).st_ino
+        self.inside(lambda: namespaces.setns(self.fd, namespaces.CLONE_NEWNET))
 
 
 @contextmanager
