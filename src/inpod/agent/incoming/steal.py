@@ -139,11 +139,13 @@ class _Port:
 
     def hold_soon(self) -> None:
         """Have it again, if it was let go or its host went."""
-        if self._guest is not None and self._guest.gone.done():
+        is_left = self._guest is not None and self._guest.gone.done()
+        if is_left:
             self._guest = None
         is_held = self._host is not None or self._guest is not None
         if not is_held and (self._holding is None or self._holding.done()):
-            self._holding = self._group.create_task(self._hold_again())
+            # Of the moment since a host left, nothing is worth a reset: only of a silence.
+            self._holding = self._group.create_task(self._hold_again(flushes=not is_left))
 
     def flush(self) -> None:
         """Reset the original's connections, if asked to and if the port is had here: their clients come again, to us."""
@@ -168,11 +170,12 @@ class _Port:
             self._guest.close()
             self._guest = None
 
-    async def _hold_again(self) -> None:
+    async def _hold_again(self, *, flushes: bool) -> None:
         # Who has it may not share it: then the next beat asks again.
         with contextlib.suppress(OSError):
             await self.hold()
-            self.flush()
+            if flushes:
+                self.flush()
 
     def _taken_over(self, who: str) -> None:
         """Give the port to a session that insists; ours hears of it."""
