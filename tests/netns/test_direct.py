@@ -130,9 +130,14 @@ def test_an_ordinary_user_enters_a_process_of_his_own(tmp_path: Path) -> None:
     assert done.stdout.startswith("1000 remote\nhello 10.77.0.1 ")
 
 
-def test_an_ordinary_user_is_told_that_stealing_needs_more(tmp_path: Path) -> None:
-    done = run_in_own_pod(tmp_path, "--steal", "-t", "pid/POD", "--", "true")
+def test_an_ordinary_user_steals_where_bpf_is_not_needed(tmp_path: Path) -> None:
+    config, root = tmp_path / "inpod.json", tmp_path / "pod"
+    config.write_text('{"agent": {"redirect": "sk_lookup"}}')
+    root.mkdir()
+    done = run_in_own_pod(root, "--steal", "-f", str(config), "-t", "pid/POD", "--", "true")
     assert "Cannot steal" in refusal(done, ExitCode.NO_MEANS)
+    done = run_in_own_pod(root, "--steal", "-t", "pid/POD", "--", "true")
+    assert done.returncode == 0
 
 
 def test_the_right_is_missing(pod: Pod, tmp_path: Path) -> None:

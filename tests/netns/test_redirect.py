@@ -6,6 +6,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from ipaddress import IPv6Address
+from pathlib import Path
 
 import pytest
 
@@ -135,6 +137,29 @@ def test_original_sees_the_address_that_was_called_as_peer(hosts: Hosts, techniq
                 accepted.close()
                 assert peer[0].removeprefix("::ffff:") == ip
         listener.close()
+
+
+def test_link_local_address(hosts: Hosts, technique: str) -> None:
+    def address() -> str:
+        lines = (line.split() for line in Path("/proc/thread-self/net/if_inet6").read_text().splitlines())
+        return next(str(IPv6Address(bytes.fromhex(words[0]))) for words in lines if words[0].startswith("fe80"))
+
+    wait_until(lambda: hosts.pod.inside(address), "the device has its address")
+    ip = hosts.pod.inside(address)
+
+    def serves() -> str:
+        index = hosts.client.inside(lambda: socket.if_nametoindex("eth0"))
+        sock = hosts.client.inside(lambda: socket.socket(socket.AF_INET6))
+        with sock, sock.makefile("r") as file:
+            sock.settimeout(5)
+            sock.connect((ip, PORT, 0, index))
+            return file.readline().strip()
+
+    with holding(technique, hosts.pod) as holder:
+        holder.tell(f"steal {PORT}")
+        assert serves().startswith(f"stolen {ip} {PORT} ")
+        holder.tell("mode pass")
+        assert serves() == "original"
 
 
 def test_killed_holder_leaves_nothing(hosts: Hosts, technique: str) -> None:

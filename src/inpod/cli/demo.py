@@ -7,7 +7,7 @@ from inpod.cli.help import Help, Parser
 DESCRIPTION = """\
 Make a small pod of namespaces on this machine, run a program in its place, and show at each step what the pod's side
 saw. Everything is checked: exit status 0 means that all held, 1 that something did not. Nothing stays.
-As root it shows everything, as an ordinary user all but stealing.
+It needs no rights: an ordinary user's user namespaces will do.
 """
 
 

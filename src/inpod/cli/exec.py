@@ -132,6 +132,7 @@ def run(options: argparse.Namespace) -> int:
         ports=chosen.ports,
         filter=None if http_filter is None else compile_filter(http_filter),
         filtered_ports=tuple(http_filter.ports or ()) if http_filter is not None else (),
+        redirect=chosen.redirect,
         flush=chosen.flush,
         on_conflict="override" if chosen.overrides else "refuse",
         local_ports=debugger_ports(options.command, os.environ),

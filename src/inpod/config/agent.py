@@ -1,6 +1,6 @@
 """`agent`: what runs beside the target."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -23,6 +23,10 @@ class Agent(Section, frozen=True):
         Image | str | None,
         Meta(description="As `-i`: any image with Python 3.11 or later; without it, a stock Python image."),
     ] = None
+    redirect: Annotated[
+        Literal["auto", "sk_lookup", "nftables"],
+        Meta(description="How connections are diverted when stealing; auto: by BPF sk_lookup, else by nftables."),
+    ] = "auto"
     flush_connections: Annotated[
         bool, Meta(description="Connections that the target has on a stolen port are reset: their clients come again.")
     ] = True

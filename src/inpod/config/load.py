@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -49,6 +50,7 @@ class Settings:
     http_filter: HttpFilter | None = None
     overrides: bool = False
     flush: bool = True
+    redirect: Literal["auto", "sk_lookup", "nftables"] = "auto"
 
 
 def settings(options: Options, file: File) -> Settings:
@@ -71,6 +73,7 @@ def settings(options: Options, file: File) -> Settings:
         incoming="steal" if options.steal else incoming_mode(incoming),
         ports=incoming_ports(incoming),
         http_filter=incoming.http_filter if isinstance(incoming, Incoming) else None,
+        redirect=file.agent.redirect,
         flush=file.agent.flush_connections,
         overrides=isinstance(incoming, Incoming) and incoming.on_concurrent_steal == "override",
         files=files_mode(file.feature.fs if options.files is None else options.files),

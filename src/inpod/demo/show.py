@@ -8,7 +8,7 @@ from typing import TextIO
 
 from inpod.demo.stage import InPlace, Lines, Pod, Silence, in_its_place, running_pod, running_program
 
-NO_STEALING = "Stealing is left out: it needs BPF, which the kernel refuses in user namespaces. Run the demo as root."
+NO_STEALING = "Stealing is left out: this kernel gives an ordinary user no means for it. Run the demo as root."
 
 WIDTH = 13
 
@@ -64,12 +64,12 @@ def show(in_place: InPlace = in_its_place, out: TextIO | None = None) -> bool:
         with running_program(pod, in_place) as program:
             look_around(pod, program, steps)
             mirror(pod, program, steps)
-        if os.geteuid() == 0:
-            steps.say(f"\nWith its traffic:  inpod exec -t pid/{pod.pid} --steal -- python program.py")
-            with running_program(pod, in_place, "--steal") as program:
+        steps.say(f"\nWith its traffic:  inpod exec -t pid/{pod.pid} --steal -- python program.py")
+        with running_program(pod, in_place, "--steal") as program:
+            if os.geteuid() != 0 and program.has_no_means():
+                steps.say(NO_STEALING)
+            else:
                 steal(pod, program, steps)
-        else:
-            steps.say(f"\n{NO_STEALING}")
         steps.say("\nAfter the program has ended:")
         afterwards(pod, steps)
     total = steps.held + steps.failed

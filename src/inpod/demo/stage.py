@@ -70,6 +70,13 @@ class Lines:
         self._has_spoken = True
         return line
 
+    def has_no_means(self) -> bool:
+        """Wait for the first word; return whether it ended instead, for this machine lacks what it needs."""
+        assert self.process.stdout is not None
+        if not self._rest and select.select([self.process.stdout], [], [], START_LIMIT_S)[0]:
+            self._rest = os.read(self.process.stdout.fileno(), 65536)
+        return not self._rest and self.process.wait(END_LIMIT_S) == ExitCode.NO_MEANS
+
     def expect(self, key: str) -> dict[str, str]:
         """Return the next line that has `key`.
 

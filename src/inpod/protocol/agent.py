@@ -24,6 +24,7 @@ A = TypeVar("A")
 _dump = json.JSONEncoder(separators=(",", ":")).encode
 
 Mode = Literal["mirror", "steal"]
+Redirect = Literal["auto", "sk_lookup", "nftables"]
 Want = Literal["lstat", "stat", "read", "list"]
 
 SMALL_FILE = 64 * 1024
@@ -47,9 +48,14 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """First request of a session. Answer: `Welcome` as ACCEPT."""
+    """First request of a session. Answer: `Welcome` as ACCEPT.
+
+    Attributes:
+        redirect: How the session's ports are to be stolen; "auto": as is possible.
+    """
 
     version: int
+    redirect: Redirect = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,14 @@ RECONNECT_EVERY_S = 1.0
 class Link:
     """A tunnel to the agent, and another one after that."""
 
-    def __init__(self, way: AgentLink, on_stream: Callable[[Stream, bytes], None], events: Events) -> None:
+    def __init__(
+        self,
+        way: AgentLink,
+        on_stream: Callable[[Stream, bytes], None],
+        events: Events,
+        redirect: agent.Redirect = "auto",
+    ) -> None:
+        self._hello = agent.encode(agent.Hello(agent.PROTOCOL_VERSION, redirect))
         self._way = way
         self._on_stream = on_stream
         self._events = events
@@ -64,7 +71,7 @@ class Link:
             async with asyncio.timeout(HELLO_LIMIT_S):
                 await self._tunnel.attach(self._way.sock)
                 # Both at once: one round trip less before the program starts.
-                return await asyncio.gather(_hello(self._tunnel), _environment(self._tunnel))
+                return await asyncio.gather(_welcome(self._tunnel, self._hello), _environment(self._tunnel))
         except (StreamRefused, agent.PeerProtocolError) as error:
             raise self._cannot_work(error) from error
         except OSError:  # TimeoutError is one
@@ -105,7 +112,7 @@ class Link:
         try:
             async with asyncio.timeout(HELLO_LIMIT_S):
                 await tunnel.attach(await self._way.reconnect())
-                await _hello(tunnel)
+                await _welcome(tunnel, self._hello)
         except (UserError, OSError, StreamRefused, agent.PeerProtocolError):
             tunnel.close()
             return False
@@ -126,8 +133,8 @@ class Link:
         )
 
 
-async def _hello(tunnel: Tunnel) -> agent.Welcome:
-    return agent.decode_answer(agent.Welcome, await tunnel.ask(agent.encode(agent.Hello(agent.PROTOCOL_VERSION))))
+async def _welcome(tunnel: Tunnel, hello: bytes) -> agent.Welcome:
+    return agent.decode_answer(agent.Welcome, await tunnel.ask(hello))
 
 
 async def _environment(tunnel: Tunnel) -> dict[str, str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from inpod.config.incoming import Ports
+from inpod.protocol.agent import Redirect
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Plan:
     ports: Of listeners.
     filter: Which HTTP requests come to the program, compiled (`http_filter`); None: all traffic.
     filtered_ports: Ports of the pod that the filter is for; empty: all.
+    redirect: How ports are stolen.
     flush: Connections that the original has on a stolen port are reset.
     on_conflict: What to do when another session has a port.
     local_ports: Ports of debuggers: left alone.
@@ -35,6 +37,7 @@ class Plan:
     ports: Ports = field(default_factory=Ports)
     filter: dict[str, object] | None = None
     filtered_ports: tuple[int, ...] = ()
+    redirect: Redirect = "auto"
     flush: bool = True
     on_conflict: Literal["refuse", "override"] = "refuse"
     local_ports: tuple[int, ...] = ()

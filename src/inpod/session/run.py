@@ -83,7 +83,7 @@ class _Session:
 
     def __init__(self, plan: Plan, way: AgentLink, events: Events) -> None:
         self.tasks = Tasks()
-        self.link = Link(way, self._on_stream, events)
+        self.link = Link(way, self._on_stream, events, plan.redirect)
         self._plan = plan
         self._mounts = way.mounts
         self._probe_ports = way.probe_ports

@@ -103,7 +103,11 @@ def test_ports() -> None:
         ({"target": {"pth": "x"}}, "no key 'target.pth'", "'path'"),
         ({"xyzzy": 1}, "no key 'xyzzy'", "config.md"),
         ({"feature": {"network": {"dns": True}}}, "'feature.network.dns' is not there yet", "config.md"),
-        ({"feature": {"network": {"incoming": {"https_delivery": {}}}}}, "incoming.https_delivery' is not there yet", ""),
+        (
+            {"feature": {"network": {"incoming": {"https_delivery": {}}}}},
+            "incoming.https_delivery' is not there yet",
+            "",
+        ),
         ({"agent": {"ephemeral": True}}, "'agent.ephemeral' is not there yet", ""),
         ({"agent": {"startup_timeout": 0}}, "agent.startup_timeout", "config.md"),
         ({"feature": {"env": 3}}, "feature.env", ""),

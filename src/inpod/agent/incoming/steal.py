@@ -9,7 +9,7 @@ from inpod.agent.incoming import claims
 from inpod.agent.incoming.flush import flush
 from inpod.agent.incoming.heart import Heart
 from inpod.agent.incoming.redirect.base import Redirect
-from inpod.agent.incoming.redirect.choose import choose
+from inpod.agent.incoming.redirect.choose import Force, choose
 from inpod.agent.incoming.report import Report
 from inpod.agent.incoming.sharing import Guest, Host
 from inpod.agent.incoming.stolen import StolenPort
@@ -23,9 +23,14 @@ AGAIN_EVERY_S = 0.05
 
 
 class Steal:
-    """All stolen ports of one session."""
+    """All stolen ports of one session.
+
+    Attributes:
+        force: How they are stolen.
+    """
 
     def __init__(self, tunnel: Tunnel) -> None:
+        self.force: Force = "auto"
         self._tunnel = tunnel
         self._redirect: Redirect | None = None
         self._heart = Heart(tunnel, self._beat, self._rest)
@@ -68,7 +73,7 @@ class Steal:
 
     def _ready_redirect(self) -> Redirect:
         if self._redirect is None:
-            self._redirect = choose()
+            self._redirect = choose(self.force)
         return self._redirect
 
     def _beat(self) -> None:

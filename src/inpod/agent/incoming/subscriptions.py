@@ -9,7 +9,7 @@ from inpod.agent.incoming.redirect.choose import probe as probe_redirect
 from inpod.agent.incoming.report import Report
 from inpod.agent.incoming.steal import Steal
 from inpod.agent.incoming.subscriber import Subscriber
-from inpod.protocol.agent import Refusal, Subscribe, encode
+from inpod.protocol.agent import Redirect, Refusal, Subscribe, encode
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 
 
@@ -22,9 +22,10 @@ class Subscriptions:
         self._mirror = Mirror(tunnel)
         self._ports: set[int] = set()
 
-    def cannot(self) -> dict[str, str]:
-        """Return why "steal" or "mirror" cannot be had here; absent means they can."""
-        reasons = {"steal": probe_redirect(), "mirror": capture.probe()}
+    def cannot(self, redirect: Redirect) -> dict[str, str]:
+        """Return why "steal", by that redirect from now on, or "mirror" cannot be had here; absent means they can."""
+        self._steal.force = redirect
+        reasons = {"steal": probe_redirect(redirect), "mirror": capture.probe()}
         return {name: reason for name, reason in reasons.items() if reason is not None}
 
     async def subscribe(self, stream: Stream, request: Subscribe) -> None:

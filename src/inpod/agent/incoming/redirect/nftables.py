@@ -93,10 +93,12 @@ class Nftables:
 
     def release(self, port: int) -> None:
         """See `Redirect`."""
-        self.pause(port)
-        self._paused.discard(port)
-        for listener in self._listening.pop(port, ()):
-            listener.close()
+        try:
+            self.pause(port)
+        finally:
+            self._paused.discard(port)
+            for listener in self._listening.pop(port, ()):
+                listener.close()
 
     def holds(self, port: int) -> bool:
         """See `Redirect`."""

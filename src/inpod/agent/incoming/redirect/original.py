@@ -15,6 +15,7 @@ from inpod.protocol.agent import Address
 ATTEMPTS = 64
 """Ports tried for a connection: one may be another process's, or of a connection that goes on."""
 
+_DEVICES = Path("/proc/thread-self/net/if_inet6")
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -33,7 +34,7 @@ async def connect_original(redirect: Redirect, called: Address) -> socket.socket
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             _PORTS.bind(sock, called.ip)
             sock.at_close.callback(redirect.exempt(sock))
-            await asyncio.get_running_loop().sock_connect(sock, (called.ip, called.port))
+            await asyncio.get_running_loop().sock_connect(sock, _named(called.ip, called.port))
         except OSError as error:
             sock.close()
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EADDRINUSE):
@@ -86,12 +87,24 @@ class _Ports:
         else:
             raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((ip, port))
+        sock.bind(_named(ip, port))
         self._taken.add((ip, port))
         sock.at_close.callback(self._taken.discard, (ip, port))
 
 
 _PORTS = _Ports()
+
+
+def _named(ip: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+    """Return the address as the socket calls take it: a link-local one of ours with its device."""
+    if not ip.startswith("fe80:"):
+        return ip, port
+    packed = socket.inet_pton(socket.AF_INET6, ip).hex()
+    for line in _DEVICES.read_text().splitlines():
+        address, index, *_ = line.split()
+        if address == packed:
+            return ip, port, 0, int(index, 16)
+    raise OSError(errno.EADDRNOTAVAIL, f"no device has {ip}")
 
 
 @cache
