@@ -67,11 +67,10 @@ def original(pod: Pod) -> Iterator[None]:
 
 @contextmanager
 def developer(
-    pod: Pod, folder: Path, name: str, incoming: Json, *, waits: bool = True, flush: bool = True
+    pod: Pod, folder: Path, name: str, incoming: Json, *, waits: bool = True, **agent: object
 ) -> Iterator["subprocess.Popen[str]"]:
     """A session whose program answers with `name`; ready once the port is subscribed."""
     config = folder / f"{name}.json"
-    agent = {"flush_connections": flush}
     config.write_text(json.dumps({"agent": agent, "feature": {"network": {"incoming": incoming}}}))
     options = ["-t", f"pid/{pod.pid}", "-f", str(config), "--progress", "json"]
     program = [sys.executable, "-c", SERVER, name, str(PORT)]
@@ -111,8 +110,11 @@ def steal(**http_filter: object) -> Json:
     return {"mode": "steal", "http_filter": http_filter}
 
 
-def test_requests_of_one_connection_go_where_the_filter_says(pod: Pod, original: None, tmp_path: Path) -> None:
-    with developer(pod, tmp_path, "alice", steal(header_filter="^x-user: alice$")):
+@pytest.mark.parametrize("redirect", ["sk_lookup", "nftables"])
+def test_requests_of_one_connection_go_where_the_filter_says(
+    pod: Pod, original: None, tmp_path: Path, redirect: str
+) -> None:
+    with developer(pod, tmp_path, "alice", steal(header_filter="^x-user: alice$"), redirect=redirect):
         found = answers(
             pod,
             get("/1"),
@@ -158,12 +160,13 @@ def test_every_kind_of_filter(pod: Pod, original: None, tmp_path: Path, http_fil
     assert [answer.startswith("alice") for answer in found] == is_mine
 
 
-def test_two_developers_share_a_port(pod: Pod, original: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("redirect", ["sk_lookup", "nftables"])
+def test_two_developers_share_a_port(pod: Pod, original: None, tmp_path: Path, redirect: str) -> None:
     requests = [get("/a", X_User="alice"), get("/b", X_User="bob"), get("/c"), get("/d", X_User="alice")]
     with ExitStack() as undo:
-        alice = developer(pod, tmp_path, "alice", steal(header_filter="x-user: alice"))
+        alice = developer(pod, tmp_path, "alice", steal(header_filter="x-user: alice"), redirect=redirect)
         undo.enter_context(alice)
-        with developer(pod, tmp_path, "bob", steal(header_filter="x-user: bob")):
+        with developer(pod, tmp_path, "bob", steal(header_filter="x-user: bob"), redirect=redirect):
             found = answers(pod, *requests)
             assert [answer.split()[0] for answer in found] == ["alice", "bob", "original", "alice"]
         until_served(pod, ["alice", "original", "original", "alice"], requests)
@@ -263,7 +266,7 @@ def test_a_kept_connection_is_moved_if_asked(pod: Pod, original: None, tmp_path:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as client:
         assert client.stdin is not None
         assert next_line(client.stdout) == "original"
-        with developer(pod, tmp_path, "alice", steal(header_filter="x-user: alice"), flush=moves) as alice:
+        with developer(pod, tmp_path, "alice", steal(header_filter="x-user: alice"), flush_connections=moves) as alice:
             if moves:
                 assert event(alice, "PortTraffic")["moved"] == 1
             client.stdin.write("\n")
