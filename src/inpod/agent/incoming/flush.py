@@ -28,7 +28,7 @@ def flush(port: int, addresses: Collection[str] | None = None) -> int:
             ]
             if not found:
                 break
-            ended += sum(sock_diag.destroy(connection) for connection in found)
+            ended += sock_diag.destroy(found)
     except OSError as error:
         raise OSError(error.errno, explain(error)) from error
     return ended

@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from inpod.protocol.agent import Address
@@ -24,10 +24,14 @@ _BY_FAMILY, _DESTROY = 20, 21
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _ERROR, _DONE = 2, 3
 
+_AT_A_TIME = 64
+"""Messages sent at once: their answers must fit the socket's buffer."""
+
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port id
 _QUESTION = struct.Struct("=BBBxI")  # family, protocol, extensions, states; the socket's identity follows
 _ANSWER = struct.Struct("=BBBB")  # family, state, timer, retransmits; the socket's identity follows
 _IDENTITY = struct.Struct(">HH16s16s4s8s")  # ports and addresses, own first; interface, cookie
+_CODE = struct.Struct("=i")
 _REST = struct.Struct("=IIIII")  # expires, receive queue, send queue, user, inode
 
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -61,8 +65,9 @@ def connections(states: int, *, own_port: int = 0, peer_port: int = 0) -> list[C
     found: list[Connection] = []
     with _open() as sock:
         for family in (socket.AF_INET, socket.AF_INET6):
-            _send(sock, _BY_FAMILY, _DUMP, _QUESTION.pack(family, socket.IPPROTO_TCP, 0, states) + identity)
-            for body in _answers(sock):
+            question = _QUESTION.pack(family, socket.IPPROTO_TCP, 0, states)
+            sock.sendall(_message(_BY_FAMILY, _DUMP, question + identity))
+            for body in _dump(sock):
                 connection = _parse(body)
                 # What the kernel filters by is said to be a hint.
                 if own_port in (0, connection.own.port) and peer_port in (0, connection.peer.port):
@@ -70,23 +75,22 @@ def connections(states: int, *, own_port: int = 0, peer_port: int = 0) -> list[C
     return found
 
 
-def destroy(connection: Connection) -> bool:
-    """Reset a connection, for both its ends; return whether it was still there.
+def destroy(found: Sequence[Connection]) -> int:
+    """Reset connections, for both their ends; return how many were still there.
 
     Raises:
         OSError: EPERM without CAP_NET_ADMIN; EOPNOTSUPP when the kernel was built without it.
     """
+    ended = 0
     with _open() as sock:
-        question = _QUESTION.pack(connection.family, socket.IPPROTO_TCP, 0, 0xFFFF_FFFF)
-        _send(sock, _DESTROY, _ACK, question + connection.identity)
-        try:
-            for _ in _answers(sock):
-                pass
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                return False
-            raise
-        return True
+        for at in range(0, len(found), _AT_A_TIME):
+            some = found[at : at + _AT_A_TIME]
+            sock.sendall(b"".join(map(_ask_to_destroy, some)))
+            for code in _codes(sock, len(some)):
+                if code not in (0, errno.ENOENT):
+                    raise OSError(code, os.strerror(code))
+                ended += code == 0
+    return ended
 
 
 def own_inodes() -> set[int]:
@@ -108,26 +112,45 @@ def _open() -> socket.socket:
     return sock
 
 
-def _send(sock: socket.socket, kind: int, flags: int, body: bytes) -> None:
-    sock.sendall(_HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | flags, 1, 0) + body)
+def _message(kind: int, flags: int, body: bytes) -> bytes:
+    return _HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | flags, 1, 0) + body
 
 
-def _answers(sock: socket.socket) -> Iterator[bytes]:
-    """Yield what follows the header of each message, up to the end of a dump or an acknowledgement."""
+def _ask_to_destroy(connection: Connection) -> bytes:
+    question = _QUESTION.pack(connection.family, socket.IPPROTO_TCP, 0, 0xFFFF_FFFF)
+    return _message(_DESTROY, _ACK, question + connection.identity)
+
+
+def _codes(sock: socket.socket, count: int) -> Iterator[int]:
+    """Yield the errno that each of `count` messages is answered with; 0 when it worked."""
+    while count > 0:
+        for kind, body in _messages(sock.recv(RECEIVE_BYTES)):
+            if kind == _ERROR:
+                count -= 1
+                yield -_CODE.unpack_from(body)[0]
+
+
+def _dump(sock: socket.socket) -> Iterator[bytes]:
+    """Yield what follows the header of each message, up to the end of a dump."""
     while True:
-        data = sock.recv(RECEIVE_BYTES)
-        at = 0
-        while at + _HEADER.size <= len(data):
-            length, kind, *_ = _HEADER.unpack_from(data, at)
-            body = data[at + _HEADER.size : at + length]
-            if kind == _DONE or length < _HEADER.size:
+        for kind, body in _messages(sock.recv(RECEIVE_BYTES)):
+            if kind == _DONE:
                 return
             if kind == _ERROR:
-                if code := -struct.unpack_from("=i", body)[0]:
-                    raise OSError(code, os.strerror(code))
-                return
+                code = -_CODE.unpack_from(body)[0]
+                raise OSError(code, os.strerror(code))
             yield body
-            at += (length + 3) & ~3
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield type and what follows the header of each message in `data`."""
+    at = 0
+    while at + _HEADER.size <= len(data):
+        length, kind, *_ = _HEADER.unpack_from(data, at)
+        if length < _HEADER.size:
+            return
+        yield kind, data[at + _HEADER.size : at + length]
+        at += (length + 3) & ~3
 
 
 def _parse(body: bytes) -> Connection:
