@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import socket
+import weakref
 from functools import cache
 from pathlib import Path
 
@@ -48,15 +49,27 @@ async def connect_original(redirect: Redirect, called: Address) -> socket.socket
 
 
 class _Exempt(socket.socket):
-    """A socket that knows what to undo when it is closed."""
+    """A socket that undoes what belongs to it when it is closed, in whichever way.
+
+    Attributes:
+        at_close: What to undo.
+    """
 
     def __init__(self, family: socket.AddressFamily) -> None:
         super().__init__(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self.at_close = contextlib.ExitStack()
+        # For who forgets to close it.
+        weakref.finalize(self, self.at_close.close).atexit = False
 
     def close(self) -> None:
         super().close()
         self.at_close.close()
+
+    def detach(self) -> int:
+        # How uvloop closes: it has closed the descriptor by then.
+        fd = super().detach()
+        self.at_close.close()
+        return fd
 
 
 class _Ports:

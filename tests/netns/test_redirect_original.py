@@ -1,0 +1,111 @@
+"""Connections of our own to the original: what they hold is free when they are closed, in whichever way."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from inpod.agent.incoming.redirect import original
+from inpod.agent.incoming.redirect.base import Redirect
+from inpod.agent.incoming.redirect.choose import choose
+from inpod.agent.incoming.redirect.original import connect_original
+from inpod.protocol.agent import Address
+from tests.netns.traffic import POD_IPV4, POD_IPV6, Hosts, Original, two_hosts
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces and BPF need root")
+
+PORT = 8080
+UNREACHABLE = "10.88.0.99"
+COUNT = 30
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    with two_hosts() as hosts:
+        served = Original(hosts.pod, "::", PORT)
+        yield hosts
+        served.close()
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest, hosts: Hosts) -> Run:
+    """Runs a coroutine in the pod."""
+    if request.param == "asyncio":
+        return lambda main: hosts.pod.inside(lambda: asyncio.run(main))
+    uvloop = pytest.importorskip("uvloop")
+    return lambda main: hosts.pod.inside(lambda: uvloop.run(main))
+
+
+async def by_close(sock: socket.socket) -> None:
+    assert await asyncio.get_running_loop().sock_recv(sock, 100) == b"original\n"
+    sock.close()
+
+
+async def by_transport(sock: socket.socket) -> None:
+    reader, writer = await asyncio.open_connection(sock=sock)
+    assert await reader.readline() == b"original\n"
+    writer.close()
+    await writer.wait_closed()
+
+
+async def by_abort(sock: socket.socket) -> None:
+    _, writer = await asyncio.open_connection(sock=sock)
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("technique", ["sk_lookup", "nftables"])
+@pytest.mark.parametrize("end", [by_close, by_transport, by_abort])
+def test_closed_connection_holds_nothing(
+    run: Run, technique: str, end: Callable[[socket.socket], Coroutine[Any, Any, None]]
+) -> None:
+    undone: list[str] = []
+
+    async def scenario() -> None:
+        redirect = choose(technique)  # type: ignore[arg-type]  # a parameter
+        try:
+            redirect.steal(PORT)
+            redirect.beat()
+            for ip in (POD_IPV4, POD_IPV6) * COUNT:
+                sock = await connect_original(redirect, Address(ip, PORT))
+                assert (ip, sock.getsockname()[1]) in original._PORTS._taken
+                sock.at_close.callback(undone.append, ip)  # type: ignore[attr-defined]  # ours to see
+                await end(sock)
+            await asyncio.sleep(0)
+        finally:
+            redirect.close()
+        assert not original._PORTS._taken
+
+    run(scenario())
+    assert len(undone) == 2 * COUNT
+
+
+def test_refused_connection_holds_nothing(run: Run) -> None:
+    async def scenario() -> None:
+        redirect: Redirect = choose()
+        try:
+            with pytest.raises(ConnectionRefusedError):
+                await connect_original(redirect, Address(POD_IPV4, PORT + 1))
+            with pytest.raises(OSError, match="assign requested address"):
+                await connect_original(redirect, Address(UNREACHABLE, PORT))
+        finally:
+            redirect.close()
+        assert not original._PORTS._taken
+
+    run(scenario())
+
+
+def test_forgotten_connection_holds_nothing() -> None:
+    undone: list[str] = []
+    sock = original._Exempt(socket.AF_INET)
+    sock.at_close.callback(undone.append, "all")
+    with pytest.warns(ResourceWarning):
+        del sock
+    assert undone == ["all"]
