@@ -6,8 +6,8 @@ import posixpath
 import stat
 from dataclasses import dataclass, field
 
-from inpod.protocol.agent import Entry
 from inpod.protocol.layer import Want
+from inpod.protocol.listing import Entry
 
 MTIME_NS = 1_600_000_000_000_000_000
 """Of every file: no file of this machine has it."""

@@ -22,9 +22,9 @@ from inpod.protocol.agent import (
     Resolve,
     Welcome,
     decode_answer,
-    decode_entries,
     encode,
 )
+from inpod.protocol.listing import decode_entries
 from inpod.tunnel.streams import StreamRefused, Tunnel
 from tests.netns.conftest import POD_ENV, Pod, agent_command, agent_environment, running_agent, running_pod
 from tests.netns.pod import ECHO_PORT, HOSTNAME

@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from inpod.protocol.agent import Entry, LookUp, ReadFile, Refusal, Want, decode_answer, decode_entries, encode
+from inpod.protocol.agent import LookUp, ReadFile, Refusal, Want, decode_answer, encode
+from inpod.protocol.listing import Entry, decode_entries
 from inpod.tunnel.streams import StreamRefused, Tunnel
 from tests.netns.conftest import Pod, running_agent
 from tests.netns.pod import BIG_BYTES, HOSTS

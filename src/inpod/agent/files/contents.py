@@ -11,7 +11,8 @@ from itertools import islice
 
 from inpod.agent.files.walk import entry_of, walk
 from inpod.agent.namespaces import is_pseudo_file_system
-from inpod.protocol.agent import LISTING_BUDGET, SMALL_FILE, Entry, LookUp, encode_entries, path_bytes, path_text
+from inpod.protocol.agent import LookUp
+from inpod.protocol.listing import LISTING_BUDGET, SMALL_FILE, Entry, encode_entries, path_bytes, path_text
 
 MAX_MEMBERS = 50_000
 """Members of a directory that one answer names; a directory with more is not `is_listed`."""

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from inpod.agent.files.contents import FileReader, look_up
-from inpod.protocol.agent import LookUp, ReadFile, path_bytes
+from inpod.protocol.agent import LookUp, ReadFile
+from inpod.protocol.listing import path_bytes
 from inpod.tunnel.streams import Stream
 
 THREADS = 4

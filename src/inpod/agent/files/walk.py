@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from inpod.agent.namespaces import open_in_root
-from inpod.protocol.agent import Entry, path_text
+from inpod.protocol.listing import Entry, path_text
 
 MAX_LINKS = 40
 """As the kernel (path_resolution(7)); more of them are ELOOP."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from inpod.protocol.agent import Entry, path_bytes
+from inpod.protocol.listing import Entry, path_bytes
 
 MARK_NS = 1_000_000_001
 """Access time of what is not complete: one second and one nanosecond after the epoch."""

@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Callable, Coroutine, Sequence
 
-from inpod.protocol import agent, layer
+from inpod.protocol import agent, layer, listing
 from inpod.session.files.replica import Replica, finish_file, write_at
 from inpod.tunnel.streams import StreamRefused, Tunnel
 
@@ -26,7 +26,7 @@ LIST_AFTER = 2
 
 MAX_FOLDERS_COUNTED = 4096
 
-Found = Sequence[tuple[agent.Entry, bytes | None]]
+Found = Sequence[tuple[listing.Entry, bytes | None]]
 
 
 class Files:
@@ -71,18 +71,18 @@ class Files:
     async def _fetch(self, want: agent.Want, path: bytes) -> int:
         """Return 0, or the errno that the program gets."""
         try:
-            question = agent.LookUp(agent.path_text(path), want)
-            found = agent.decode_entries(await self._tunnel().fetch(agent.encode(question)))
+            question = agent.LookUp(listing.path_text(path), want)
+            found = listing.decode_entries(await self._tunnel().fetch(agent.encode(question)))
             self._replica.put(found)
             match what_was_found(found, want):
                 case int(code):
                     return code
-                case agent.Entry(kind="dir") as folder:
+                case listing.Entry(kind="dir") as folder:
                     # open(2) of a directory: what is wanted of it is its members.
-                    return await self._shared("list", agent.path_bytes(folder.path))
+                    return await self._shared("list", listing.path_bytes(folder.path))
                 case entry:
                     # Two paths may lead to one file, through links.
-                    return await self._once((None, agent.path_bytes(entry.path)), lambda: self._stream_in(entry))
+                    return await self._once((None, listing.path_bytes(entry.path)), lambda: self._stream_in(entry))
         except StreamRefused as refused:
             return _errno_of(refused)
         except agent.PeerProtocolError:
@@ -90,14 +90,14 @@ class Files:
         except OSError as error:
             return error.errno or errno.EIO
 
-    async def _stream_in(self, entry: agent.Entry) -> int:
+    async def _stream_in(self, entry: listing.Entry) -> int:
         """Fetch the content of a large file.
 
         Raises:
             OSError: No room.
             StreamRefused: The pod's file cannot be read.
         """
-        if self._replica.is_plain_and_complete(agent.path_bytes(entry.path)):
+        if self._replica.is_plain_and_complete(listing.path_bytes(entry.path)):
             return 0
         stream = self._tunnel().open(agent.encode(agent.ReadFile(entry.path)))
         fd = -1
@@ -116,7 +116,7 @@ class Files:
                 os.close(fd)
 
 
-def what_was_found(found: Found, want: agent.Want) -> agent.Entry | int:
+def what_was_found(found: Found, want: agent.Want) -> listing.Entry | int:
     """Return 0 when the entries are all that was wanted, an errno, or the entry of which more is needed."""
     if not found:
         return errno.EIO

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from inpod.agent.files.contents import FileReader, look_up
-from inpod.protocol.agent import LISTING_BUDGET, SMALL_FILE, Entry, LookUp, Want, decode_entries
+from inpod.protocol.agent import LookUp, Want
+from inpod.protocol.listing import LISTING_BUDGET, SMALL_FILE, Entry, decode_entries
 
 
 @pytest.fixture

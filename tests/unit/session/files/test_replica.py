@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inpod.protocol.agent import Entry
+from inpod.protocol.listing import Entry
 from inpod.session.files.replica import MARK_NS, Replica, finish_file, link_text, write_at
 
 MTIME = 1_500_000_000_123_456_789
