@@ -331,6 +331,37 @@ def test_many_short_connections_find_ports(technique: str, who_ends_first: str) 
             listener.close()
 
 
+@pytest.mark.parametrize("other", TECHNIQUES)
+def test_port_stolen_twice_is_somebodys_as_long_as_somebody_is_there(hosts: Hosts, technique: str, other: str) -> None:
+    with holding(technique, hosts.pod) as first, holding(other, hosts.pod) as second:
+        first.tell(f"steal {PORT}")
+        second.tell(f"steal {PORT}")
+        for ip in (POD_IPV4, POD_IPV6):
+            assert who_serves(hosts.client, ip, PORT).startswith("stolen")
+        # What one of them passes on, the other does not take.
+        first.tell("mode pass")
+        second.tell("mode pass")
+        if technique == other == "nftables":
+            assert who_serves(hosts.client, POD_IPV4, PORT) == "original"
+        second.tell("mode steal")
+        first.process.kill()
+        wait_until(lambda: who_serves(hosts.client, POD_IPV4, PORT, SHORT_CALL_S).startswith("stolen"), "one serves")
+        second.process.kill()
+        wait_until(lambda: who_serves(hosts.client, POD_IPV4, PORT, SHORT_CALL_S) == "original", "the original serves")
+
+
+def test_syn_cookies(hosts: Hosts, technique: str) -> None:
+    """Under a flood the kernel keeps nothing of a SYN, and chooses the listener when the handshake ends."""
+    hosts.pod.run("sysctl", "-q", "net.ipv4.tcp_syncookies=2")
+    with holding(technique, hosts.pod) as holder:
+        holder.tell(f"steal {PORT}")
+        for ip in (POD_IPV4, POD_IPV6):
+            assert who_serves(hosts.client, ip, PORT).startswith("stolen")
+        holder.tell("mode pass")
+        for ip in (POD_IPV4, POD_IPV6):
+            assert who_serves(hosts.client, ip, PORT) == "original"
+
+
 def test_only_the_named_addresses_are_diverted(hosts: Hosts, technique: str) -> None:
     hosts.pod.run("ip", "addr", "add", "10.88.0.7/24", "dev", "eth0")
     hosts.pod.run("ip", "addr", "add", "fd88::7/64", "dev", "eth0", "nodad")

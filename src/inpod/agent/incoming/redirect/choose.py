@@ -28,7 +28,13 @@ def choose(force: Force = "auto", addresses: Collection[str] | None = None) -> R
     code = errno.EOPNOTSUPP
     if force in ("auto", "sk_lookup"):
         try:
-            return SkLookup(addresses)
+            redirect = SkLookup(addresses)
+            try:
+                redirect.attach()
+            except BaseException:
+                redirect.close()
+                raise
+            return redirect
         except OSError as error:
             code = error.errno or code
             reasons.append(sk_lookup.explain(error, release))

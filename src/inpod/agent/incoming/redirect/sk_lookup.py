@@ -100,7 +100,7 @@ class SkLookup:
             if not listeners:
                 raise OSError(errno.EAFNOSUPPORT, "the pod has no IP")
             self._divert(port)
-            self._attach()
+            self.attach()
         except BaseException:
             self.release(port)
             raise
@@ -167,7 +167,12 @@ class SkLookup:
         if not self._is_closed:
             self._exempt.delete(key)
 
-    def _attach(self) -> None:
+    def attach(self) -> None:
+        """Have the kernel ask the program from here on; `steal` does so too.
+
+        Raises:
+            OSError: Not possible in this network namespace.
+        """
         if self._is_attached:
             return
         netns = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
