@@ -75,7 +75,7 @@ def cli_page() -> str:
     """Return the page about the command line."""
     whole = parser()
     lines = ["# Command line", "", "Exit codes: [exit-codes.md](exit-codes.md).", ""]
-    for command in ("", "exec", "ls", "demo"):
+    for command in ("", "exec", "ls", "status", "demo"):
         lines += [f"## inpod {command}".rstrip(), "", "```text", _help(whole, command), "```", ""]
     return "\n".join(lines)
 

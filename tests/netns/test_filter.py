@@ -275,3 +275,20 @@ def test_a_kept_connection_is_moved_if_asked(pod: Pod, original: None, tmp_path:
                 assert next_line(client.stdout) == "alice"
             else:
                 assert next_line(client.stdout) == "original"
+
+
+def test_status_tells_of_running_sessions(pod: Pod, original: None, tmp_path: Path) -> None:
+    def status(*options: str) -> str:
+        command = [sys.executable, "-m", "inpod", "status", *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=True).stdout
+
+    with developer(pod, tmp_path, "alice", steal(header_filter="x-user: alice")) as alice:
+        answers(pod, get("/1", X_User="bob"), get("/2", X_User="alice"))
+        event(alice, "PortTraffic")
+        mine = [session for session in json.loads(status("-o", "json")) if session["pid"] == alice.pid]
+        assert [(port["port"], port["seen"], port["matched"]) for port in mine[0]["ports"]] == [(PORT, 2, 1)]
+        text = status()
+        assert f"process {alice.pid}" in text
+        assert "2 requests seen, 1 to the program, 1 to the target itself" in text
+        assert "the last one that passed: GET /1" in text
+    assert not [session for session in json.loads(status("-o", "json")) if session["pid"] == alice.pid]

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import inpod
-from inpod.cli import demo, ls
+from inpod.cli import demo, ls, status
 from inpod.cli import exec as exec_
 from inpod.cli.help import Help, Parser
 from inpod.errors import UserError
@@ -91,7 +91,7 @@ def parser() -> Parser:
         add_help=False,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=False, parser_class=Parser)
-    for command in (exec_, ls, demo):
+    for command in (exec_, ls, status, demo):
         command.add_to(commands)
     other = parser.add_argument_group("other")
     other.add_argument("-h", "--help", action="help", help="show this and exit")

@@ -57,14 +57,33 @@ def remove_left_over(place: Path) -> None:
                 os.close(found)
 
 
+def running_folders() -> list[Path]:
+    """Return the folders of this user's sessions that run on this machine."""
+    found: list[Path] = []
+    for place in dict.fromkeys(_places()):
+        for path in place.glob(f"{PREFIX}{os.getuid()}-*"):
+            with contextlib.suppress(OSError):
+                folder = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW)
+                try:
+                    # Shared, so that several may look at once, and only for a moment.
+                    fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    found.append(path)
+                finally:
+                    os.close(folder)
+    return found
+
+
+def _places() -> list[Path]:
+    """Return where folders may be, the best place first. Without links: getcwd(2) would tell them."""
+    names = (os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm", tempfile.gettempdir())  # noqa: S108 # mkdtemp makes it private
+    return [Path(name).resolve() for name in names if name and os.access(name, os.W_OK | os.X_OK)]
+
+
 def _place() -> Path:
-    """Return the first place with enough room, else the one with most. Without links: getcwd(2) would tell them."""
-    temporary = Path(tempfile.gettempdir())
-    best, most = temporary, -1
-    for name in (os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm", temporary):  # noqa: S108 # mkdtemp makes it private
-        if not name or not os.access(name, os.W_OK | os.X_OK):
-            continue
-        place = Path(name).resolve()
+    """Return the first place with enough room, else the one with most."""
+    best, most = Path(tempfile.gettempdir()), -1
+    for place in _places():
         if len(os.fsencode(place)) > MAX_PATH_BYTES:
             continue
         found = os.statvfs(place)

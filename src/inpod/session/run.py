@@ -26,6 +26,7 @@ from inpod.session.link import Link
 from inpod.session.outgoing import Outgoing, close_fd
 from inpod.session.plan import Plan
 from inpod.session.rules import rules_text
+from inpod.session.status import Status
 from inpod.session.subscriptions import Subscriptions, Wishes
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
@@ -116,6 +117,7 @@ class _Session:
     def serve(self, folder: Path, welcome: agent.Welcome, undo: AsyncExitStack) -> None:
         """Set up what the layer needs, step by step; each is undone by `undo`."""
         plan, events, tunnel = self._plan, self._events, self.link.tunnel
+        events.listen(Status(folder, plan.argv).on_event)
         table = Table(folder / "table")
         undo.callback(table.close)
         root = folder / "replica"
