@@ -3,6 +3,7 @@
 Obeys lines on stdin, answers each with a line: "ok", or "error …".
     steal PORT, release PORT, pause PORT, resume PORT, close
     mode steal: answer each connection with "stolen CALLED-IP CALLED-PORT PEER-IP", then echo
+    mode http: answer each request with that line
     mode pass: pass each on to the original
     flush PORT: answers how many
     rest, beat: stop and begin to beat
@@ -93,7 +94,13 @@ class Holder:
             if self.mode == "pass":
                 await self.pass_on(sock, called)
                 return
-            await loop.sock_sendall(sock, f"stolen {called.ip} {called.port} {peer}\n".encode())
+            greeting = f"stolen {called.ip} {called.port} {peer}\n".encode()
+            if self.mode == "http":
+                while await loop.sock_recv(sock, 65536):
+                    await loop.sock_sendall(sock, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(greeting))
+                    await loop.sock_sendall(sock, greeting)
+                return
+            await loop.sock_sendall(sock, greeting)
             while data := await loop.sock_recv(sock, 65536):
                 await loop.sock_sendall(sock, data)
 
