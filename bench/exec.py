@@ -44,10 +44,15 @@ def output_of(command: list[str]) -> bytes:
 
 
 @contextmanager
-def subscribed(target: Target, programs: Path, *, steal: bool) -> Iterator[str]:
+def subscribed(
+    target: Target, programs: Path, *, steal: bool, http_filter: dict[str, object] | None = None
+) -> Iterator[str]:
     """Run the local HTTP server with the pod's traffic; yield where it really listens, "127.0.0.1:7311"."""
+    config = programs / "inpod.json"
+    incoming = {"mode": "steal" if steal else "mirror"} | ({"http_filter": http_filter} if http_filter else {})
+    config.write_text(json.dumps({"feature": {"network": {"incoming": incoming}}}))
     server = [str(programs / "http_server"), str(HTTP_PORT), "local"]
-    command = inpod(target, *server, options=("--steal",) if steal else ())
+    command = inpod(target, *server, options=("-f", str(config)))
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment()) as process:
         assert process.stderr is not None
         said = []

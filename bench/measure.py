@@ -60,6 +60,7 @@ class Measure:
             "bulk": self.bulk,
             "dns": self.dns,
             "steal": self.steal,
+            "filter": self.filter,
             "mirror": self.mirror,
             "relay": self.relay,
         }
@@ -123,6 +124,20 @@ class Measure:
                 undo.enter_context(subscribed(self.target, self.programs, steal=True))
             return {"steal_16": self._load(16)["per_s"], "steal_1": self._load(1)["p50_us"]}
 
+    def filter(self, side: Side) -> Figures:
+        """Calls on a port of which a session wants some: those that the pod answers, and those that the program does."""
+        with ExitStack() as undo:
+            if side == "inpod":
+                undo.enter_context(
+                    subscribed(self.target, self.programs, steal=True, http_filter={"path_filter": "^/mine$"})
+                )
+            return {
+                "pass_16": self._load(16)["per_s"],
+                "pass_1": self._load(1)["p50_us"],
+                "match_16": self._load(16, path="/mine")["per_s"],
+                "match_1": self._load(1, path="/mine")["p50_us"],
+            }
+
     def mirror(self, side: Side) -> Figures:
         """Calls that the pod answers while the local program gets copies."""
         with ExitStack() as undo:
@@ -166,9 +181,9 @@ class Measure:
         figures: Figures = json.loads(output_of(self._command(side, program, *arguments)))
         return figures
 
-    def _load(self, connections: int, rate: int = 0) -> Figures:
+    def _load(self, connections: int, rate: int = 0, path: str = "/") -> Figures:
         load = [str(self.programs / "http_load"), POD_ADDRESS, str(HTTP_PORT), str(connections), str(self.seconds)]
-        figures: Figures = json.loads(output_of(self.target.from_caller(*load, str(rate), "/")))
+        figures: Figures = json.loads(output_of(self.target.from_caller(*load, str(rate), path)))
         return figures
 
     def _first_line_ms(self, side: Side, command: list[str]) -> float:
