@@ -17,6 +17,7 @@ from tests.netns.traffic import Netns
 
 PROGRAM = Path(__file__).with_name("redirect_holder.py")
 ROOT = Path(__file__).parents[2]
+TECHNIQUES = ["sk_lookup", "nftables"]
 GET_RULE = 7
 
 

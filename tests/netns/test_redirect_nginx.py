@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.redirects import holding
+from tests.netns.redirects import TECHNIQUES, holding
 from tests.netns.test_redirect_sidecar import PORT, SIDECAR_IP, SIDECAR_PORT, load_iptables, load_nft
 from tests.netns.traffic import POD_IPV4, Hosts, Netns, two_hosts, wait_until, who_serves
 
@@ -91,7 +91,7 @@ def get(client: Netns) -> str:
         return answer.read().decode().strip()
 
 
-@pytest.mark.parametrize("technique", ["sk_lookup", "nftables"])
+@pytest.mark.parametrize("technique", TECHNIQUES)
 def test_connections_that_nginx_keeps_are_moved(hosts: Hosts, technique: str) -> None:
     assert get(hosts.client) == "original"
     with holding(technique, hosts.pod) as holder:
@@ -104,7 +104,7 @@ def test_connections_that_nginx_keeps_are_moved(hosts: Hosts, technique: str) ->
     wait_until(lambda: get(hosts.client) == "original", "the original serves again", 1)
 
 
-@pytest.mark.parametrize("technique", ["sk_lookup", "nftables"])
+@pytest.mark.parametrize("technique", TECHNIQUES)
 def test_requests_are_passed_on_behind_nginx(hosts: Hosts, technique: str) -> None:
     with holding(technique, hosts.pod) as holder:
         holder.tell("mode pass")

@@ -14,6 +14,7 @@ from inpod.agent.incoming.redirect.base import Redirect
 from inpod.agent.incoming.redirect.choose import choose
 from inpod.agent.incoming.redirect.original import connect_original
 from inpod.protocol.agent import Address
+from tests.netns.redirects import TECHNIQUES
 from tests.netns.traffic import POD_IPV4, POD_IPV6, Hosts, Original, two_hosts
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces and BPF need root")
@@ -61,7 +62,7 @@ async def by_abort(sock: socket.socket) -> None:
         await writer.wait_closed()
 
 
-@pytest.mark.parametrize("technique", ["sk_lookup", "nftables"])
+@pytest.mark.parametrize("technique", TECHNIQUES)
 @pytest.mark.parametrize("end", [by_close, by_transport, by_abort])
 def test_closed_connection_holds_nothing(
     run: Run, technique: str, end: Callable[[socket.socket], Coroutine[Any, Any, None]]

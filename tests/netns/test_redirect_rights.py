@@ -84,7 +84,7 @@ def test_refusal_names_the_reason_of_each(hosts: Hosts) -> None:
     nothing = without(hosts.pod, "sys_admin", "bpf", "net_admin")
     said = chosen(nothing, "auto")
     assert "CAP_BPF" in said
-    assert "nftables: refused with EPERM; the agent lacks CAP_NET_ADMIN" in said
+    assert "stealing by nftables was refused with EPERM: the agent lacks CAP_NET_ADMIN" in said
     assert "CAP_BPF" not in chosen(nothing, "nftables")
     assert "no redirect 'iptables'" in chosen(nothing, "iptables")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.netns.redirects import holding
+from tests.netns.redirects import TECHNIQUES, holding
 from tests.netns.traffic import CLIENT_IPV4, POD_IPV4, Hosts, Netns, Original, two_hosts
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces and BPF need root")
@@ -113,7 +113,7 @@ def lines_for(client: Netns) -> tuple[str, str]:
         return file.readline().strip(), file.readline().strip()
 
 
-@pytest.mark.parametrize("technique", ["sk_lookup", "nftables"])
+@pytest.mark.parametrize("technique", TECHNIQUES)
 @pytest.mark.parametrize("first", ["mesh", "steal"])
 def test_sidecar_keeps_its_leg_and_we_get_the_applications(
     hosts: Hosts, technique: str, first: str, load_rules: Callable[[Netns], None]
@@ -134,7 +134,7 @@ def test_sidecar_keeps_its_leg_and_we_get_the_applications(
         assert lines_for(hosts.client) == ("sidecar", "original")
 
 
-@pytest.mark.parametrize("technique", ["sk_lookup", "nftables"])
+@pytest.mark.parametrize("technique", TECHNIQUES)
 def test_address_that_called_before_the_steal_is_stolen_as_well(
     hosts: Hosts, technique: str, load_rules: Callable[[Netns], None]
 ) -> None:

@@ -187,16 +187,16 @@ _kept: list[tuple[NfTables, set[int]]] = []
 
 def explain(error: OSError, release: str) -> str:
     """Return in words what is missing, given why `Nftables` failed and the kernel's release."""
-    needs = "stealing by nftables"
+    way = "stealing by nftables"
     found = re.match(r"(\d+)\.(\d+)", release)
     if found and (int(found[1]), int(found[2])) < _NEEDS_KERNEL:
-        return f"{needs} needs 'flags owner', which came with Linux 5.12; this is {release}"
+        return f"{way} needs 'flags owner', which came with Linux 5.12; this is {release}"
     code = errno.errorcode.get(error.errno or 0, str(error.errno))
     if error.errno in (errno.EPERM, errno.EACCES):
-        return f"{needs}: refused with {code}; the agent lacks CAP_NET_ADMIN, or a seccomp profile forbids it"
+        return f"{way} was refused with {code}: the agent lacks CAP_NET_ADMIN, or a seccomp profile forbids it"
     if error.errno in (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOENT):
-        return f"{needs}: {code}; the kernel lacks nf_tables, or its nat, redir or fib"
-    return f"{needs} failed with {code}: {error.strerror}"
+        return f"{way} failed with {code}: the kernel lacks nf_tables, or its nat, redir or fib"
+    return f"{way} failed with {code}: {error.strerror}"
 
 
 def _listen(family: socket.AddressFamily) -> socket.socket | None:

@@ -186,17 +186,17 @@ class SkLookup:
 
 def explain(error: OSError, release: str) -> str:
     """Return in words what is missing, given why `SkLookup` failed and the kernel's release, as "5.4.0-26-generic"."""
-    needs = "stealing needs BPF sk_lookup"
+    way = "stealing by BPF sk_lookup"
     found = re.match(r"(\d+)\.(\d+)", release)
     if found and (int(found[1]), int(found[2])) < _NEEDS_KERNEL:
-        return f"{needs}, which came with Linux 5.9; this is {release}"
+        return f"{way} needs Linux 5.9; this is {release}"
     code = errno.errorcode.get(error.errno or 0, str(error.errno))
     if error.errno in (errno.EPERM, errno.EACCES):
         return (
-            f"{needs}: bpf(2) was refused with {code}; the agent lacks CAP_SYS_ADMIN (or CAP_BPF and CAP_NET_ADMIN) "
+            f"{way} was refused with {code}: the agent lacks CAP_SYS_ADMIN (or CAP_BPF and CAP_NET_ADMIN) "
             "in the machine's first user namespace, or a seccomp profile forbids it"
         )
-    return f"{needs}: bpf(2) failed with {code}: {error.strerror}"
+    return f"{way} failed with {code}: {error.strerror}"
 
 
 def _listen(family: socket.AddressFamily, host: str) -> socket.socket | None:

@@ -77,4 +77,4 @@ def test_program_is_whole_instructions_and_ends() -> None:
 )
 def test_refusal_is_explained(code: int, release: str, words: list[str]) -> None:
     said = explain(OSError(code, os.strerror(code)), release)
-    assert all(word in said for word in ["stealing needs BPF sk_lookup", *words]), said
+    assert all(word in said for word in ["stealing by BPF sk_lookup", *words]), said
