@@ -12,12 +12,25 @@ from pathlib import Path
 import pytest
 
 from tests.matrix import Remote, Running, inpod
+from tests.netns.session import next_line
 from tests.netns.test_matrix import remote as remote  # the fixture
 
 PROGRAM = """
 import sys, urllib.request
 print("call", urllib.request.urlopen("http://orders:9000/debugged").read().decode(), flush=True)
 sys.stdin.read()
+"""
+
+JAVA = """
+import java.io.*;
+import java.net.*;
+public class Debugged {
+    public static void main(String[] words) throws Exception {
+        InputStream answer = new URL("http://orders:9000/debugged").openStream();
+        System.out.println("call " + new String(answer.readAllBytes()));
+        Thread.sleep(60_000);
+    }
+}
 """
 
 
@@ -90,6 +103,31 @@ def test_node_inspector_answers_here_and_the_program_calls_from_the_pod(remote: 
         connected(port).close()
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/version", timeout=20) as answer:
             assert b"node.js" in answer.read()
+    finally:
+        running.end()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root")
+def test_jdb_attaches_and_the_program_calls_from_the_pod(remote: Remote, tmp_path: Path) -> None:
+    (tmp_path / "Debugged.java").write_text(JAVA)
+    subprocess.run(["javac", "Debugged.java"], cwd=tmp_path, check=True)
+    port = free_port()
+    agent = f"-agentlib:jdwp=transport=dt_socket,server=y,suspend=y,address={port}"
+    argv = [*inpod(), "exec", "--target", remote.target, "--", "java", agent, "-cp", str(tmp_path), "Debugged"]
+    running = Running.start(argv, dict(os.environ), tmp_path / "stderr")
+    try:
+        running.expect("Listening for transport")
+        with subprocess.Popen(
+            ["jdb", "-attach", str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        ) as jdb:
+            assert jdb.stdin is not None
+            # It stands before main until it is told to go on.
+            jdb.stdin.write("stop in Debugged.main\nrun\n")
+            while "Breakpoint hit" not in next_line(jdb.stdout):
+                pass
+            jdb.stdin.write("cont\n")
+            assert running.expect("call") == "two orders /debugged"
+            jdb.stdin.write("quit\n")
     finally:
         running.end()
 
