@@ -232,3 +232,22 @@ def test_client_that_is_gone_before_accept_harms_nothing(hosts: Hosts, technique
         close_with_reset(hosts.client.connect(POD_IPV4, PORT))
         holder.process.send_signal(signal.SIGCONT)
         wait_until(lambda: who_serves(hosts.client, POD_IPV4, PORT, SHORT_CALL_S).startswith("stolen"), "it serves on")
+
+
+@pytest.mark.parametrize("other", TECHNIQUES)
+def test_other_agents_connections_are_not_flushed(hosts: Hosts, technique: str, other: str) -> None:
+    with holding(technique, hosts.pod) as first, holding(other, hosts.pod) as second:
+        first.tell(f"steal {PORT}")
+        stolen = hosts.client.connect(POD_IPV4, PORT)
+        assert stolen.recv(100).startswith(b"stolen")
+        first.tell("mode pass")
+        passed = [hosts.client.connect(ip, PORT) for ip in (POD_IPV4, POD_IPV6)]
+        for sock in passed:
+            assert sock.recv(100) == b"original\n"
+        first.tell(f"release {PORT}")
+        second.tell(f"steal {PORT}")
+        assert second.tell(f"flush {PORT}") == "0"
+        for sock in (stolen, *passed):
+            sock.sendall(b"alive")
+            assert sock.recv(100) == b"alive"
+            sock.close()

@@ -4,6 +4,7 @@ import errno
 from collections.abc import Collection
 
 from inpod.agent.incoming.redirect import sock_diag
+from inpod.agent.incoming.redirect.base import MARK
 
 MAX_ROUNDS = 3
 """Who was between SYN and accept when we looked is found by looking again."""
@@ -12,7 +13,7 @@ MAX_ROUNDS = 3
 def flush(port: int, addresses: Collection[str] | None = None) -> int:
     """Reset the established connections to the original's `port`; return how many.
 
-    Those that this process accepted, and those that it made to the original itself, stay.
+    Those that an agent accepted, and those that it made to the original itself, stay.
 
     Args:
         addresses: The pod's addresses, where it shares the node's network namespace; None: all.
@@ -35,7 +36,7 @@ def flush(port: int, addresses: Collection[str] | None = None) -> int:
 
 
 def originals(port: int) -> list[sock_diag.Connection]:
-    """Return the original's ends of connections to `port`, without those that are ours or come from us.
+    """Return the original's ends of connections to `port`, without those that are an agent's or come from one.
 
     Raises:
         OSError: The kernel does not tell.
@@ -45,12 +46,12 @@ def originals(port: int) -> list[sock_diag.Connection]:
     ours = {
         (connection.own, connection.peer)
         for connection in sock_diag.connections(sock_diag.OPEN, peer_port=port)
-        if connection.inode in inodes
+        if connection.inode in inodes or connection.mark == MARK
     }
     return [
         connection
         for connection in sock_diag.connections(sock_diag.ESTABLISHED | sock_diag.BEGINNING, own_port=port)
-        if connection.inode not in inodes and (connection.peer, connection.own) not in ours
+        if connection.inode not in inodes and connection.mark != MARK and (connection.peer, connection.own) not in ours
     ]
 
 

@@ -66,3 +66,9 @@ class Redirect(Protocol):
 
 STALE_AFTER_S = 2.0
 """A redirect whose last beat is older lets connections go to the original."""
+
+MARK = 0x2D
+"""Socket mark (SO_MARK) of stolen connections and of those to the original: all agents know each other's by it.
+
+No bit that Kubernetes or a known network plugin uses.
+"""

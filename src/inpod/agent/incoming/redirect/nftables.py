@@ -18,7 +18,7 @@ import struct
 from collections.abc import Callable, Collection
 
 from inpod.agent.incoming.redirect import ruleset, sock_diag
-from inpod.agent.incoming.redirect.base import STALE_AFTER_S
+from inpod.agent.incoming.redirect.base import MARK, STALE_AFTER_S
 from inpod.agent.incoming.redirect.netlink import NfTables, parse_attributes
 from inpod.protocol.agent import Address
 
@@ -129,7 +129,7 @@ class Nftables:
 
     def exempt(self, sock: socket.socket) -> Callable[[], None]:
         """See `Redirect`."""
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, ruleset.MARK)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, MARK)
         return _nothing
 
     def beat(self) -> None:

@@ -27,10 +27,8 @@ import socket
 import struct
 from collections.abc import Collection, Sequence
 
+from inpod.agent.incoming.redirect.base import MARK
 from inpod.agent.incoming.redirect.netlink import CREATE, EXCLUSIVE, Message, attribute, nested, number, text
-
-MARK = 0x2D
-"""Of packets that must reach the original (SO_MARK); no bit that Kubernetes or a known network plugin uses."""
 
 PRIORITY = -99
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Collection
 
 from inpod.agent.incoming.redirect import bpf
+from inpod.agent.incoming.redirect.base import MARK
 from inpod.agent.incoming.redirect.program import build_program
 from inpod.protocol.agent import Address
 
@@ -139,6 +140,7 @@ class SkLookup:
         ip, port = sock.getsockname()[:2]
         key = _EXEMPT_KEY.pack(_pack_ip(ip), port.to_bytes(2, "big"))
         self._exempt.set(key, _PRESENT)
+        _mark(sock)
         return lambda: self._end_exemption(key)
 
     def beat(self) -> None:
@@ -210,6 +212,7 @@ def _listen(family: socket.AddressFamily, host: str) -> socket.socket | None:
     try:
         # Stolen connections are on the original's port, inherit this, and let the original bind its port anew.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _mark(listener)
         # A network namespace may have its loopback device down.
         listener.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
         if family == socket.AF_INET6:
@@ -220,6 +223,12 @@ def _listen(family: socket.AddressFamily, host: str) -> socket.socket | None:
         listener.close()
         raise
     return listener
+
+
+def _mark(sock: socket.socket) -> None:
+    """Let other agents see that a socket, or what it accepts, is no connection of the original."""
+    with contextlib.suppress(OSError):  # CAP_SYS_ADMIN alone allows to steal, and not this
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, MARK)
 
 
 def _key(port: int, family: int) -> bytes:

@@ -4,9 +4,11 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from inpod.agent.incoming.redirect.netlink import parse_attributes
 from inpod.protocol.agent import Address
 
 ANSWER_LIMIT_S = 2.0
@@ -34,6 +36,9 @@ _IDENTITY = struct.Struct(">HH16s16s4s8s")  # ports and addresses, own first; in
 _CODE = struct.Struct("=i")
 _REST = struct.Struct("=IIIII")  # expires, receive queue, send queue, user, inode
 
+_MARK = 15
+"""INET_DIAG_MARK"""
+
 _MAPPED = bytes(10) + b"\xff\xff"
 """How an IPv6 socket writes IPv4 addresses (RFC 4291)."""
 
@@ -45,12 +50,14 @@ class Connection:
     Attributes:
         own, peer: IPv4-mapped addresses as IPv4.
         inode: 0 while nobody has accepted it.
+        mark: SO_MARK; 0 too where we lack the right to see it (CAP_NET_ADMIN).
         family, identity: For `destroy`.
     """
 
     own: Address
     peer: Address
     inode: int
+    mark: int
     family: int
     identity: bytes
 
@@ -157,8 +164,17 @@ def _parse(body: bytes) -> Connection:
     family, *_ = _ANSWER.unpack_from(body)
     own_port, peer_port, own, peer, _, _ = _IDENTITY.unpack_from(body, _ANSWER.size)
     identity = body[_ANSWER.size : _ANSWER.size + _IDENTITY.size]
-    *_, inode = _REST.unpack_from(body, _ANSWER.size + _IDENTITY.size)
-    return Connection(_address(family, own, own_port), _address(family, peer, peer_port), inode, family, identity)
+    at = _ANSWER.size + _IDENTITY.size
+    *_, inode = _REST.unpack_from(body, at)
+    mark = parse_attributes(body[at + _REST.size :]).get(_MARK, bytes(4))
+    return Connection(
+        own=_address(family, own, own_port),
+        peer=_address(family, peer, peer_port),
+        inode=inode,
+        mark=int.from_bytes(mark, sys.byteorder),
+        family=family,
+        identity=identity,
+    )
 
 
 def _address(family: int, packed: bytes, port: int) -> Address:
