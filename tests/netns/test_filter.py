@@ -292,3 +292,18 @@ def test_status_tells_of_running_sessions(pod: Pod, original: None, tmp_path: Pa
         assert "2 requests seen, 1 to the program, 1 to the target itself" in text
         assert "the last one that passed: GET /1" in text
     assert not [session for session in json.loads(status("-o", "json")) if session["pid"] == alice.pid]
+
+
+def test_what_is_no_http_goes_to_the_original_and_is_said(pod: Pod, original: None, tmp_path: Path) -> None:
+    code = """
+import socket
+sock = socket.create_connection(("10.77.0.1", 8080), 10)
+sock.sendall(b"HELO me\\r\\n")
+print(sock.recv(100).split()[1].decode())
+"""
+    with developer(pod, tmp_path, "alice", steal(path_filter="^/")) as alice:
+        # Python's server answers so to what it does not understand.
+        assert "400" in in_network_of(pod.pid, code)
+        traffic = event(alice, "PortTraffic")
+        assert traffic["whole"] == 1
+        assert "went to the original whole" in str(traffic["why"])

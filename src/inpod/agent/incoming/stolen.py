@@ -5,7 +5,6 @@ import contextlib
 import errno
 import socket
 import struct
-from collections.abc import Callable
 
 from inpod.agent.incoming.http import connection
 from inpod.agent.incoming.http.counts import Counts
@@ -126,11 +125,21 @@ class StolenPort:
             return
         there = [subscriber for subscriber in self._subscribers if subscriber.is_there()]
         if any(subscriber.reads_requests for subscriber in there) or not there:
-            sock.setblocking(False)
-            original: Callable[[], object] = lambda: connect_original(self._redirect, called)  # noqa: E731
-            await connection.serve(sock, Choice(there, peer, called), original, Counts())  # type: ignore[arg-type]
+            await self._serve_requests(sock, there, peer, called)
             return
         await self._deliver(sock, there[0], peer, called)
+
+    async def _serve_requests(
+        self, sock: socket.socket, there: list[Subscriber], peer: Address, called: Address
+    ) -> None:
+        def whole(reason: str) -> None:
+            for subscriber in there:
+                subscriber.report.whole(f"a connection of {peer.ip} went to the original whole: {reason}")
+
+        sock.setblocking(False)
+        counts = Counts(on_whole=whole)
+        choice = Choice(there, peer, called)
+        await connection.serve(sock, choice, lambda: connect_original(self._redirect, called), counts)
 
     async def _deliver(self, sock: socket.socket, to: Subscriber, peer: Address, called: Address) -> None:
         """Offer a connection to a session; pass its bytes on until both directions ended, or reset it."""
