@@ -5,7 +5,6 @@ table of their connection: `Block.is_stateless`. Others are encoded again, plain
 """
 
 from collections import deque
-from functools import lru_cache
 from typing import NamedTuple
 
 from inpod.agent.incoming.http.hpack_huffman import HuffmanError
@@ -22,7 +21,6 @@ EMPTY_TABLE = b"\x20"
 """Sets the dynamic table's size to 0; stands at the beginning of a block."""
 
 _ENTRY_OVERHEAD = 32
-_MAX_REMEMBERED = 512
 _FIRST_DYNAMIC = len(STATIC)
 _MAX_INTEGER = 1 << 24
 """No length or index that makes sense is larger."""
@@ -77,8 +75,6 @@ class Decoder:
             HpackError: It breaks the rules: nothing that follows can be understood.
             TooLargeError: It says too much. The same.
         """
-        if not self.size and not self.limit and len(block) <= _MAX_REMEMBERED:
-            return _decode_remembered(block)
         try:
             return self._decode(block)
         except IndexError:
@@ -120,13 +116,25 @@ class Decoder:
                 if index == mask:
                     index, at = _integer(block, at, mask)
                 if not index:
-                    name, at = _text(block, at)
+                    length = block[at]
+                    at += 1
+                    if length < 0x7F:
+                        name = block[at : at + length]
+                        at += length
+                    else:
+                        name, at = _text(block, at, length)
                 elif index < _FIRST_DYNAMIC:
                     name = STATIC[index][0]
                 else:
                     is_stateless = False
                     name = self._entry(index)[0]
-                value, at = _text(block, at)
+                length = block[at]
+                at += 1
+                if length < 0x7F:
+                    value = block[at : at + length]
+                    at += length
+                else:
+                    value, at = _text(block, at, length)
                 field = (name, value)
                 if first >= 0x40:
                     self._add(field)
@@ -134,6 +142,8 @@ class Decoder:
             if left < 0:
                 raise TooLargeError
             fields.append(field)
+        if at > end:
+            raise HpackError("header block ends within a text")
         return Block(tuple(fields), tuple(never), start, is_stateless)
 
     def _sizes(self, block: bytes) -> int:
@@ -183,30 +193,12 @@ def encode(fields: tuple[Field, ...], never: tuple[int, ...] = ()) -> bytes:
     return b"".join(parts)
 
 
-def _decode_once(block: bytes) -> Block:
-    """Return what a block of a connection without a dynamic table says."""
-    decoder = Decoder(0)
-    try:
-        return decoder._decode(block)
-    except IndexError:
-        raise HpackError("header block ends within a field") from None
-    except HuffmanError as error:
-        raise HpackError(str(error)) from None
-
-
-# Callers say the same again and again, and a block says all by itself once there is no table.
-_decode_remembered = lru_cache(maxsize=512)(_decode_once)
-
-
-def _text(block: bytes, at: int) -> tuple[bytes, int]:
-    first = block[at]
-    at += 1
+def _text(block: bytes, at: int, first: int) -> tuple[bytes, int]:
+    """Return a text that is long or encoded, and where it ends; may be behind the block's end."""
     length = first & 0x7F
     if length == 0x7F:
         length, at = _integer(block, at, 0x7F)
     end = at + length
-    if end > len(block):
-        raise HpackError("header block ends within a text")
     text = block[at:end]
     return (decode_huffman(text) if first >= 0x80 else text), end
 
