@@ -22,7 +22,7 @@ from inpod.session.tasks import Tasks
 from inpod.tunnel.relay import relay
 from inpod.tunnel.streams import Stream
 
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 0.25
 """How soon a closed listener is noticed."""
 
 CONNECT_TIMEOUT_S = 10.0

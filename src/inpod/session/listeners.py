@@ -1,9 +1,12 @@
 """The program's listeners: where each really listens, and whether it still does.
 
-Nothing tells when a socket is closed, so the kernel's own list is looked at (proc(5), /proc/net/tcp).
+Nothing tells when a socket is closed, so the kernel's own list is looked at: by netlink (sock_diag(7)), which names the
+listeners only, else in /proc/net/tcp (proc(5)), where they stand among all connections.
 """
 
 import ipaddress
+import socket
+import struct
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +21,17 @@ _MAPPED = bytes(10) + b"\xff\xff"
 _ANY = (bytes(16), _MAPPED + bytes(4))
 LOOPBACK = _MAPPED + b"\x7f\0\0\1"
 LOOPBACK6 = bytes(15) + b"\1"
+
+ANSWER_LIMIT_S = 2.0
+RECEIVE_BYTES = 1 << 16
+
+_NETLINK_SOCK_DIAG = 4
+_BY_FAMILY = 20
+_REQUEST_DUMP = 0x301
+_ERROR, _DONE = 2, 3
+_HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port id
+_QUESTION = struct.Struct("=BBBxI48x")  # family, protocol, extensions, states; any socket
+_ANSWER = struct.Struct(">BxxxH2x16s")  # family; own port, own address
 
 Place = tuple[bytes, int]
 """IP address as in `Addr.ip`, and port."""
@@ -77,6 +91,46 @@ def is_loopback(ip: bytes) -> bool:
 
 def listening() -> set[Place]:
     """Return where somebody in this network namespace listens."""
+    try:
+        return _asked()
+    except OSError:
+        return _read()
+
+
+def _asked() -> set[Place]:
+    """Return the kernel's answer.
+
+    Raises:
+        OSError: It has no sock_diag.
+    """
+    found: set[Place] = set()
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as sock:
+        sock.settimeout(ANSWER_LIMIT_S)
+        for family in (socket.AF_INET, socket.AF_INET6):
+            body = _QUESTION.pack(family, socket.IPPROTO_TCP, 0, 1 << int(LISTEN, 16))
+            sock.sendall(_HEADER.pack(_HEADER.size + len(body), _BY_FAMILY, _REQUEST_DUMP, 1, 0) + body)
+            while _parse(sock.recv(RECEIVE_BYTES), found):
+                pass
+    return found
+
+
+def _parse(data: bytes, found: set[Place]) -> bool:
+    """Add the sockets that netlink messages name; return whether more messages follow."""
+    at = 0
+    while at + _HEADER.size <= len(data):
+        length, kind, *_ = _HEADER.unpack_from(data, at)
+        if kind == _DONE:
+            return False
+        if kind == _ERROR or length < _HEADER.size:
+            code = -struct.unpack_from("=i", data, at + _HEADER.size)[0]
+            raise OSError(code, "sock_diag")
+        family, port, ip = _ANSWER.unpack_from(data, at + _HEADER.size)
+        found.add((_MAPPED + ip[:4] if family == socket.AF_INET else ip, port))
+        at += (length + 3) & ~3
+    return True
+
+
+def _read() -> set[Place]:
     found: set[Place] = set()
     for name in ("tcp", "tcp6"):
         try:

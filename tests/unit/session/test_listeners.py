@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from inpod.protocol.layer import Addr
+from inpod.session import listeners as kernel
 from inpod.session.listeners import Listener, choose, is_loopback, listening, parse_place
 
 V4 = Listener(Addr.of("0.0.0.0", 80), Addr.of("127.0.0.1", 80))
@@ -69,3 +70,17 @@ def test_loopback(host: str, is_so: bool) -> None:
     assert is_loopback(Addr.of(host, 0).ip) is is_so
     if ":" not in host:
         assert is_loopback(Addr.of(f"::ffff:{host}", 0).ip) is is_so
+
+
+def test_both_lists_of_the_kernel_say_the_same() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as other,
+    ):
+        mine = {
+            (kernel.LOOPBACK, one.getsockname()[1]),
+            (kernel.LOOPBACK6, other.getsockname()[1]),
+        }
+        assert mine <= kernel._asked()
+        assert mine <= kernel._read()
+    assert not mine & kernel.listening()
