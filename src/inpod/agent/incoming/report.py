@@ -29,7 +29,13 @@ class Report:
 
     def moved(self, connections: int) -> None:
         """Count connections of the original that were reset."""
-        self._count("moved", connections)
+        if connections:
+            self._count("moved", connections)
+
+    def trouble(self, why: str) -> None:
+        """Tell of something that does not work."""
+        self._why = lambda: why
+        self._count("seen", 0)
 
     def matched(self) -> None:
         """Count a request that the session got."""

@@ -49,10 +49,12 @@ class Host:
         self._group = group
         self._on_override = on_override
         self._guests: set[Tunnel] = set()
+        self._is_open = True
         asyncio.get_running_loop().add_reader(listener.fileno(), self._accept)
 
     def close(self) -> None:
-        """Send the guests away: the claim is free."""
+        """Send the guests away, also those who are about to come in: the claim is free."""
+        self._is_open = False
         asyncio.get_running_loop().remove_reader(self._listener.fileno())
         self._listener.close()
         for guest in list(self._guests):
@@ -75,8 +77,11 @@ class Host:
         )
         self._guests.add(guest)
         try:
-            await guest.attach(sock)
-            await guest.lost
+            if not self._is_open:
+                guest.close()
+            with contextlib.suppress(OSError, StreamRefused):  # gone before it came in
+                await guest.attach(sock)
+                await guest.lost
         finally:
             self._guests.discard(guest)
             guest.close()

@@ -52,7 +52,7 @@ class Steal:
             self.remove(request.port)
             raise
         self._heart.start()
-        port.flush()
+        port.flush_soon()
 
     def remove(self, port: int) -> None:
         """Give a port back. Connections that wait for us are reset; those of the program go on."""
@@ -112,6 +112,7 @@ class _Port:
         self._host: Host | None = None
         self._guest: Guest | None = None
         self._holding: asyncio.Task[None] | None = None
+        self._was_held = False
 
     async def hold(self) -> None:
         """Have the port, or a share of it.
@@ -128,6 +129,7 @@ class _Port:
                     raise
                 self._stolen.add(self._subscriber)
                 self._host = Host(listener, self._stolen, self._group, self._taken_over)
+                self._was_held = True
                 return
             if (sock := claims.reach(self._request.port)) is not None:
                 guest = Guest(self._tunnel, self._stream, self._group)
@@ -138,6 +140,7 @@ class _Port:
                         raise
                 else:
                     self._guest = guest
+                    self._was_held = True
                     return
             await asyncio.sleep(AGAIN_EVERY_S)
         raise OSError(errno.EADDRINUSE, f"another agent has port {self._request.port} of this pod and does not answer")
@@ -148,18 +151,13 @@ class _Port:
         if is_left:
             self._guest = None
         is_held = self._host is not None or self._guest is not None
-        if not is_held and (self._holding is None or self._holding.done()):
+        if self._was_held and not is_held and (self._holding is None or self._holding.done()):
             # Of the moment since a host left, nothing is worth a reset: only of a silence.
             self._holding = self._group.create_task(self._hold_again(flushes=not is_left))
 
-    def flush(self) -> None:
+    def flush_soon(self) -> None:
         """Reset the original's connections, if asked to and if the port is had here: their clients come again, to us."""
-        if self._stolen is None or not self._request.flush:
-            return
-        # Without the right they go on where they are, which is no reason to fail.
-        with contextlib.suppress(OSError):
-            if moved := flush(self._request.port):
-                self._subscriber.report.moved(moved)
+        self._group.create_task(self._flush())
 
     def let_go(self) -> None:
         """Have it no more."""
@@ -180,7 +178,18 @@ class _Port:
         with contextlib.suppress(OSError):
             await self.hold()
             if flushes:
-                self.flush()
+                await self._flush()
+
+    async def _flush(self) -> None:
+        if self._stolen is None or not self._request.flush:
+            return
+        report = self._subscriber.report
+        try:
+            # In a thread: there may be thousands.
+            report.moved(await asyncio.to_thread(flush, self._request.port))
+        except OSError as error:
+            # They go on where they are, which is no reason to fail.
+            report.trouble(f"connections that were there before stay with the original: {error.strerror}")
 
     def _taken_over(self, who: str) -> None:
         """Give the port to a session that insists; ours hears of it."""

@@ -5,6 +5,8 @@ import contextlib
 import errno
 import socket
 import struct
+import sys
+import traceback
 
 from inpod.agent.incoming.http import connection
 from inpod.agent.incoming.http.counts import Counts
@@ -107,12 +109,20 @@ class StolenPort:
             self._count += 1
             if self._count >= MAX_CONNECTIONS:
                 self._stop()
-            self._group.create_task(self._serve(sock)).add_done_callback(self._on_gone)
+            self._group.create_task(self._serve_one(sock)).add_done_callback(self._on_gone)
 
     def _on_gone(self, _: "asyncio.Task[None]") -> None:
         self._count -= 1
         if self._count == MAX_CONNECTIONS - 1 and self._redirect.holds(self.number):
             self._listen()
+
+    async def _serve_one(self, sock: socket.socket) -> None:
+        try:
+            await self._serve(sock)
+        except Exception:
+            # A fault of ours must end one connection, not the port.
+            traceback.print_exc(file=sys.stderr)
+            _reset(sock)
 
     async def _serve(self, sock: socket.socket) -> None:
         try:
