@@ -12,7 +12,7 @@ from inpod.agent.incoming.http import connection
 from inpod.agent.incoming.http.counts import Counts
 from inpod.agent.incoming.redirect.base import Redirect
 from inpod.agent.incoming.redirect.original import connect_original
-from inpod.agent.incoming.subscriber import Choice, Subscriber
+from inpod.agent.incoming.subscriber import Choice, Subscriber, begins_as_probe
 from inpod.protocol.agent import Address
 from inpod.tunnel.relay import relay
 from inpod.tunnel.streams import StreamRefused
@@ -134,10 +134,12 @@ class StolenPort:
             sock.close()  # it called the listener's own address, which is nobody's business
             return
         there = [subscriber for subscriber in self._subscribers if subscriber.is_there()]
-        if any(subscriber.reads_requests for subscriber in there) or not there:
+        sock.setblocking(False)
+        is_shared = not there or there[0].rules is not None
+        if is_shared or (there[0].has_probes and await begins_as_probe(sock)):
             await self._serve_requests(sock, there, peer, called)
-            return
-        await self._deliver(sock, there[0], peer, called)
+        else:
+            await self._deliver(sock, there[0], peer, called)
 
     async def _serve_requests(
         self, sock: socket.socket, there: list[Subscriber], peer: Address, called: Address
@@ -146,7 +148,6 @@ class StolenPort:
             for subscriber in there:
                 subscriber.report.whole(f"a connection of {peer.ip} went to the original whole: {reason}")
 
-        sock.setblocking(False)
         counts = Counts(on_whole=whole)
         choice = Choice(there, peer, called)
         await connection.serve(sock, choice, lambda: connect_original(self._redirect, called), counts)

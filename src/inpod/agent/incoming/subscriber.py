@@ -1,9 +1,12 @@
 """Who takes connections, or single requests, of a stolen port."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Sequence
 
 from inpod.agent.incoming.http.choice import Fate, Head, Taker
+from inpod.agent.incoming.http.first import readable
 from inpod.agent.incoming.http.rules import Rules
 from inpod.agent.incoming.report import Report
 from inpod.protocol.agent import Address, Incoming, Subscribe, encode
@@ -14,6 +17,9 @@ SILENT_AFTER_S = 1.5
 
 MAX_REQUEST_TEXT = 200
 """Characters of a request line that are repeated to people."""
+
+PROBE_SPEAKS_WITHIN_S = 1.0
+PEEK_BYTES = 4096
 
 PROBE_AGENT = b"kube-probe/"
 """How the kubelet's requests begin to say who they are (Kubernetes, pkg/probe/http)."""
@@ -40,11 +46,6 @@ class Subscriber:
         self.who = request.who
         self.report = report
         self._tunnel = tunnel
-
-    @property
-    def reads_requests(self) -> bool:
-        """Whether requests have to be told apart for it."""
-        return self.rules is not None or self.has_probes
 
     def is_there(self) -> bool:
         """Return whether it was heard of lately."""
@@ -102,6 +103,18 @@ class _Taker:
 def is_from_kubelet(head: Head) -> bool:
     """Return whether a request is one of the kubelet's own."""
     return any(name.lower() == b"user-agent" and value.startswith(PROBE_AGENT) for name, value in head.headers)
+
+
+async def begins_as_probe(sock: socket.socket) -> bool:
+    """Return whether a connection is the kubelet's, by its first bytes, which stay unread.
+
+    The kubelet makes one for each probe, and sends its head at once. Who is silent for a while is not the kubelet.
+    """
+    with contextlib.suppress(TimeoutError, OSError):
+        async with asyncio.timeout(PROBE_SPEAKS_WITHIN_S):
+            await readable(sock)
+        return b"\nuser-agent: " + PROBE_AGENT in sock.recv(PEEK_BYTES, socket.MSG_PEEK).lower()
+    return False
 
 
 def why(subscriber: Subscriber, head: Head, body: bytes | None, taken_by: Subscriber | None) -> str:
