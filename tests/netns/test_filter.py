@@ -306,3 +306,65 @@ print(sock.makefile().read())
         traffic = event(alice, "PortTraffic")
         assert (traffic["whole"], traffic["matched"]) == (1, 0)
         assert "went to the original whole" in str(traffic["why"])
+
+
+HTTP2_SERVER = """
+const http2 = require("http2");
+const server = http2.createServer((request, answer) => {
+    let size = 0;
+    request.on("data", (data) => (size += data.length));
+    request.on("end", () => answer.end(`${process.argv[2]} ${request.method} ${request.url} ${size}`));
+});
+server.listen(8080, "0.0.0.0", () => console.log("ready"));
+"""
+
+HTTP2_CLIENT = """
+const http2 = require("http2");
+const session = http2.connect("http://10.77.0.1:8080");
+const ask = (path, user, body) => new Promise((resolve, reject) => {
+    const stream = session.request({ ":path": path, ":method": body ? "POST" : "GET", "x-user": user });
+    let answer = "";
+    stream.on("data", (data) => (answer += data));
+    stream.on("end", () => resolve(answer));
+    stream.on("error", reject);
+    stream.end(body);
+});
+const body = "x".repeat(300000);
+Promise.all([ask("/1", "alice"), ask("/2", "bob"), ask("/3", "alice", body), ask("/4", "bob", body)])
+    .then((answers) => { console.log(answers.join("\\n")); session.close(); });
+"""
+
+
+def test_streams_of_one_http2_connection_go_where_the_filter_says(pod: Pod, tmp_path: Path) -> None:
+    (tmp_path / "server.js").write_text(HTTP2_SERVER)
+    (tmp_path / "client.js").write_text(HTTP2_CLIENT)
+    in_pod = ["nsenter", "-t", str(pod.pid), "-n", "node"]
+    config = tmp_path / "c.json"
+    config.write_text(json.dumps({"feature": {"network": {"incoming": steal(header_filter="^x-user: alice$")}}}))
+    options = ["-t", f"pid/{pod.pid}", "-f", str(config), "--progress", "json"]
+    program = ["node", str(tmp_path / "server.js"), "alice"]
+    with ExitStack() as undo:
+        original = undo.enter_context(
+            subprocess.Popen([*in_pod, str(tmp_path / "server.js"), "original"], stdout=subprocess.PIPE, text=True)
+        )
+        undo.callback(original.terminate)
+        assert next_line(original.stdout) == "ready"
+        session = undo.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-m", "inpod", "exec", *options, "--", *program],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        undo.callback(session.terminate)
+        event(session, "PortSubscribed")
+        asked = subprocess.run([*in_pod, str(tmp_path / "client.js")], capture_output=True, text=True, timeout=LIMIT_S)
+        assert asked.stdout.splitlines() == [
+            "alice GET /1 0",
+            "original GET /2 0",
+            "alice POST /3 300000",
+            "original POST /4 300000",
+        ], asked.stderr
+        traffic = event(session, "PortTraffic")
+        assert (traffic["seen"], traffic["matched"], traffic["passed"]) == (4, 2, 2)

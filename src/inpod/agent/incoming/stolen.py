@@ -10,6 +10,7 @@ import traceback
 
 from inpod.agent.incoming.http import connection
 from inpod.agent.incoming.http.counts import Counts
+from inpod.agent.incoming.http.h2 import serve_http2
 from inpod.agent.incoming.redirect.base import Redirect
 from inpod.agent.incoming.redirect.original import connect_original
 from inpod.agent.incoming.subscriber import Choice, Subscriber, begins_as_probe
@@ -150,7 +151,7 @@ class StolenPort:
 
         counts = Counts(on_whole=whole)
         choice = Choice(there, peer, called)
-        await connection.serve(sock, choice, lambda: connect_original(self._redirect, called), counts)
+        await connection.serve(sock, choice, lambda: connect_original(self._redirect, called), counts, serve_http2)
 
     async def _deliver(self, sock: socket.socket, to: Subscriber, peer: Address, called: Address) -> None:
         """Offer a connection to a session; pass its bytes on until both directions ended, or reset it."""
