@@ -13,6 +13,7 @@ import pytest
 
 from inpod.errors import ExitCode
 from tests.netns.conftest import Pod
+from tests.netns.redirects import holding
 from tests.netns.session import LIMIT_S, in_network_of, next_line
 
 PORT = 8080
@@ -368,3 +369,11 @@ def test_streams_of_one_http2_connection_go_where_the_filter_says(pod: Pod, tmp_
         ], asked.stderr
         traffic = event(session, "PortTraffic")
         assert (traffic["seen"], traffic["matched"], traffic["passed"]) == (4, 2, 2)
+
+
+def test_what_else_diverts_the_port_is_noticed(pod: Pod, original: None, tmp_path: Path) -> None:
+    with holding("sk_lookup", before=["nsenter", "-t", str(pod.pid), "-n"]) as other:
+        other.tell(f"steal {PORT}")
+        # Who was there first is asked first by the kernel, and it is no agent that could be joined.
+        with developer(pod, tmp_path, "alice", {"mode": "steal"}) as alice:
+            assert "does not come to the agent" in str(event(alice, "PortTraffic")["why"])

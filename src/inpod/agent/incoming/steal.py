@@ -5,6 +5,7 @@ import contextlib
 import errno
 from collections.abc import Callable
 
+from inpod.agent.addresses import own_addresses
 from inpod.agent.incoming import claims
 from inpod.agent.incoming.flush import flush
 from inpod.agent.incoming.heart import Heart
@@ -52,7 +53,7 @@ class Steal:
             self.remove(request.port)
             raise
         self._heart.start()
-        port.flush_soon()
+        port.look_after()
 
     def remove(self, port: int) -> None:
         """Give a port back. Connections that wait for us are reset; those of the program go on."""
@@ -155,9 +156,10 @@ class _Port:
             # Of the moment since a host left, nothing is worth a reset: only of a silence.
             self._holding = self._group.create_task(self._hold_again(flushes=not is_left))
 
-    def flush_soon(self) -> None:
-        """Reset the original's connections, if asked to and if the port is had here: their clients come again, to us."""
+    def look_after(self) -> None:
+        """See, in the background, that connections really come, those of before included."""
         self._group.create_task(self._flush())
+        self._group.create_task(self._test())
 
     def let_go(self) -> None:
         """Have it no more."""
@@ -179,6 +181,17 @@ class _Port:
             await self.hold()
             if flushes:
                 await self._flush()
+
+    async def _test(self) -> None:
+        """Call the port as clients do, at the target's own address; tell when that does not come here."""
+        if self._stolen is None:
+            return
+        ip = next(iter(own_addresses()), "127.0.0.1")
+        if await self._stolen.misses(ip) and self._stolen is not None:
+            self._subscriber.report.trouble(
+                f"a connection to {ip}:{self._request.port} does not come to the agent: "
+                "something else in the pod, a service mesh for instance, diverts it"
+            )
 
     async def _flush(self) -> None:
         if self._stolen is None or not self._request.flush:

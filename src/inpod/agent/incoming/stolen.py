@@ -21,8 +21,10 @@ from inpod.tunnel.streams import StreamRefused
 ANSWER_LIMIT_S = 15.0
 """How long the session may take to connect to the program; it gives up itself after 10 s."""
 
-MAX_CONNECTIONS = 8192
+MAX_CONNECTIONS = 16000
 """Stolen connections of a port at a time; further ones wait in the listeners' queues."""
+
+ARRIVES_WITHIN_S = 2.0
 
 ACCEPTED_AT_A_TIME = 64
 """Connections accepted in one turn of the loop."""
@@ -49,6 +51,7 @@ class StolenPort:
         self._group = group
         self._loop = asyncio.get_running_loop()
         self._subscribers: list[Subscriber] = []
+        self._own: dict[Address, asyncio.Event] = {}
         self._count = 0
         self._retry: asyncio.TimerHandle | None = None
         self._is_listening = False
@@ -73,6 +76,27 @@ class StolenPort:
         """Give that session no more."""
         if subscriber in self._subscribers:
             self._subscribers.remove(subscriber)
+
+    async def misses(self, ip: str) -> bool:
+        """Return whether a connection to the port at `ip`, an address of the target, fails to come here, as clients' would.
+
+        We make one ourselves, know it by its address, and end it; if something else diverts it, that sees it end at once.
+        """
+        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+        arrived = asyncio.Event()
+        with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
+            if sock.connect_ex((ip, self.number)) not in (0, errno.EINPROGRESS):
+                return True
+            own = _address(sock.getsockname())
+            self._own[own] = arrived
+            try:
+                async with asyncio.timeout(ARRIVES_WITHIN_S):
+                    await arrived.wait()
+            except TimeoutError:
+                return True
+            finally:
+                del self._own[own]
+        return False
 
     def close(self) -> None:
         """Give the port back. Connections that wait for us are reset; those of the programs go on."""
@@ -133,6 +157,10 @@ class StolenPort:
             return
         if called.port != self.number:
             sock.close()  # it called the listener's own address, which is nobody's business
+            return
+        if (arrived := self._own.get(peer)) is not None:
+            arrived.set()
+            sock.close()
             return
         there = [subscriber for subscriber in self._subscribers if subscriber.is_there()]
         sock.setblocking(False)
