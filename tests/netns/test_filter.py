@@ -376,4 +376,4 @@ def test_what_else_diverts_the_port_is_noticed(pod: Pod, original: None, tmp_pat
         other.tell(f"steal {PORT}")
         # Who was there first is asked first by the kernel, and it is no agent that could be joined.
         with developer(pod, tmp_path, "alice", {"mode": "steal"}) as alice:
-            assert "does not come to the agent" in str(event(alice, "PortTraffic")["why"])
+            assert "does not come to the agent" in str(event(alice, "Note")["text"])

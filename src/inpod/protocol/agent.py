@@ -169,6 +169,7 @@ class PortReport:
         passed: And how many the original.
         whole: Connections that were passed to the original without a look at their requests.
         moved: Connections of the original that were reset, so that their clients come again.
+        trouble: What does not work, in words; "" for nothing.
         why: Why the last one that was passed did not come to the session; "" when none was.
     """
 
@@ -179,6 +180,7 @@ class PortReport:
     whole: int = 0
     moved: int = 0
     why: str = ""
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,8 @@ class Subscriptions:
         if report.dropped:
             text = f"{report.dropped} packets of port {number} were too many to mirror and are missing."
             self._events.emit(Note(text))
+        if report.trouble:
+            self._events.emit(Note(f"Port {number}: {report.trouble}."))
         if report.why and number not in self._explained:
             # Once: that requests pass is what a filter is for.
             self._explained.add(number)

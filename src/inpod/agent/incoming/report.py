@@ -21,6 +21,7 @@ class Report:
         self._stream = stream
         self._counts: Counter[str] = Counter()
         self._why: Why | None = None
+        self._trouble = ""
         self._timer: asyncio.TimerHandle | None = None
 
     def dropped(self, packets: int) -> None:
@@ -34,7 +35,7 @@ class Report:
 
     def trouble(self, why: str) -> None:
         """Tell of something that does not work."""
-        self._why = lambda: why
+        self._trouble = why
         self._count("seen", 0)
 
     def matched(self) -> None:
@@ -66,6 +67,7 @@ class Report:
     def _tell(self) -> None:
         self._timer = None
         why = self._why() if self._why is not None else ""
-        self._stream.send(encode(PortReport(**self._counts, why=why)) + b"\n")
+        self._stream.send(encode(PortReport(**self._counts, why=why, trouble=self._trouble)) + b"\n")
+        self._trouble = ""
         self._counts.clear()
         self._why = None
