@@ -62,6 +62,9 @@ class Answering:
             stream.side.passed_on(size - len(payload))
         if self._keep(stream, (DATA, flags & END_STREAM, payload)):
             self._blocked[stream] = None
+            if self._answer_room > 0:
+                # Who has some window left may not open it before it got that much.
+                self._more_room(0)
 
     def answer_reset(self, stream: Stream, payload: bytes) -> None:
         """A side ended a stream by RST_STREAM: after what it said before."""

@@ -13,15 +13,19 @@ from inpod.agent.incoming.http.hpack import Block, Decoder, Field
 
 # Section 8.2.1: lower case, none of the bytes that other versions of HTTP give a meaning. The colon of pseudo fields is checked apart.
 _NAME = re.compile(rb"[^\x00-\x20A-Z:\x7f-\xff]+")
-_BAD_VALUE = re.compile(rb"[\x00\r\n]|^[ \t]|[ \t]\Z")
 
 _OF_CONNECTION = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
+_SPECIAL = frozenset((b"cookie", b"host", b"expect", b"te"))
 _PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority", b":protocol"))
 
 
 _MAX_REMEMBERED = 512
 _MAX_NAME = 64
 """Longest block and name that are remembered."""
+
+_MOST_NAMES = 4096
+_known_names: set[bytes] = set()
+"""Names without a meaning for us that were found right."""
 
 
 class MalformedError(Exception):
@@ -72,36 +76,27 @@ def read_request(fields: tuple[Field, ...]) -> Request:
     """
     pseudo: dict[bytes, bytes] = {}
     headers: list[Field] = []
-    cookies: list[bytes] = []
-    hosts: list[bytes] = []
-    expects_continue = False
+    special: list[Field] = []
     for field in fields:
-        name, value = field
-        if name[:1] == b":":
-            if headers or cookies or name in pseudo or name not in _PSEUDO or _BAD_VALUE.search(value):
-                raise MalformedError("pseudo field")
-            pseudo[name] = value
-            continue
-        _check(name, value)
-        if name == b"cookie":
-            # Section 8.2.3: may be cut in several fields, and means one.
-            cookies.append(value)
-            continue
-        if name == b"host":
-            hosts.append(value)
-        elif name == b"expect":
-            expects_continue = value.lower() == b"100-continue"
-        headers.append(field)
+        name = field[0]
+        if name in _known_names:
+            headers.append(field)
+        elif name in _PSEUDO:
+            if headers or special or name in pseudo:
+                raise MalformedError("pseudo field twice, or behind others")
+            pseudo[name] = field[1]
+        elif name in _SPECIAL:
+            special.append(field)
+            headers.append(field)
+        else:
+            _learn(name)
+            headers.append(field)
+    _check_values(fields)
     target = _target(pseudo)
     authority = pseudo.get(b":authority")
-    if authority is not None:
-        if not hosts:
-            headers.insert(0, (b"host", authority))
-        hosts.append(authority)
-    if any(host.lower() != hosts[0].lower() for host in hosts[1:]):
-        raise MalformedError("two hosts")
-    if cookies:
-        headers.append((b"cookie", b"; ".join(cookies)))
+    expects_continue = _special(headers, special, authority) if special else False
+    if authority is not None and not any(name == b"host" for name, _ in special):
+        headers.insert(0, (b"host", authority))
     return Request(Head(pseudo[b":method"], target, tuple(headers)), expects_continue)
 
 
@@ -111,8 +106,28 @@ def check_trailers(fields: tuple[Field, ...]) -> None:
     Raises:
         MalformedError: They break the rules.
     """
-    for name, value in fields:
-        _check(name, value)
+    for name, _ in fields:
+        if name not in _known_names and name not in _SPECIAL:
+            _learn(name)
+    _check_values(fields)
+
+
+def _special(headers: list[Field], special: list[Field], authority: bytes | None) -> bool:
+    """Settle the headers that mean something to us; return whether "100 Continue" is expected."""
+    hosts = {value.lower() for name, value in special if name == b"host"}
+    if authority is not None and hosts:
+        hosts.add(authority.lower())
+    if len(hosts) > 1:
+        raise MalformedError("two hosts")
+    cookies = [field for field in special if field[0] == b"cookie"]
+    if len(cookies) > 1:
+        # Section 8.2.3: may be cut in several fields, and means one.
+        at = headers.index(cookies[0])
+        headers[:] = [field for field in headers if field[0] != b"cookie"]
+        headers.insert(at, (b"cookie", b"; ".join(value for _, value in cookies)))
+    if any(name == b"te" and value.lower() != b"trailers" for name, value in special):
+        raise MalformedError("te")
+    return any(name == b"expect" and value.lower() == b"100-continue" for name, value in special)
 
 
 def _target(pseudo: dict[bytes, bytes]) -> bytes:
@@ -130,12 +145,24 @@ def _target(pseudo: dict[bytes, bytes]) -> bytes:
     return pseudo[b":path"]
 
 
-def _check(name: bytes, value: bytes) -> None:
-    is_name = _is_name if len(name) <= _MAX_NAME else _is_name.__wrapped__
-    if not is_name(name) or _BAD_VALUE.search(value) or (name == b"te" and value.lower() != b"trailers"):
-        raise MalformedError("field")
+def _check_values(fields: tuple[Field, ...]) -> None:
+    # All at once: nine searches in C are quicker than a loop.
+    lines = b"\n".join([b"", *[value for _, value in fields], b""])
+    if (
+        lines.count(b"\n") != len(fields) + 1
+        or b"\0" in lines
+        or b"\r" in lines
+        or b"\n " in lines
+        or b"\n\t" in lines
+        or b" \n" in lines
+        or b"\t\n" in lines
+    ):
+        raise MalformedError("value")
 
 
-@lru_cache(maxsize=1024)
-def _is_name(name: bytes) -> bool:
-    return _NAME.fullmatch(name) is not None and name not in _OF_CONNECTION
+def _learn(name: bytes) -> None:
+    """Raise for a name that may not be; remember another one."""
+    if _NAME.fullmatch(name) is None or name in _OF_CONNECTION:
+        raise MalformedError("name")
+    if len(name) <= _MAX_NAME and len(_known_names) < _MOST_NAMES:
+        _known_names.add(name)

@@ -115,7 +115,8 @@ class Sending:
         self._prefix = EMPTY_TABLE
         self._next = 1
         self._limit = 1
-        self._initial_room = frames.WINDOW
+        # Nothing until it said how much: some count what came before they said so.
+        self._initial_room = 0
         self._unread = 0
         self._answer_room = SIDE_ROOM
         self._passed_on = 0

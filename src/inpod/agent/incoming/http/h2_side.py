@@ -48,7 +48,7 @@ class Side(Sending):
             raise Http2Error(frames.PROTOCOL_ERROR, "does not begin with SETTINGS")
         self.is_speaking = True
         self._limit = MOST_STREAMS
-        self._on_settings(frames.read_settings(payload))
+        self._on_settings({frames.INITIAL_WINDOW_SIZE: frames.WINDOW} | frames.read_settings(payload))
 
     def _on_data(self, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
@@ -59,8 +59,8 @@ class Side(Sending):
         if stream is None:
             self.passed_on(size)
             return
-        if stream.answer_ended:
-            raise Http2Error(frames.STREAM_CLOSED, "DATA after the end")
+        if stream.answer_ended or not stream.answer_began:
+            raise Http2Error(frames.STREAM_CLOSED, "DATA before HEADERS or after the end")
         if flags & END_STREAM:
             stream.answer_ended = True
         elif not size:
@@ -74,6 +74,7 @@ class Side(Sending):
             return
         if stream.answer_ended or (stream.answers and not flags & END_STREAM):
             raise Http2Error(frames.PROTOCOL_ERROR, "HEADERS where none may be")
+        stream.answer_began = True
         if flags & END_STREAM:
             stream.answer_ended = True
         self._owner.answer_headers(stream, flags & END_STREAM, block)

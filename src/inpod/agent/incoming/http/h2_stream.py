@@ -46,13 +46,14 @@ class Stream:
         answers_size: Bytes of DATA in `answers`.
         request_ended: The client said END_STREAM.
         request_sent: The side was told so.
+        answer_began: The side said HEADERS.
         answer_ended: The side said END_STREAM.
         answer_sent: The client was told so.
         is_over: Nobody is to hear of it any more.
     """
 
     __slots__ = (
-        "answer_ended", "answer_sent", "answers", "answers_size", "block", "body", "client_room", "credit", "head", "is_over",
+        "answer_began", "answer_ended", "answer_sent", "answers", "answers_size", "block", "body", "client_room", "credit", "head", "is_over",
         "limit", "number", "request_ended", "request_sent", "requests", "side", "side_number", "side_room", "waiting_size",
     )  # fmt: skip
 
@@ -73,6 +74,7 @@ class Stream:
         self.answers_size = 0
         self.request_ended = False
         self.request_sent = False
+        self.answer_began = False
         self.answer_ended = False
         self.answer_sent = False
         self.is_over = False

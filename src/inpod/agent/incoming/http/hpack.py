@@ -25,6 +25,9 @@ _FIRST_DYNAMIC = len(STATIC)
 _MAX_INTEGER = 1 << 24
 """No length or index that makes sense is larger."""
 
+_SURELY_FITS = 1024
+"""A block of so many bytes without dynamic entries cannot say more than MAX_LIST: no static entry makes more than 64 bytes."""
+
 Field = tuple[bytes, bytes]
 
 
@@ -87,7 +90,7 @@ class Decoder:
         never: list[int] = []
         start = at = self._sizes(block)
         is_stateless = True
-        end, left = len(block), MAX_LIST
+        end, static, first_dynamic = len(block), STATIC, _FIRST_DYNAMIC
         while at < end:
             first = block[at]
             if first >= 0x80:
@@ -95,10 +98,10 @@ class Decoder:
                 at += 1
                 if index == 0x7F:
                     index, at = _integer(block, at, 0x7F)
-                if index < _FIRST_DYNAMIC:
+                if index < first_dynamic:
                     if not index:
                         raise HpackError("index 0")
-                    field = STATIC[index]
+                    field = static[index]
                 else:
                     is_stateless = False
                     field = self._entry(index)
@@ -123,8 +126,8 @@ class Decoder:
                         at += length
                     else:
                         name, at = _text(block, at, length)
-                elif index < _FIRST_DYNAMIC:
-                    name = STATIC[index][0]
+                elif index < first_dynamic:
+                    name = static[index][0]
                 else:
                     is_stateless = False
                     name = self._entry(index)[0]
@@ -138,12 +141,12 @@ class Decoder:
                 field = (name, value)
                 if first >= 0x40:
                     self._add(field)
-            left -= len(field[0]) + len(field[1]) + _ENTRY_OVERHEAD
-            if left < 0:
-                raise TooLargeError
             fields.append(field)
         if at > end:
             raise HpackError("header block ends within a text")
+        # The fields of a table are shared, so a block that names many large ones did no harm yet.
+        if (not is_stateless or end > _SURELY_FITS) and _size(fields) > MAX_LIST:
+            raise TooLargeError
         return Block(tuple(fields), tuple(never), start, is_stateless)
 
     def _sizes(self, block: bytes) -> int:
@@ -191,6 +194,10 @@ def encode(fields: tuple[Field, ...], never: tuple[int, ...] = ()) -> bytes:
     for number, (name, value) in enumerate(fields):
         parts += (b"\x10" if number in never else b"\x00", _length(name), name, _length(value), value)
     return b"".join(parts)
+
+
+def _size(fields: list[Field]) -> int:
+    return sum(len(name) + len(value) + _ENTRY_OVERHEAD for name, value in fields)
 
 
 def _text(block: bytes, at: int, first: int) -> tuple[bytes, int]:
