@@ -2,6 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 
 MAX_NAMESERVERS = 3
 MAX_NDOTS = 15
@@ -25,6 +26,7 @@ class ResolvConf:
     use_tcp: bool = False
 
 
+@lru_cache(maxsize=4)
 def parse_resolv_conf(data: bytes) -> ResolvConf:
     """Return the settings; what is not understood is skipped, as libc does."""
     nameservers: list[str] = []
@@ -59,6 +61,8 @@ def find_in_hosts(data: bytes, name: bytes, versions: tuple[int, ...]) -> tuple[
     wanted = name.lower().removesuffix(b".")
     canonical = ""
     found: list[str] = []
+    if wanted not in data.lower():
+        return canonical, found  # most names are not there
     for line in data.splitlines():
         address, *names = line.partition(b"#")[0].split() or [b""]
         if wanted not in (n.lower() for n in names):
