@@ -165,7 +165,7 @@ class _Link:
     def _welcome(self, target: Target, request: Hello) -> Welcome:
         if request.version != PROTOCOL_VERSION:
             raise OSError(errno.EPROTO, f"the agent speaks version {PROTOCOL_VERSION}, not {request.version}")
-        cannot = {**target.cannot, **self._subscriptions.cannot(request.redirect)}
+        cannot = {**target.cannot, **self._subscriptions.cannot(request)}
         return Welcome(target.hostname, cannot, own_addresses())
 
 

@@ -42,10 +42,12 @@ class Hello:
     """First request of a session. Answer: `Welcome` as ACCEPT.
 
     Attributes:
+        wants: What the session will do with incoming traffic; what it will not is not tried.
         redirect: How the session's ports are to be stolen; "auto": as is possible.
     """
 
     version: int
+    wants: list[Mode] = field(default_factory=lambda: ["mirror", "steal"])
     redirect: Redirect = "auto"
 
 

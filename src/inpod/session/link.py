@@ -40,9 +40,9 @@ class Link:
         way: AgentLink,
         on_stream: Callable[[Stream, bytes], None],
         events: Events,
-        redirect: agent.Redirect = "auto",
+        hello: agent.Hello,
     ) -> None:
-        self._hello = agent.encode(agent.Hello(agent.PROTOCOL_VERSION, redirect))
+        self._hello = agent.encode(hello)
         self._way = way
         self._on_stream = on_stream
         self._events = events

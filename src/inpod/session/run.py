@@ -84,7 +84,9 @@ class _Session:
 
     def __init__(self, plan: Plan, way: AgentLink, events: Events) -> None:
         self.tasks = Tasks()
-        self.link = Link(way, self._on_stream, events, plan.redirect)
+        wants: list[agent.Mode] = [] if plan.mode == "off" else [plan.mode]
+        hello = agent.Hello(agent.PROTOCOL_VERSION, wants, plan.redirect)
+        self.link = Link(way, self._on_stream, events, hello)
         self._plan = plan
         self._mounts = way.mounts
         self._probe_ports = way.probe_ports

@@ -26,12 +26,12 @@ AGAIN_EVERY_S = 0.05
 class Steal:
     """All stolen ports of one session.
 
-    Attributes:
+    Args:
         force: How they are stolen.
     """
 
-    def __init__(self, tunnel: Tunnel) -> None:
-        self.force: Force = "auto"
+    def __init__(self, tunnel: Tunnel, force: Force = "auto") -> None:
+        self._force = force
         self._tunnel = tunnel
         self._redirect: Redirect | None = None
         self._heart = Heart(tunnel, self._beat, self._rest)
@@ -74,7 +74,7 @@ class Steal:
 
     def _ready_redirect(self) -> Redirect:
         if self._redirect is None:
-            self._redirect = choose(self.force)
+            self._redirect = choose(self._force)
         return self._redirect
 
     def _beat(self) -> None:

@@ -8,9 +8,6 @@ import struct
 import sys
 import traceback
 
-from inpod.agent.incoming.http import connection
-from inpod.agent.incoming.http.counts import Counts
-from inpod.agent.incoming.http.h2 import serve_http2
 from inpod.agent.incoming.redirect.base import Redirect
 from inpod.agent.incoming.redirect.original import connect_original
 from inpod.agent.incoming.subscriber import Choice, Subscriber, begins_as_probe
@@ -176,6 +173,11 @@ class StolenPort:
         def whole(reason: str) -> None:
             for subscriber in there:
                 subscriber.report.whole(f"a connection of {peer.ip} went to the original whole: {reason}")
+
+        # Loaded for the first connection whose requests are told apart: most sessions have none.
+        from inpod.agent.incoming.http import connection
+        from inpod.agent.incoming.http.counts import Counts
+        from inpod.agent.incoming.http.h2 import serve_http2
 
         counts = Counts(on_whole=whole)
         choice = Choice(there, peer, called)

@@ -2,30 +2,39 @@
 
 import asyncio
 import errno
+from typing import TYPE_CHECKING
 
-from inpod.agent.incoming.mirror import capture
-from inpod.agent.incoming.mirror.mirror import Mirror, MirroredPort
-from inpod.agent.incoming.redirect.choose import probe as probe_redirect
 from inpod.agent.incoming.report import Report
-from inpod.agent.incoming.steal import Steal
-from inpod.agent.incoming.subscriber import Subscriber
-from inpod.protocol.agent import Redirect, Refusal, Subscribe, encode
+from inpod.protocol.agent import Hello, Refusal, Subscribe, encode
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
+
+if TYPE_CHECKING:
+    from inpod.agent.incoming.mirror.mirror import Mirror
+    from inpod.agent.incoming.steal import Steal
 
 
 class Subscriptions:
-    """All subscriptions of one session."""
+    """All subscriptions of one session. What a mode needs is loaded when that mode is wanted: a start waits for it."""
 
     def __init__(self, tunnel: Tunnel) -> None:
         self._tunnel = tunnel
-        self._steal = Steal(tunnel)
-        self._mirror = Mirror(tunnel)
+        self._steal: Steal | None = None
+        self._mirror: Mirror | None = None
+        self._hello = Hello(0)
         self._ports: set[int] = set()
 
-    def cannot(self, redirect: Redirect) -> dict[str, str]:
-        """Return why "steal", by that redirect from now on, or "mirror" cannot be had here; absent means they can."""
-        self._steal.force = redirect
-        reasons = {"steal": probe_redirect(redirect), "mirror": capture.probe()}
+    def cannot(self, hello: Hello) -> dict[str, str]:
+        """Return why what the session wants cannot be had here; absent means it can."""
+        self._hello = hello
+        reasons: dict[str, str | None] = {}
+        if "steal" in hello.wants:
+            from inpod.agent.incoming.redirect.choose import probe as probe_redirect
+
+            reasons["steal"] = probe_redirect(hello.redirect)
+        if "mirror" in hello.wants:
+            from inpod.agent.incoming.mirror import capture
+
+            reasons["mirror"] = capture.probe()
         return {name: reason for name, reason in reasons.items() if reason is not None}
 
     async def subscribe(self, stream: Stream, request: Subscribe) -> None:
@@ -47,17 +56,33 @@ class Subscriptions:
 
     def close(self) -> None:
         """Give every port back at once."""
-        self._steal.close()
-        self._mirror.close()
+        if self._steal is not None:
+            self._steal.close()
+        if self._mirror is not None:
+            self._mirror.close()
+
+    def _stealing(self) -> "Steal":
+        if self._steal is None:
+            from inpod.agent.incoming.steal import Steal
+
+            self._steal = Steal(self._tunnel, self._hello.redirect)
+        return self._steal
+
+    def _mirroring(self) -> "Mirror":
+        if self._mirror is None:
+            from inpod.agent.incoming.mirror.mirror import Mirror
+
+            self._mirror = Mirror(self._tunnel)
+        return self._mirror
 
     async def _serve(self, stream: Stream, request: Subscribe, group: asyncio.TaskGroup) -> None:
         port = request.port
         report = Report(stream)
         try:
             if request.mode == "steal":
-                await self._steal.add(request, stream, report, group)
+                await self._stealing().add(request, stream, report, group)
             elif request.mode == "mirror":
-                self._mirror.add(MirroredPort(Subscriber(self._tunnel, request, report), group))
+                self._mirroring().add(request, report, group)
             else:
                 raise OSError(errno.EINVAL, f"there is no mode '{request.mode}'")
         except (OSError, ValueError) as error:
@@ -70,9 +95,9 @@ class Subscriptions:
         finally:
             report.close()
             if request.mode == "steal":
-                self._steal.remove(port)
+                self._stealing().remove(port)
             else:
-                self._mirror.remove(port)
+                self._mirroring().remove(port)
         stream.refuse()
 
 

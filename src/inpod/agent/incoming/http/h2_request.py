@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from inpod.agent.incoming.http.choice import Head
-from inpod.agent.incoming.http.hpack import Block, Decoder, Field
+from inpod.agent.incoming.http.hpack import Block, Decoder, Field, encode
 
 # Section 8.2.1: lower case, none of the bytes that other versions of HTTP give a meaning. The colon of pseudo fields is checked apart.
 _NAME = re.compile(rb"[^\x00-\x20A-Z:\x7f-\xff]+")
@@ -98,6 +98,13 @@ def read_request(fields: tuple[Field, ...]) -> Request:
     if authority is not None and not any(name == b"host" for name, _ in special):
         headers.insert(0, (b"host", authority))
     return Request(Head(pseudo[b":method"], target, tuple(headers)), expects_continue)
+
+
+def without_expectation(block: Block) -> bytes:
+    """Return a head's block again without `expect`, for a side that is not to answer it."""
+    kept = [number for number, (name, _) in enumerate(block.fields) if name != b"expect"]
+    never = tuple(place for place, number in enumerate(kept) if number in block.never)
+    return encode(tuple(block.fields[number] for number in kept), never)
 
 
 def check_trailers(fields: tuple[Field, ...]) -> None:

@@ -19,7 +19,7 @@ from inpod.agent.incoming.http.h2_limits import (
     Held,
 )  # fmt: skip
 from inpod.agent.incoming.http.h2_outside import Outside, Timer
-from inpod.agent.incoming.http.h2_request import Request
+from inpod.agent.incoming.http.h2_request import Request, without_expectation
 from inpod.agent.incoming.http.h2_sending import Sending, Wire
 from inpod.agent.incoming.http.h2_side import Side
 from inpod.agent.incoming.http.h2_stream import Stream
@@ -46,7 +46,7 @@ class Routing(Answering):
         self._advertised = {frames.MAX_CONCURRENT_STREAMS: FIRST_STREAMS, frames.ENABLE_CONNECT_PROTOCOL: 0}
         self._initial_room = frames.WINDOW
         self._current: dict[Taker | None, Side] = {}
-        self._sides: set[Side] = set()
+        self._sides: set[Sending] = set()
         self._written: list[Sending] = []
         self._says_goodbye = False
         self._original_is_gone = False
@@ -89,12 +89,12 @@ class Routing(Answering):
             side.feed(data)
         except Http2Error as error:
             side.output.append(frames.goaway(0, error.code, error.reason))
-            self._lose(side)
+            self.lose(side)
         self.flush()
 
     def side_lost(self, side: Side) -> None:
         """A side is gone."""
-        self._lose(side)
+        self.lose(side)
         self.flush()
 
     def side_is_full(self, side: Side, is_full: bool) -> None:
@@ -107,8 +107,8 @@ class Routing(Answering):
         """Send what collected."""
         while self._written:
             side = self._written.pop()
-            if side.is_overrun and isinstance(side, Side):
-                self._lose(side)
+            if side.is_overrun:
+                self.lose(side)
             output, side.output = side.output, []
             if side.wire is not None and output and not side.is_lost:
                 side.wire.write(output[0] if len(output) == 1 else b"".join(output))
@@ -165,7 +165,7 @@ class Routing(Answering):
 
     def retire(self, side: Sending) -> None:
         """A side takes no more requests."""
-        if side.is_retired or not isinstance(side, Side):
+        if side.is_retired:
             return
         side.is_retired = True
         if self._current.get(side.taker) is side:
@@ -176,12 +176,38 @@ class Routing(Answering):
         if side.taker is None:
             self._say_goodbye()
         if not side.streams:
-            self.close_side(side)
+            self.lose(side)
 
-    def close_side(self, side: Sending) -> None:
-        """A retired side has no streams any more."""
-        if isinstance(side, Side):
-            self._lose(side)
+    def lose(self, side: Sending) -> None:
+        """End a side, and what it did not finish."""
+        if side.is_lost:
+            return
+        self._forget_side(side)
+        for stream in list(side.streams.values()):
+            if not stream.answer_ended:
+                self.end(stream, frames.INTERNAL_ERROR)
+            elif stream.answers:
+                self.answer_reset(stream, bytes(4))
+            else:
+                self.end(stream, frames.NO_ERROR)
+        for stream in list(side.waiting):
+            del side.waiting[stream]
+            if side.is_speaking:
+                self._route(stream, side.taker)
+            else:
+                self.refuse(stream)
+        if side.wire is not None:
+            if side.output:
+                side.wire.write(b"".join(side.output))
+                side.output = []
+            if side.is_full:
+                side.wire.abort()
+            else:
+                side.wire.close()
+            side.wire = None
+        if side.taker is None and not self.is_over:
+            self._original_is_gone = True
+            self._say_goodbye()
 
     # What the agreement asks.
 
@@ -196,7 +222,7 @@ class Routing(Answering):
     def disagreed(self, sides: list[Sending]) -> None:
         """Sides do not agree in time."""
         for side in sides:
-            self.close_side(side)
+            self.lose(side)
         self.flush()
 
     # Parts.
@@ -229,9 +255,7 @@ class Routing(Answering):
         if request.expects_continue:
             # We say it, so the side must not wait to say it.
             self.answer_headers(stream, 0, CONTINUE)
-            kept = [number for number, (name, _) in enumerate(block.fields) if name != b"expect"]
-            never = tuple(place for place, number in enumerate(kept) if number in block.never)
-            stream.block = encode(tuple(block.fields[number] for number in kept), never)
+            stream.block = without_expectation(block)
 
     def _choose_with_body(self, stream: Stream) -> None:
         assert stream.limit is not None
@@ -259,43 +283,12 @@ class Routing(Answering):
             self._says_goodbye = True
             self.output.append(frames.goaway(frames.MAX_STREAM, frames.NO_ERROR))
 
-    def _forget_side(self, side: Side) -> None:
+    def _forget_side(self, side: Sending) -> None:
         side.is_lost = True
         self._sides.discard(side)
         if self._current.get(side.taker) is side:
             del self._current[side.taker]
         self._agreement.forget(side)
-
-    def _lose(self, side: Side) -> None:
-        """End a side, and what it did not finish."""
-        if side.is_lost:
-            return
-        self._forget_side(side)
-        for stream in list(side.streams.values()):
-            if not stream.answer_ended:
-                self.end(stream, frames.INTERNAL_ERROR)
-            elif stream.answers:
-                self.answer_reset(stream, bytes(4))
-            else:
-                self.end(stream, frames.NO_ERROR)
-        for stream in list(side.waiting):
-            del side.waiting[stream]
-            if side.is_speaking:
-                self._route(stream, side.taker)
-            else:
-                self.refuse(stream)
-        if side.wire is not None:
-            if side.output:
-                side.wire.write(b"".join(side.output))
-                side.output = []
-            if side.is_full:
-                side.wire.abort()
-            else:
-                side.wire.close()
-            side.wire = None
-        if side.taker is None and not self.is_over:
-            self._original_is_gone = True
-            self._say_goodbye()
 
     def _finish(self, code: int, reason: str) -> None:
         """End the client's connection."""
@@ -308,5 +301,5 @@ class Routing(Answering):
         for stream in list(self.streams.values()):
             self.drop(stream)
         for side in list(self._sides):
-            self._lose(side)
+            self.lose(side)
         self._agreement.end()

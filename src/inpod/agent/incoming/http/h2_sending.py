@@ -73,8 +73,8 @@ class Owner(Protocol):
     def side_agreed(self, side: "Sending") -> None:
         """A side took SETTINGS of ours."""
 
-    def close_side(self, side: "Sending") -> None:
-        """A retired side has no streams any more."""
+    def lose(self, side: "Sending") -> None:
+        """A retired side has no streams any more: it may end."""
 
     def retire(self, side: "Sending") -> None:
         """A side takes no more requests: GOAWAY, or no stream numbers are left."""
@@ -89,6 +89,7 @@ class Sending:
         is_full: It takes no more for now.
         is_retired: It gets no more requests.
         is_lost: It is gone.
+        is_speaking: Its SETTINGS came: it is HTTP/2.
         is_overrun: It takes nothing and was to get too much.
         room: Bytes that it takes, by its window for the connection.
         streams: By its own numbers.
@@ -104,6 +105,7 @@ class Sending:
         self.is_full = False
         self.is_retired = False
         self.is_lost = False
+        self.is_speaking = False
         self.is_overrun = False
         self.room = frames.WINDOW
         self.streams: dict[int, Stream] = {}
@@ -222,7 +224,7 @@ class Sending:
             self.blocked.pop(stream, None)
             self._start_waiting()
             if self.is_retired and not self.streams:
-                self._owner.close_side(self)
+                self._owner.lose(self)
 
     # Parts.
 

@@ -13,18 +13,13 @@ from inpod.agent.incoming.http.hpack import EMPTY_TABLE, Decoder, HpackError, To
 
 
 class Side(Sending):
-    """A connection to the original, or to the program of a session.
-
-    Attributes:
-        is_speaking: Its SETTINGS came: it is HTTP/2.
-    """
+    """A connection to the original, or to the program of a session."""
 
     def __init__(self, owner: Owner, taker: Taker | None) -> None:
         super().__init__(owner, taker)
         self._reader = FrameReader()
         # None: what it sends is stateless for sure.
         self._decoder: Decoder | None = Decoder()
-        self.is_speaking = False
         self._idle = idle_frames()
 
     def feed(self, data: bytes) -> None:

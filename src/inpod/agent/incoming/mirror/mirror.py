@@ -11,8 +11,9 @@ from inpod.agent.incoming.mirror.filtered import FilteredCopy
 from inpod.agent.incoming.mirror.packets import Segment, endpoints
 from inpod.agent.incoming.mirror.reassembly import Event, Kind, Reassembler, begins_request
 from inpod.agent.incoming.mirror.sockets import speaking
+from inpod.agent.incoming.report import Report
 from inpod.agent.incoming.subscriber import Subscriber
-from inpod.protocol.agent import Incoming, encode
+from inpod.protocol.agent import Incoming, Subscribe, encode
 from inpod.tunnel.streams import Tunnel
 
 TICK_S = 1.0
@@ -67,12 +68,14 @@ class Mirror:
         self._own = OwnAddresses()
         self._tick: asyncio.TimerHandle | None = None
 
-    def add(self, port: MirroredPort) -> None:
-        """Mirror a port from here on.
+    def add(self, request: Subscribe, report: Report, group: asyncio.TaskGroup) -> None:
+        """Mirror a port from here on; `group` runs the connections' tasks.
 
         Raises:
             OSError: Not possible; `strerror` says why.
+            ValueError: The filter is none.
         """
+        port = MirroredPort(Subscriber(self._tunnel, request, report), group)
         if len(self._ports) >= MAX_PORTS:
             raise OSError(None, f"{MAX_PORTS} ports are mirrored already")
         wanted = {*self._ports, port.port}
