@@ -196,15 +196,7 @@ class Routing(Answering):
                 self._route(stream, side.taker)
             else:
                 self.refuse(stream)
-        if side.wire is not None:
-            if side.output:
-                side.wire.write(b"".join(side.output))
-                side.output = []
-            if side.is_full:
-                side.wire.abort()
-            else:
-                side.wire.close()
-            side.wire = None
+        side.end()
         if side.taker is None and not self.is_over:
             self._original_is_gone = True
             self._say_goodbye()

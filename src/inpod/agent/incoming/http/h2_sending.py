@@ -147,6 +147,19 @@ class Sending:
             self._pump()
             self._start_waiting()
 
+    def end(self) -> None:
+        """Send what is left, and be closed."""
+        wire, self.wire = self.wire, None
+        output, self.output = self.output, []
+        if wire is None:
+            return
+        if output:
+            wire.write(b"".join(output))
+        if self.is_full:
+            wire.abort()
+        else:
+            wire.close()
+
     def data(self, stream: Stream, flags: int, payload: bytes) -> bool:
         """Pass on DATA as it came, if nothing is in the way; return whether."""
         size = len(payload)
