@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tests.e2e.cluster import PORT, Namespace, until
 from tests.e2e.kube import wait_until_nothing_is_left
-from tests.netns.session import LIMIT_S, next_line
 from tests.netns.test_filter import SERVER, event
+from tests.processes import end, next_line
 
 PROBE = {"httpGet": {"path": "/count", "port": PORT}, "periodSeconds": 1, "failureThreshold": 1}
 
@@ -44,8 +44,7 @@ def developer(
             event(process, "PortSubscribed")
             yield process
         finally:
-            process.terminate()
-            process.communicate(timeout=LIMIT_S)
+            end(process)
 
 
 def answers(here: Namespace, address: str, *users: str) -> list[str]:

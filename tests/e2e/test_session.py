@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from tests.e2e.cluster import Namespace, until
 from tests.e2e.kube import wait_until_nothing_is_left
 from tests.e2e.test_filter import answers, developer
-from tests.netns.session import LIMIT_S
 from tests.netns.test_filter import event
+from tests.processes import LIMIT_S
 
 
 def test_targets_are_listed(targets: Namespace) -> None:

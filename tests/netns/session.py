@@ -1,16 +1,13 @@
 """Whole sessions in a pod of namespaces: real agent, real layer, real program."""
 
 import os
-import queue
 import shutil
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import uvloop
 
@@ -22,8 +19,8 @@ from inpod.session.run import run
 from inpod.targets.base import AgentLink
 from inpod.targets.direct import DirectTarget
 from inpod.targets.spec import NetnsTarget, ProcessTarget, parse_target
+from tests.processes import LIMIT_S, end, next_line
 
-LIMIT_S = 30
 ROOT = Path(__file__).parents[2]
 
 
@@ -57,8 +54,7 @@ def session(
         try:
             yield process
         finally:
-            process.terminate()
-            process.communicate(timeout=LIMIT_S)
+            end(process)
 
 
 def output_of(target: str, *command: str, mode: str = "off") -> str:
@@ -77,17 +73,6 @@ def python_in(target: str, code: str, *arguments: str, mode: str = "off") -> str
 def line(process: "subprocess.Popen[str]") -> str:
     """Return the next line of a session's program."""
     return next_line(process.stdout)
-
-
-def next_line(stream: IO[str] | None) -> str:
-    """Return the next line, at most LIMIT_S from now. In a thread: select(2) does not see what is in Python's buffer."""
-    assert stream is not None
-    answer: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=lambda: answer.put(stream.readline()), daemon=True).start()
-    try:
-        return answer.get(timeout=LIMIT_S).rstrip("\n")
-    except queue.Empty:
-        raise AssertionError("silent") from None
 
 
 def in_network_of(pid: int, code: str, *arguments: str) -> str:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.matrix import Remote, Running, inpod
-from tests.netns.session import next_line
 from tests.netns.test_matrix import remote as remote  # the fixture
+from tests.processes import LIMIT_S, next_line
 
 PROGRAM = """
 import sys, urllib.request
@@ -120,16 +120,26 @@ def test_jdb_attaches_and_the_program_calls_from_the_pod(remote: Remote, tmp_pat
         with subprocess.Popen(
             ["jdb", "-attach", str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         ) as jdb:
-            assert jdb.stdin is not None
-            # It stands before main until it is told to go on.
-            jdb.stdin.write("stop in Debugged.main\nrun\n")
-            while "Breakpoint hit" not in next_line(jdb.stdout):
-                pass
-            jdb.stdin.write("cont\n")
-            assert running.expect("call") == "two orders /debugged"
-            jdb.stdin.write("quit\n")
+            try:
+                assert jdb.stdin is not None
+                # Only now does jdb know of a thread that can go on: told earlier it would do nothing.
+                until(jdb, "No frames on the current call stack")
+                jdb.stdin.write("stop in Debugged.main\nrun\n")
+                until(jdb, "Breakpoint hit")
+                jdb.stdin.write("cont\n")
+                assert running.expect("call") == "two orders /debugged"
+                jdb.stdin.write("quit\n")
+                jdb.wait(LIMIT_S)
+            finally:
+                jdb.kill()
     finally:
         running.end()
+
+
+def until(process: "subprocess.Popen[str]", text: str) -> None:
+    """Read the lines of a process up to one that has `text`."""
+    while text not in (line := next_line(process.stdout)):
+        assert line or process.poll() is None, f"ended before {text!r}"
 
 
 def test_processes_end_with_inpod(remote: Remote, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 from inpod.errors import ExitCode
 from tests.netns.conftest import Pod
 from tests.netns.redirects import holding
-from tests.netns.session import LIMIT_S, in_network_of, next_line
+from tests.netns.session import in_network_of
+from tests.processes import LIMIT_S, end, next_line
 
 PORT = 8080
 
@@ -88,8 +89,7 @@ def developer(
                 event(process, "PortSubscribed")
             yield process
         finally:
-            process.terminate()
-            process.communicate(timeout=LIMIT_S)
+            end(process)
 
 
 def event(process: "subprocess.Popen[str]", name: str) -> Json:

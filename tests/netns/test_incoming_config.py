@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.netns.conftest import Pod
-from tests.netns.session import LIMIT_S, line, next_line
+from tests.netns.session import line
 from tests.netns.test_session_incoming import SERVER, call
+from tests.processes import LIMIT_S, end, next_line
 
 Json = dict[str, object]
 
@@ -34,8 +35,7 @@ def server(pod: Pod, folder: Path, incoming: Json, *places: tuple[str, int]) -> 
             assert json.loads(line(process))[0] == "listening"
             yield process
         finally:
-            process.terminate()
-            process.communicate(timeout=LIMIT_S)
+            end(process)
 
 
 def subscribed(process: "subprocess.Popen[str]") -> list[object]:

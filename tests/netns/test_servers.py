@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.netns.conftest import Pod
-from tests.netns.session import LIMIT_S
 from tests.netns.test_filter import PORT, answers, event, get, until_served
 from tests.netns.test_filter import original as original  # the fixture
+from tests.processes import end
 
 WSGI = """
 import os
@@ -85,8 +85,7 @@ def test_a_server_of_several_processes_gets_the_pods_requests(
             served = {answers(pod, get())[0] for _ in range(12)}
             assert all(answer.startswith("program ") for answer in served), served
         finally:
-            process.terminate()
-            process.communicate(timeout=LIMIT_S)
+            end(process)
     until_served(pod, ["original"], [get()])
 
 
@@ -107,5 +106,4 @@ def test_a_server_that_reloads_keeps_the_port(pod: Pod, original: None, tmp_path
             (tmp_path / "served_asgi.py").write_text(ASGI.replace('b"program', 'b"changed'))
             until_served(pod, ["changed"], [get()])
         finally:
-            process.terminate()
-            process.communicate(timeout=LIMIT_S)
+            end(process)

@@ -14,7 +14,8 @@ import pytest
 from inpod.errors import ExitCode
 from inpod.session.folder import PREFIX, remove_left_over
 from tests.netns.conftest import Pod
-from tests.netns.session import LIMIT_S, in_network_of, line, output_of, session
+from tests.netns.session import in_network_of, line, output_of, session
+from tests.processes import LIMIT_S
 
 WAITER = "import os, sys; print(os.environ['INPOD_SESSION'], os.getpid(), flush=True); sys.stdin.read()"
 

@@ -2,21 +2,19 @@
 
 import contextlib
 import os
-import queue
 import select
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import pytest
 
-LIMIT_S = 20
+from tests.processes import LIMIT_S, next_line
+
 BESIDE = str(Path(__file__).with_name("beside.py"))
 
 COUNTER = """
@@ -57,17 +55,6 @@ def line(process: "subprocess.Popen[str]") -> str:
 
 def program_pid(process: "subprocess.Popen[str]") -> int:
     return int(next_line(process.stderr).removeprefix("program "))
-
-
-def next_line(stream: IO[str] | None) -> str:
-    """Return the next line, at most LIMIT_S from now. In a thread: select(2) does not see what is in Python's buffer."""
-    assert stream is not None
-    answer: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=lambda: answer.put(stream.readline()), daemon=True).start()
-    try:
-        return answer.get(timeout=LIMIT_S).rstrip("\n")
-    except queue.Empty:
-        raise AssertionError("silent") from None
 
 
 def until_gone(pid: int) -> None:
