@@ -13,8 +13,8 @@ use inpod_sys::files::AT_CWD;
 use inpod_wire::Want;
 use libc::{addrinfo, hostent, mode_t, sockaddr, socklen_t};
 
+use crate::files::{contents, enter, look, open as opened};
 use crate::hooks;
-use crate::ops::files::{contents, enter, look, open as opened};
 
 macro_rules! hooks {
     ($(
@@ -42,7 +42,7 @@ macro_rules! hooks {
                 pub unsafe fn $name($($argument: $type),*) -> $result {
                     let found = places::$name.address();
                     if found.is_null() {
-                        return crate::guard::fail(libc::ENOSYS);
+                        return inpod_ops::guard::fail(libc::ENOSYS);
                     }
                     type Function = unsafe extern "C-unwind" fn($($type),*) -> $result;
                     // SAFETY: the address of the libc function of this name, which has this signature.

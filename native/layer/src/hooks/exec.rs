@@ -2,15 +2,16 @@
 
 use core::ffi::{c_char, c_int, c_void, CStr};
 
+use inpod_ops::guard::guarded;
+use inpod_ops::state::{State, PRELOAD_VARIABLE, SESSION_VARIABLE};
 use inpod_rules::paths::PathText;
 use inpod_sys::exec::{find_variable, with_environment, CArray};
 use inpod_sys::files::AT_CWD;
 use inpod_sys::process;
 use inpod_sys::text::c_text;
 
-use crate::guard::guarded;
-use crate::ops::exec::{changes, look, look_at_fd, look_in_path, Child, Wanted};
-use crate::state::{self, State, PRELOAD_VARIABLE, SESSION_VARIABLE};
+use crate::exec::{changes, look, look_at_fd, look_in_path, Child, Wanted};
+use crate::start;
 use crate::table::original;
 
 /// # Safety
@@ -124,7 +125,7 @@ unsafe fn run(
     look: impl FnOnce(&State) -> Option<Child>,
     call: impl FnOnce(CArray) -> c_int,
 ) -> c_int {
-    let Some(state) = state::get() else { return call(environment) };
+    let Some(state) = start::state() else { return call(environment) };
     let Some(child) = guarded(|| look(state)) else { return call(environment) };
     // SAFETY: the caller's promise.
     let preload = unsafe { value_of(environment, PRELOAD_VARIABLE) };

@@ -3,14 +3,16 @@
 use core::ffi::{c_char, c_int, c_void, CStr};
 use std::ptr::null_mut;
 
+use inpod_ops::guard::fail;
+use inpod_ops::place;
+use inpod_ops::state::State;
 use inpod_rules::FilesMode;
 use inpod_sys::files::AT_CWD;
 use inpod_sys::text::{c_text, copy_out, overwrite};
 use inpod_wire::Want;
 
-use crate::guard::fail;
-use crate::ops::{files, place};
-use crate::state::{self, State};
+use crate::files;
+use crate::start;
 use crate::table::{self, original};
 
 /// Longest text of a link, and of a working directory, in bytes.
@@ -63,7 +65,7 @@ unsafe fn stream(path: *const c_char, mode: *const c_char, call: impl Fn(*const 
     if reads {
         files::contents(AT_CWD, text, Want::Read, |_, path| call(path))
     } else {
-        files::on_this_machine(AT_CWD, text, &|_, path| call(path))
+        files::on_this_machine(AT_CWD, text, |_, path| call(path))
     }
 }
 
@@ -289,5 +291,5 @@ unsafe fn with_our_functions(flags: c_int, found: *mut c_void) -> c_int {
 }
 
 fn files_state() -> Option<&'static State> {
-    state::get().filter(|state| state.rules.files != FilesMode::Local)
+    start::state().filter(|state| state.rules.files != FilesMode::Local)
 }

@@ -3,15 +3,15 @@
 use core::ffi::{c_char, c_int, CStr};
 use std::ptr::null_mut;
 
+use inpod_ops::guard::guarded;
+use inpod_ops::hosts::{h_errno_of, is_v4, resolve, Answer};
 use inpod_rules::{Addr, Family};
 use inpod_sys::hosts::{family_of, fill_hostent, numeric_hints, set_h_errno, AddressList, HostText, StaticHost};
 use inpod_sys::text::{c_text, until_nul};
 use inpod_wire::{Resolved, MAX_RESOLVED};
 use libc::{addrinfo, hostent};
 
-use crate::guard::guarded;
-use crate::ops::hosts::{h_errno_of, is_v4, resolve, Answer};
-use crate::state;
+use crate::start;
 use crate::table::original;
 
 /// The one result of gethostbyname and gethostbyname2.
@@ -38,7 +38,7 @@ pub unsafe fn getaddrinfo(
     let family = family_of(wanted).filter(|_| !maps);
     let answer = guarded(|| {
         let is_host = flags & libc::AI_NUMERICHOST == 0 && (family.is_some() || maps || wanted == libc::AF_UNSPEC);
-        resolve(state::get().filter(|_| is_host)?, name?.to_bytes(), family, &mut reply)
+        resolve(start::state().filter(|_| is_host)?, name?.to_bytes(), family, &mut reply)
     });
     match answer {
         // SAFETY: the program's own call.
@@ -194,7 +194,7 @@ unsafe fn by_name_r(
     let name = unsafe { c_text(name) }?.to_bytes();
     let family = family_of(family)?;
     let mut reply = [0; MAX_RESOLVED];
-    let answer = guarded(|| resolve(state::get()?, name, Some(family), &mut reply))?;
+    let answer = guarded(|| resolve(start::state()?, name, Some(family), &mut reply))?;
     // SAFETY: the caller's promise.
     unsafe { found.write(null_mut()) };
     let (result, number) = match answer {

@@ -2,14 +2,14 @@
 
 use core::ffi::{c_int, c_void};
 
+use inpod_ops::guard::{fail, guarded};
+use inpod_ops::incoming::{self, End};
+use inpod_ops::outgoing::{self, Plan};
 use inpod_sys::sockaddr::{read, write, SockAddr};
 use inpod_sys::{errno, Errno};
 use libc::{sockaddr, socklen_t};
 
-use crate::guard::{fail, guarded};
-use crate::ops::incoming::{self, End};
-use crate::ops::outgoing::{self, Plan};
-use crate::state;
+use crate::start;
 use crate::table::original;
 
 /// # Safety
@@ -17,7 +17,7 @@ use crate::table::original;
 pub unsafe fn bind(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
     // SAFETY: bind(2): an address of that length.
     let wanted = unsafe { read(address, length) };
-    match guarded(|| incoming::bind(state::get()?, fd, &wanted?)) {
+    match guarded(|| incoming::bind(start::state()?, fd, &wanted?)) {
         Some(outcome) => answer(outcome),
         // SAFETY: the program's own call.
         None => unsafe { original::bind(fd, address, length) },
@@ -32,7 +32,7 @@ pub unsafe fn listen(fd: c_int, backlog: c_int) -> c_int {
     if done != 0 {
         return done;
     }
-    answer(guarded(|| incoming::listening(state::get()?, fd)).unwrap_or(Ok(())))
+    answer(guarded(|| incoming::listening(start::state()?, fd)).unwrap_or(Ok(())))
 }
 
 /// # Safety
@@ -61,7 +61,7 @@ unsafe fn accepted(
     length: *mut socklen_t,
     call: impl Fn(*mut sockaddr, *mut socklen_t) -> c_int,
 ) -> c_int {
-    if guarded(|| incoming::is_listener(state::get()?, fd)).is_none() {
+    if guarded(|| incoming::is_listener(start::state()?, fd)).is_none() {
         return call(address, length);
     }
     let mut real = SockAddr::room();
@@ -71,7 +71,7 @@ unsafe fn accepted(
         return -1;
     }
     real.set_length(real_length);
-    let peer = guarded(|| incoming::accepted(state::get()?, connection, &real.addr()?));
+    let peer = guarded(|| incoming::accepted(start::state()?, connection, &real.addr()?));
     let told = peer.map_or(real, |peer| SockAddr::new(&peer));
     // SAFETY: accept(2): room of that length.
     unsafe { write(&told, address, length) };
@@ -83,7 +83,7 @@ unsafe fn accepted(
 pub unsafe fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
     // SAFETY: connect(2): an address of that length.
     let wanted = unsafe { read(address, length) };
-    match guarded(|| outgoing::connect(state::get()?, fd, &wanted?)) {
+    match guarded(|| outgoing::connect(start::state()?, fd, &wanted?)) {
         // SAFETY: the program's own call.
         None => unsafe { original::connect(fd, address, length) },
         Some(Plan::Fail(number)) => fail(number),
@@ -93,7 +93,7 @@ pub unsafe fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) ->
             let done = unsafe { original::connect(fd, to.as_ptr(), to.length()) };
             if done == -1 {
                 let seen = errno::get();
-                errno::set(guarded(|| outgoing::true_errno(state::get()?, cookie, seen)).unwrap_or(seen));
+                errno::set(guarded(|| outgoing::true_errno(start::state()?, cookie, seen)).unwrap_or(seen));
             }
             done
         }
@@ -140,7 +140,7 @@ unsafe fn named(
     let real_length = unsafe { length.read() };
     // SAFETY: the kernel wrote as much of the address as there was room for.
     let real = unsafe { read(address, real_length.min(room)) };
-    if let Some(told) = guarded(|| incoming::told(state::get()?, fd, end, &real?)) {
+    if let Some(told) = guarded(|| incoming::told(start::state()?, fd, end, &real?)) {
         // SAFETY: getsockname(2): it can be written.
         unsafe { length.write(room) };
         // SAFETY: getsockname(2): room of that length.
@@ -165,7 +165,7 @@ pub unsafe fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_voi
     // SAFETY: getsockopt(2): an int was written, at any address.
     let seen = unsafe { value.read_unaligned() };
     if seen != 0 {
-        if let Some(number) = guarded(|| outgoing::true_error(state::get()?, fd, seen)) {
+        if let Some(number) = guarded(|| outgoing::true_error(start::state()?, fd, seen)) {
             // SAFETY: as above.
             unsafe { value.write_unaligned(number) };
         }

@@ -2,8 +2,9 @@
 
 use core::ffi::{c_char, c_int, c_long, c_uint, c_void};
 
-use crate::guard::fail;
-use crate::state;
+use inpod_ops::guard::fail;
+
+use crate::start;
 use crate::table::{self, original};
 
 /// Calls of which libc has a function go its way; a ring would do files and sockets behind our back, and every program
@@ -16,7 +17,7 @@ pub unsafe fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e:
     let (fd, third, fourth) = (a as c_int, c as c_int, d as c_int);
     let path = b as *const c_char;
     let done = match number {
-        _ if state::get().is_none() => None,
+        _ if start::state().is_none() => None,
         libc::SYS_io_uring_setup => return fail(libc::ENOSYS),
         // SAFETY: the program's own arguments, in the same order: here and below.
         libc::SYS_openat => Some(unsafe { table::openat(fd, path, third, d as libc::mode_t) }),

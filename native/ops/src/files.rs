@@ -1,5 +1,7 @@
 //! Reading the pod's files: the same call on the replica, once the replica has what it needs.
 //!
+//! Each function returns None for a call that is to be made as it came.
+//!
 //! The replica's entries are placeholders until the session is asked for more; a placeholder without its content (a
 //! file) or without all its members (a directory) has [`MARK`] as its access time. So most calls ask nobody:
 //!
@@ -10,7 +12,7 @@
 //! open for reading                as above, then: marked → ask for the content, and open again
 //! ```
 
-use core::ffi::{c_char, CStr};
+use core::ffi::CStr;
 
 use inpod_rules::paths::PathText;
 use inpod_rules::FilesMode;
@@ -19,15 +21,18 @@ use inpod_sys::{errno, Errno};
 use inpod_wire::{Request, Want};
 
 use crate::guard::{fail, guarded, Outcome};
-use crate::ops::place::{as_c_str, is_plainly_local, place, Place};
+use crate::place::{as_c_str, is_plainly_local, place, Caller, Place};
 use crate::session::ask;
-use crate::state::{self, State};
+use crate::state::State;
 
 /// Access time (seconds, nanoseconds) of what is not complete. Twin: MARK_NS of session/files/replica.py.
 const MARK: (i64, i64) = (1, 1);
 
 /// How often an open asks, when what was complete is taken back meanwhile.
 const TRIES: usize = 4;
+
+/// Makes the call, with a directory and a path.
+pub type Call<'c, R> = &'c dyn Fn(i32, &CStr) -> R;
 
 /// A call on the replica.
 struct InReplica<'a> {
@@ -48,28 +53,28 @@ enum Next {
 }
 
 /// stat and its like. `want`: [`Want::Lstat`] or [`Want::Stat`].
-pub fn look<R: Outcome>(dir: i32, path: Option<&CStr>, want: Want, call: impl Fn(i32, *const c_char) -> R) -> R {
-    redirected(dir, path, &call, |at| at.looked(want, &call))
+pub fn look<R: Outcome>(caller: &Caller<'_>, dir: i32, path: &CStr, want: Want, call: Call<'_, R>) -> Option<R> {
+    redirected(caller, dir, path, call, |at| at.looked(want, call))
 }
 
 /// chdir.
-pub fn enter(dir: i32, path: Option<&CStr>, call: impl Fn(i32, *const c_char) -> i32) -> i32 {
-    redirected(dir, path, &call, |at| {
+pub fn enter(caller: &Caller<'_>, dir: i32, path: &CStr, call: Call<'_, i32>) -> Option<i32> {
+    redirected(caller, dir, path, call, |at| {
         // Before the call: another thread may use a relative path as soon as we are there.
         at.state.table.set_pod_directory_seen();
-        at.looked(Want::Stat, &call)
+        at.looked(Want::Stat, call)
     })
 }
 
 /// open and its like.
-pub fn open(dir: i32, path: Option<&CStr>, flags: i32, call: impl Fn(i32, *const c_char) -> i32) -> i32 {
+pub fn open(caller: &Caller<'_>, dir: i32, path: &CStr, flags: i32, call: Call<'_, i32>) -> Option<i32> {
     if writes(flags) {
-        return on_this_machine(dir, path, &call);
+        return on_this_machine(caller, dir, path, call);
     }
-    redirected(dir, path, &call, |at| {
+    redirected(caller, dir, path, call, |at| {
         let want = if flags & libc::O_DIRECTORY != 0 { Want::List } else { Want::Read };
         for _ in 0..TRIES {
-            let fd = call(AT_CWD, at.path.as_ptr());
+            let fd = call(AT_CWD, at.path);
             if fd == -1 && errno::get() != libc::ENOENT {
                 return Some(fd);
             }
@@ -87,11 +92,11 @@ pub fn open(dir: i32, path: Option<&CStr>, flags: i32, call: impl Fn(i32, *const
 }
 
 /// fopen, opendir and their like, where libc opens and reads by itself. `want`: [`Want::Read`] or [`Want::List`].
-pub fn contents<R: Outcome>(dir: i32, path: Option<&CStr>, want: Want, call: impl Fn(i32, *const c_char) -> R) -> R {
-    redirected(dir, path, &call, |at| {
+pub fn contents<R: Outcome>(caller: &Caller<'_>, dir: i32, path: &CStr, want: Want, call: Call<'_, R>) -> Option<R> {
+    redirected(caller, dir, path, call, |at| {
         for _ in 0..TRIES {
             match guarded(|| at.prepared(want))? {
-                Next::Done => return Some(call(AT_CWD, at.path.as_ptr())),
+                Next::Done => return Some(call(AT_CWD, at.path)),
                 Next::No(number) => return Some(fail(number)),
                 Next::Again => {}
             }
@@ -101,21 +106,18 @@ pub fn contents<R: Outcome>(dir: i32, path: Option<&CStr>, want: Want, call: imp
 }
 
 /// A call that writes: on this machine, also where the program stands in a directory of the pod.
-pub fn on_this_machine<R>(dir: i32, path: Option<&CStr>, call: &impl Fn(i32, *const c_char) -> R) -> R {
-    let (Some(path), Some(state)) = (path, state::get()) else {
-        return call(dir, path.map_or(std::ptr::null(), CStr::as_ptr));
-    };
-    if path.to_bytes().starts_with(b"/") || is_plainly_local(state, path.to_bytes()) {
-        return call(dir, path.as_ptr());
+pub fn on_this_machine<R>(caller: &Caller<'_>, dir: i32, path: &CStr, call: Call<'_, R>) -> Option<R> {
+    if path.to_bytes().starts_with(b"/") || is_plainly_local(caller.state, path.to_bytes()) {
+        return None;
     }
     let mut text = PathText::default();
-    match guarded(|| place(state, dir, path.to_bytes(), &mut text)) {
-        Some(Place::Here) => call(AT_CWD, as_c_str(&text).as_ptr()),
+    match guarded(|| place(caller, dir, path.to_bytes(), &mut text)) {
+        Some(Place::Here) => Some(call(AT_CWD, as_c_str(&text))),
         Some(Place::Pod { from, .. }) => {
             text.cut_front(from);
-            call(AT_CWD, as_c_str(&text).as_ptr())
+            Some(call(AT_CWD, as_c_str(&text)))
         }
-        Some(Place::AsIs) | None => call(dir, path.as_ptr()),
+        Some(Place::AsIs) | None => None,
     }
 }
 
@@ -124,22 +126,21 @@ fn writes(flags: i32) -> bool {
     flags & libc::O_ACCMODE != libc::O_RDONLY || flags & (libc::O_CREAT | libc::O_TRUNC) != 0
 }
 
-/// Calls `pod` for a path of the pod, else `call` with what the path becomes; `call` as well when `pod` has no answer.
+/// Calls `pod` for a path of the pod, `call` for one that led out of a directory of the pod.
 fn redirected<R: Outcome>(
+    caller: &Caller<'_>,
     dir: i32,
-    path: Option<&CStr>,
-    call: &impl Fn(i32, *const c_char) -> R,
+    path: &CStr,
+    call: Call<'_, R>,
     pod: impl FnOnce(&InReplica<'_>) -> Option<R>,
-) -> R {
-    let (Some(path), Some(state)) = (path, state::get()) else {
-        return call(dir, path.map_or(std::ptr::null(), CStr::as_ptr));
-    };
+) -> Option<R> {
+    let state = caller.state;
     if state.rules.files == FilesMode::Local || is_plainly_local(state, path.to_bytes()) {
-        return call(dir, path.as_ptr());
+        return None;
     }
     let mut text = PathText::default();
-    match guarded(|| place(state, dir, path.to_bytes(), &mut text)) {
-        Some(Place::Here) => call(AT_CWD, as_c_str(&text).as_ptr()),
+    match guarded(|| place(caller, dir, path.to_bytes(), &mut text)) {
+        Some(Place::Here) => Some(call(AT_CWD, as_c_str(&text))),
         Some(Place::Pod { from, to }) => {
             let pod_path = text.as_bytes().get(from..to).unwrap_or_default();
             let before = errno::get();
@@ -148,21 +149,21 @@ fn redirected<R: Outcome>(
                 // The tries on the way there are no business of the program.
                 errno::set(before);
             }
-            done.unwrap_or_else(|| call(dir, path.as_ptr()))
+            done
         }
-        Some(Place::AsIs) | None => call(dir, path.as_ptr()),
+        Some(Place::AsIs) | None => None,
     }
 }
 
 impl InReplica<'_> {
-    fn looked<R: Outcome>(&self, want: Want, call: &impl Fn(i32, *const c_char) -> R) -> Option<R> {
-        let first = call(AT_CWD, self.path.as_ptr());
+    fn looked<R: Outcome>(&self, want: Want, call: Call<'_, R>) -> Option<R> {
+        let first = call(AT_CWD, self.path);
         if !first.has_failed() || errno::get() != libc::ENOENT {
             return Some(first);
         }
         match guarded(|| self.missing(want))? {
             Next::Done => Some(fail(libc::ENOENT)),
-            Next::Again => Some(call(AT_CWD, self.path.as_ptr())),
+            Next::Again => Some(call(AT_CWD, self.path)),
             Next::No(number) => Some(fail(number)),
         }
     }

@@ -4,6 +4,9 @@
 
 use core::ffi::CStr;
 
+use inpod_ops::place::as_c_str;
+use inpod_ops::session::ask;
+use inpod_ops::state::{State, PRELOAD_VARIABLE, SESSION_VARIABLE};
 use inpod_rules::elf::{self, Program, Why};
 use inpod_rules::environment::{names_layer, others};
 use inpod_rules::paths::PathText;
@@ -12,10 +15,6 @@ use inpod_sys::files::{self, AT_CWD};
 use inpod_sys::process;
 use inpod_sys::text::until_nul;
 use inpod_wire::Request;
-
-use crate::ops::place::as_c_str;
-use crate::session::ask;
-use crate::state::{State, PRELOAD_VARIABLE, SESSION_VARIABLE};
 
 /// How many interpreters of interpreters are followed: as the kernel (execve(2)).
 const MAX_SCRIPTS: usize = 5;

@@ -9,6 +9,25 @@ use inpod_sys::text::until_nul;
 
 use crate::state::State;
 
+/// Who makes a call.
+pub struct Caller<'a> {
+    /// Of its session.
+    pub state: &'a State,
+    thread: Option<u32>,
+}
+
+impl<'a> Caller<'a> {
+    /// This thread itself.
+    pub fn own(state: &'a State) -> Self {
+        Self { state, thread: None }
+    }
+
+    /// A thread, by its number (gettid(2)).
+    pub fn other(state: &'a State, thread: u32) -> Self {
+        Self { state, thread: Some(thread) }
+    }
+}
+
 /// What becomes of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -34,10 +53,11 @@ pub fn is_plainly_local(state: &State, path: &[u8]) -> bool {
 }
 
 /// Decides where a path leads, and puts what it becomes into `text`. None: too long for us.
-pub fn place(state: &State, dir: i32, path: &[u8], text: &mut PathText) -> Option<Place> {
+pub fn place(caller: &Caller<'_>, dir: i32, path: &[u8], text: &mut PathText) -> Option<Place> {
+    let state = caller.state;
     let from = state.replica.len();
     let is_absolute = path.starts_with(b"/");
-    if !text.push(&state.replica) || (!is_absolute && !push_pod_directory(state, dir, text)) {
+    if !text.push(&state.replica) || (!is_absolute && !push_pod_directory(caller, dir, text)) {
         return Some(Place::AsIs);
     }
     // `/app/..` is a way out of the pod's /app, which this machine may not have.
@@ -61,15 +81,17 @@ pub fn place(state: &State, dir: i32, path: &[u8], text: &mut PathText) -> Optio
 }
 
 /// Adds the pod path of a directory that the program has open or stands in; false when it is not the pod's.
-fn push_pod_directory(state: &State, dir: i32, text: &mut PathText) -> bool {
-    let mut name = [0; 32];
-    let written = match dir {
-        AT_CWD => write!(name.as_mut_slice(), "/proc/self/cwd"),
-        _ => write!(name.as_mut_slice(), "/proc/self/fd/{dir}"),
+fn push_pod_directory(caller: &Caller<'_>, dir: i32, text: &mut PathText) -> bool {
+    let mut name = [0; 48];
+    let written = match (caller.thread, dir) {
+        (None, AT_CWD) => write!(name.as_mut_slice(), "/proc/self/cwd"),
+        (None, _) => write!(name.as_mut_slice(), "/proc/self/fd/{dir}"),
+        (Some(thread), AT_CWD) => write!(name.as_mut_slice(), "/proc/{thread}/cwd"),
+        (Some(thread), _) => write!(name.as_mut_slice(), "/proc/{thread}/fd/{dir}"),
     };
     let mut room = [0; inpod_rules::paths::PATH_MAX];
     let found = written.ok().and(until_nul(&name)).and_then(|name| files::read_link(AT_CWD, name, &mut room).ok());
-    match found.and_then(|found| below_replica(state, found)) {
+    match found.and_then(|found| below_replica(caller.state, found)) {
         Some(below) => text.push(below),
         None => false,
     }
