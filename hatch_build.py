@@ -8,11 +8,14 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-LIBRARIES = ("libinpod_layer.so", "libinpod_filters.so")
+FILES = ("libinpod_layer.so", "libinpod_filters.so", "libinpod_tracer.so", "inpod-trace")
+
+STATIC = ("--", "--codegen", "target-feature=+crt-static")
+"""For `inpod-trace`: it starts programs in whose environment a layer may be."""
 
 
 class NativeHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's type parameter is private
-    """One cargo call; the wheel is marked as one of this platform."""
+    """Two cargo calls; the wheel is marked as one of this platform."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build the libraries into src/inpod/native/."""
@@ -21,15 +24,18 @@ class NativeHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's t
             raise SystemExit(
                 "inpod: cargo is needed to build the layer and the filters. Install Rust 1.85 or later and try again."
             )
-        command = ["cargo", "build", "--release", "--locked", "--manifest-path", str(root / "native" / "Cargo.toml")]
-        subprocess.run([*command, "--package", "inpod-layer", "--package", "inpod-filters"], check=True)
+        how = ["--release", "--locked", "--manifest-path", str(root / "native" / "Cargo.toml")]
+        libraries = ["--package", "inpod-layer", "--package", "inpod-filters", "--package", "inpod-tracer", "--lib"]
+        subprocess.run(["cargo", "build", *how, *libraries], check=True)
+        program = ["--package", "inpod-tracer", "--bin", "inpod-trace"]
+        subprocess.run(["cargo", "rustc", *how, *program, *STATIC], check=True)
         home = root / "src" / "inpod" / "native"
         home.mkdir(parents=True, exist_ok=True)
-        for library in LIBRARIES:
+        for name in FILES:
             # A new file, never an overwritten one: a running program may have the old one mapped.
-            part = home / (library + ".part")
-            shutil.copyfile(root / "native" / "target" / "release" / library, part)
-            part.rename(home / library)
+            part = home / (name + ".part")
+            shutil.copy(root / "native" / "target" / "release" / name, part)
+            part.rename(home / name)
         build_data["pure_python"] = False
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"py3-none-{platform}"

@@ -27,6 +27,7 @@ from inpod.protocol.layer import (
     Request,
     Resolve,
     Resolved,
+    Trace,
     Warn,
     decode_request,
     encode_reply,
@@ -184,7 +185,7 @@ class FakeSession:
                     self.replica.put(entries)
                 missing = [entry.errno for entry, _ in entries if entry.kind == "missing"]
                 return encode_reply(missing[0] if missing else 0)
-            case Warn():
+            case Warn() | Trace():
                 return encode_reply(0)
 
     def _resolve(self, family: int, name: str) -> bytes:

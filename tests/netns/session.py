@@ -16,23 +16,13 @@ from inpod.launch.process import end_like
 from inpod.session.events import Events
 from inpod.session.plan import Plan
 from inpod.session.run import run
+from inpod.session.tracer import native_folder
 from inpod.targets.base import AgentLink
 from inpod.targets.direct import DirectTarget
 from inpod.targets.spec import NetnsTarget, ProcessTarget, parse_target
 from tests.processes import LIMIT_S, end, next_line
 
 ROOT = Path(__file__).parents[2]
-
-
-def layer() -> Path:
-    """Return the layer's library: that of the package, else of the workspace."""
-    candidates = [
-        ROOT / "src/inpod/native/libinpod_layer.so",
-        ROOT / "native/target/release/libinpod_layer.so",
-    ]
-    found = [path for path in candidates if path.exists()]
-    assert found, "build the layer first: just build"
-    return max(found, key=lambda path: path.stat().st_mtime)
 
 
 @contextmanager
@@ -113,7 +103,7 @@ def main(target: str, mode: str, cwd: str, command: Sequence[str]) -> int:
     plan = Plan(
         argv=tuple(command),
         executable=shutil.which(command[0]) or command[0],
-        layer=layer(),
+        native=native_folder(),
         mode=mode,  # type: ignore[arg-type]  # of our own tests
         local_trees=trees,
     )

@@ -1,4 +1,5 @@
-//! Children: the layer stays in those it can be in, and out of those it cannot.
+//! Children: the layer stays in those it can be in; of the others those that can be traced are started by `inpod-trace`,
+//! and the rest runs without it.
 //!
 //! Runs in vfork children too: no heap, no seats of the session's pool (see `session`).
 
@@ -6,7 +7,7 @@ use core::ffi::CStr;
 
 use inpod_ops::place::as_c_str;
 use inpod_ops::session::ask;
-use inpod_ops::state::{State, PRELOAD_VARIABLE, SESSION_VARIABLE};
+use inpod_ops::state::{State, EXEC_VARIABLE, PRELOAD_VARIABLE, SESSION_VARIABLE};
 use inpod_rules::elf::{self, Program, Why};
 use inpod_rules::environment::{names_layer, others};
 use inpod_rules::paths::PathText;
@@ -27,8 +28,16 @@ const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 pub enum Child {
     /// The layer is put back where the program took it out.
     Reachable,
+    /// The layer is taken out, and `inpod-trace` becomes the program.
+    Traced,
     /// The layer is taken out.
     Beyond,
+}
+
+/// "INPOD_EXEC=PATH" of a traced child.
+#[derive(Default)]
+pub struct TracedPath {
+    text: PathText,
 }
 
 /// Values of a child's environment as the program wants it.
@@ -40,10 +49,11 @@ pub struct Wanted<'a> {
     pub session: Option<&'a CStr>,
 }
 
-/// Looks at the program at `path`, and warns the session of one that the layer cannot reach.
-pub fn look(state: &State, dir: i32, path: &CStr) -> Option<Child> {
+/// Looks at the program at `path`, and warns the session of one that nothing reaches.
+pub fn look(state: &State, dir: i32, path: &CStr, traced: &mut TracedPath) -> Option<Child> {
     match why_beyond(dir, path, MAX_SCRIPTS) {
         None => Some(Child::Reachable),
+        Some(Why::Static | Why::Go | Why::Musl) if becomes_traced(state, dir, path, traced) => Some(Child::Traced),
         Some(why) => {
             // Whether it is heard does not matter to the child.
             let _ = ask(state, &Request::Warn { why: why.word(), path: path.to_bytes() }, None, |_, _| Some(()));
@@ -52,10 +62,24 @@ pub fn look(state: &State, dir: i32, path: &CStr) -> Option<Child> {
     }
 }
 
+/// Whether `inpod-trace` can be started in the place of a program; puts the program's path where it will find it.
+///
+/// A program that may not be executed is left to the kernel, which says so.
+fn becomes_traced(state: &State, dir: i32, path: &CStr, traced: &mut TracedPath) -> bool {
+    let is_named = dir == AT_CWD || path.to_bytes().starts_with(b"/");
+    let text = &mut traced.text;
+    state.tracer.is_some()
+        && is_named
+        && files::is_executable(dir, path)
+        && text.push(EXEC_VARIABLE)
+        && text.push(b"=")
+        && text.push(path.to_bytes())
+}
+
 /// As [`look`], for a name that execvp(3) searches: `path` is the value of PATH.
-pub fn look_in_path(state: &State, name: &CStr, path: Option<&CStr>) -> Option<Child> {
+pub fn look_in_path(state: &State, name: &CStr, path: Option<&CStr>, traced: &mut TracedPath) -> Option<Child> {
     if name.to_bytes().contains(&b'/') {
-        return look(state, AT_CWD, name);
+        return look(state, AT_CWD, name, traced);
     }
     let places = path.map_or(DEFAULT_PATH, CStr::to_bytes);
     for place in places.split(|byte| *byte == b':') {
@@ -64,37 +88,41 @@ pub fn look_in_path(state: &State, name: &CStr, path: Option<&CStr>) -> Option<C
         if text.push(place) && text.push(b"/") && text.push(name.to_bytes()) {
             let candidate = as_c_str(&text);
             if files::is_executable(AT_CWD, candidate) {
-                return look(state, AT_CWD, candidate);
+                return look(state, AT_CWD, candidate, traced);
             }
         }
     }
     Some(Child::Reachable)
 }
 
-/// As [`look`], for a descriptor.
+/// As [`look`], for a descriptor. Never traced: it may not be open any more where `inpod-trace` looks.
 pub fn look_at_fd(state: &State, fd: i32) -> Option<Child> {
     let mut name = [0; 32];
     std::io::Write::write_fmt(&mut name.as_mut_slice(), format_args!("/proc/self/fd/{fd}")).ok()?;
-    look(state, AT_CWD, until_nul(&name)?)
+    match look(state, AT_CWD, until_nul(&name)?, &mut TracedPath::default())? {
+        Child::Traced => Some(Child::Beyond),
+        child => Some(child),
+    }
 }
 
-/// Returns what happens to the two variables. `text` is room for a new LD_PRELOAD.
+/// Returns what happens to our variables. `text` is room for a new LD_PRELOAD.
 pub fn changes<'a>(
     state: &'a State,
     child: Child,
     wanted: Wanted<'_>,
+    traced: &'a TracedPath,
     text: &'a mut PathText,
-) -> [(&'static [u8], Change<'a>); 2] {
+) -> [(&'static [u8], Change<'a>); 3] {
+    let kept = if wanted.session.is_some() { Change::Keep } else { Change::Set(&state.session_entry) };
     let (preload, session) = match child {
-        Child::Reachable => (
-            with_layer(state, wanted.preload, text),
-            if wanted.session.is_some() { Change::Keep } else { Change::Set(&state.session_entry) },
-        ),
+        Child::Reachable => (with_layer(state, wanted.preload, text), kept),
+        Child::Traced => (without_layer(wanted.preload, text), kept),
         Child::Beyond => {
             (without_layer(wanted.preload, text), if wanted.session.is_some() { Change::Remove } else { Change::Keep })
         }
     };
-    [(PRELOAD_VARIABLE, preload), (SESSION_VARIABLE, session)]
+    let exec = if child == Child::Traced { Change::Set(as_c_str(&traced.text)) } else { Change::Keep };
+    [(PRELOAD_VARIABLE, preload), (SESSION_VARIABLE, session), (EXEC_VARIABLE, exec)]
 }
 
 fn with_layer<'a>(state: &'a State, wanted: Option<&CStr>, text: &'a mut PathText) -> Change<'a> {

@@ -4,6 +4,7 @@
 //! on one connection would take each other's answers. A vfork child shares our memory but not our descriptors, so it
 //! keeps out of the seats.
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -45,8 +46,45 @@ extern "C" fn forked() {
     OWNER.store(process::id(), Relaxed);
 }
 
+thread_local! {
+    // Without a destructor and without lazy set-up, as in `guard`.
+    static QUESTIONS: Cell<Questions> = const { Cell::new(Questions::Asked) };
+}
+
+/// What happens to questions of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Questions {
+    Asked,
+    /// As if there were no session.
+    Dropped,
+    /// One was.
+    HaveBeenDropped,
+}
+
+/// Runs something that must not wait for the session; returns also whether it would have asked.
+pub fn without_asking<T>(run: impl FnOnce() -> T) -> (T, bool) {
+    QUESTIONS.set(Questions::Dropped);
+    let done = run();
+    (done, QUESTIONS.replace(Questions::Asked) == Questions::HaveBeenDropped)
+}
+
+/// Asks on a connection of its own something whose reply is an errno; neither sends nor receives messages, only bytes,
+/// as the caller's filter may trap those. None: no answer.
+pub fn ask_on(connection: &OwnedFd, request: &Request<'_>) -> Option<i32> {
+    let mut room = [0; MAX_REQUEST];
+    let request = encode(request, &mut room)?;
+    sockets::write(connection.raw(), request).ok()?;
+    let mut reply = [0; MAX_REPLY];
+    let length = sockets::read(connection.raw(), &mut reply).ok()?;
+    Some(decode_reply(reply.get(..length)?)?.0)
+}
+
 /// Asks, and returns the length of the reply in `reply`. None: there is no session any more.
 pub fn ask_into(state: &State, request: &Request<'_>, passed: Option<i32>, reply: &mut [u8]) -> Option<usize> {
+    if QUESTIONS.get() != Questions::Asked {
+        QUESTIONS.set(Questions::HaveBeenDropped);
+        return None;
+    }
     let mut room = [0; MAX_REQUEST];
     let request = encode(request, &mut room)?;
     let is_owner = OWNER.load(Relaxed) == process::id();

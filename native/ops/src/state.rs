@@ -14,6 +14,9 @@ pub const SESSION_VARIABLE: &[u8] = b"INPOD_SESSION";
 /// Name of the variable that brings the layer into a program.
 pub const PRELOAD_VARIABLE: &[u8] = b"LD_PRELOAD";
 
+/// Name of the variable that tells `inpod-trace` what it is to become.
+pub const EXEC_VARIABLE: &[u8] = b"INPOD_EXEC";
+
 /// Largest `rules` file that is read, in bytes.
 const MAX_RULES: u64 = 1 << 20;
 
@@ -29,6 +32,8 @@ pub struct State {
     pub door: Vec<u8>,
     /// "INPOD_SESSION=…" as it was at the start: a program may clear its environment.
     pub session_entry: CString,
+    /// `inpod-trace`; None: what the layer cannot be in runs outside the pod.
+    pub tracer: Option<CString>,
     /// "LD_PRELOAD=…", the layer alone; None when something else loaded us.
     pub preload_entry: Option<CString>,
 }
@@ -48,6 +53,7 @@ impl State {
         let rules = Rules::parse(text.get(..length)?)?;
         let table = files::open(folder.raw(), c"table", libc::O_RDWR).ok()?;
         Some(Self {
+            tracer: rules.tracer.clone().and_then(|path| CString::new(path).ok()),
             rules,
             table: Table::new(memory::map_shared(&table, TABLE_BYTES)?)?,
             replica: path.join("replica").as_os_str().as_bytes().to_vec(),

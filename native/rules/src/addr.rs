@@ -59,6 +59,14 @@ impl Addr {
         self.ip == [0; 16] || self.ipv4() == Some([0; 4])
     }
 
+    /// Multicast, or IPv4's broadcast to all.
+    pub fn is_for_many(&self) -> bool {
+        match self.ipv4() {
+            Some([first, ..]) => (224..240).contains(&first) || self.ipv4() == Some([255; 4]),
+            None => self.ip.starts_with(&[0xff]),
+        }
+    }
+
     /// Whether a socket of this family can name the address: an IPv4 socket has no IPv6 peer.
     pub fn is_expressible(&self) -> bool {
         self.family == Family::V6 || self.ipv4().is_some()

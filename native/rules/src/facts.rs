@@ -37,6 +37,8 @@ pub struct Rules {
     pub(crate) only_ports: Vec<u16>,
     /// Key `listen-port`, "80 8080": a listener that asks for the first is had on the second.
     pub(crate) listen_ports: Vec<(u16, u16)>,
+    /// Key `tracer`: the program that becomes one that the layer cannot be in; None: nothing is traced.
+    pub tracer: Option<Vec<u8>>,
     /// Key `localhost`: `off` leaves listeners on loopback addresses alone.
     pub(crate) localhost: bool,
 }
@@ -58,6 +60,7 @@ impl Rules {
             only_ports: Vec::new(),
             listen_ports: Vec::new(),
             localhost: true,
+            tracer: None,
         };
         for line in lines {
             let mut parts = line.splitn(2, |byte| *byte == b'\t');
@@ -79,6 +82,7 @@ impl Rules {
             b"local-port" => self.local_ports.extend(port(value)),
             b"only-port" => self.only_ports.extend(port(value)),
             b"listen-port" => self.listen_ports.extend(pair(value)),
+            b"tracer" => self.tracer = tree(value),
             b"localhost" => self.localhost = value == b"on",
             _ => {}
         }

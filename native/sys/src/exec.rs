@@ -3,7 +3,7 @@
 use core::ffi::{c_char, CStr};
 use core::ptr::null;
 
-use crate::call::{call, int};
+use crate::call::{call, int, Errno};
 use crate::text::c_text;
 
 /// An array of C strings that ends with NULL.
@@ -92,6 +92,19 @@ fn mapped<'a, R, F: FnOnce(CArray) -> R>(
     // SAFETY: the mapping made above, no longer used.
     let _ = unsafe { call(libc::SYS_munmap, [address, bytes, 0, 0, 0, 0]) };
     Ok(result)
+}
+
+/// execve(2): returns only why it failed.
+///
+/// # Safety
+/// Both are arrays of C strings that end with NULL.
+pub unsafe fn execute(path: &CStr, arguments: CArray, environment: CArray) -> Errno {
+    let arguments = [path.as_ptr() as usize, arguments as usize, environment as usize, 0, 0, 0];
+    // SAFETY: the caller's promise.
+    match unsafe { call(libc::SYS_execve, arguments) } {
+        Ok(_) => Errno(libc::ENOEXEC),
+        Err(error) => error,
+    }
 }
 
 fn fill<'a>(array: &mut [*const c_char], entries: impl Iterator<Item = &'a CStr>, changes: &[(&[u8], Change<'_>)]) {

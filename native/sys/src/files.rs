@@ -83,6 +83,14 @@ pub fn open(dir: i32, path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
     Ok(OwnedFd(fd as i32))
 }
 
+/// Opens a file, with permissions for a new one; the descriptor is not inherited by programs.
+pub fn open_with_mode(dir: i32, path: &CStr, flags: i32, mode: u32) -> Result<OwnedFd, Errno> {
+    let flags = int(flags | libc::O_CLOEXEC);
+    // SAFETY: a C string.
+    let fd = unsafe { call(libc::SYS_openat, [int(dir), path.as_ptr() as usize, flags, mode as usize, 0, 0]) }?;
+    Ok(OwnedFd::new(fd as i32))
+}
+
 /// fstat(2).
 pub fn look_at(fd: i32) -> Result<Facts, Errno> {
     look(fd, c"", libc::AT_EMPTY_PATH)

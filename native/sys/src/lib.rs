@@ -10,9 +10,13 @@ pub mod files;
 pub mod hosts;
 pub mod memory;
 pub mod next;
+pub mod other;
+mod poll;
 pub mod process;
+pub mod seccomp;
 pub mod sockaddr;
 pub mod sockets;
+pub mod status;
 pub mod text;
 
 pub use call::Errno;

@@ -55,6 +55,11 @@ impl SockAddr {
         self.length as libc::socklen_t
     }
 
+    /// The bytes that there are.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
     /// Says how long the address is that a call wrote.
     pub fn set_length(&mut self, length: libc::socklen_t) {
         self.length = (length as usize).min(SOCKADDR_BYTES);
@@ -66,7 +71,8 @@ impl SockAddr {
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<Addr> {
+/// Reads an address as C has it. None: not of IP, or cut short.
+pub fn parse(bytes: &[u8]) -> Option<Addr> {
     let family = i32::from(u16::from_ne_bytes(*bytes.first_chunk()?));
     let port = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
     if family == libc::AF_INET && bytes.len() >= V4_BYTES {

@@ -1,11 +1,13 @@
 //! Sockets, by raw calls: facts about the program's, and the connection to the session.
 
 use core::mem::{size_of, MaybeUninit};
+use core::time::Duration;
 
 use inpod_rules::Addr;
 
 use crate::call::{call, int, Errno};
 use crate::files::OwnedFd;
+use crate::poll::poll;
 use crate::sockaddr::SockAddr;
 
 /// TCP_CLOSE of linux/tcp_states.h: not connecting, not connected.
@@ -30,10 +32,17 @@ pub fn cookie(fd: i32) -> Option<u64> {
     option(fd, libc::SOL_SOCKET, libc::SO_COOKIE)
 }
 
-/// Whether it is a TCP socket.
+/// Whether it is a TCP socket, of several paths (as Go's listeners are) or of one.
 pub fn is_tcp(fd: i32) -> bool {
+    let protocol = option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL);
     option(fd, libc::SOL_SOCKET, libc::SO_TYPE) == Some(libc::SOCK_STREAM as u64)
-        && option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL) == Some(libc::IPPROTO_TCP as u64)
+        && (protocol == Some(libc::IPPROTO_TCP as u64) || protocol == Some(libc::IPPROTO_MPTCP as u64))
+}
+
+/// Whether it is a UDP socket.
+pub fn is_udp(fd: i32) -> bool {
+    option(fd, libc::SOL_SOCKET, libc::SO_TYPE) == Some(libc::SOCK_DGRAM as u64)
+        && option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL) == Some(libc::IPPROTO_UDP as u64)
 }
 
 /// Whether an IPv6 socket takes no IPv4.
@@ -156,6 +165,120 @@ pub fn receive(fd: i32, room: &mut [u8]) -> Result<&[u8], Errno> {
             Ok(length) => return Ok(room.get(..length).unwrap_or_default()),
             Err(Errno(libc::EINTR)) => {}
             Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// What a socket is awaited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// Something to receive or to accept.
+    ToRead,
+    /// Room to send, or the end of connecting.
+    ToWrite,
+}
+
+/// Waits, not longer than `limit`, until a socket is ready or has failed.
+pub fn is_ready(fd: i32, ready: Ready, limit: Duration) -> bool {
+    let events = match ready {
+        Ready::ToRead => libc::POLLIN,
+        Ready::ToWrite => libc::POLLOUT,
+    };
+    poll(fd, events, Some(limit)).is_ok_and(|found| found != 0)
+}
+
+/// SO_RCVTIMEO or SO_SNDTIMEO; None: for ever.
+pub fn time_limit(fd: i32, ready: Ready) -> Option<Duration> {
+    let name = match ready {
+        Ready::ToRead => libc::SO_RCVTIMEO,
+        Ready::ToWrite => libc::SO_SNDTIMEO,
+    };
+    let mut limit = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let mut length = size_of::<libc::timeval>() as libc::socklen_t;
+    let to = [(&raw mut limit) as usize, (&raw mut length) as usize];
+    let [at, size] = to;
+    // SAFETY: room of the length given, and the length itself.
+    unsafe { call(libc::SYS_getsockopt, [int(fd), int(libc::SOL_SOCKET), int(name), at, size, 0]) }.ok()?;
+    let limit = Duration::new(limit.tv_sec.try_into().ok()?, u32::try_from(limit.tv_usec).ok()? * 1000);
+    (limit != Duration::ZERO).then_some(limit)
+}
+
+/// Whether calls on the socket wait (no O_NONBLOCK).
+pub fn is_blocking(fd: i32) -> bool {
+    flags(fd) & libc::O_NONBLOCK == 0
+}
+
+/// Sets or clears O_NONBLOCK, for all descriptors of the socket.
+pub fn set_blocking(fd: i32, blocks: bool) {
+    let before = flags(fd);
+    let after = if blocks { before & !libc::O_NONBLOCK } else { before | libc::O_NONBLOCK };
+    // SAFETY: takes no pointers.
+    let _ = unsafe { call(libc::SYS_fcntl, [int(fd), int(libc::F_SETFL), int(after), 0, 0, 0]) };
+}
+
+fn flags(fd: i32) -> i32 {
+    // SAFETY: takes no pointers.
+    unsafe { call(libc::SYS_fcntl, [int(fd), int(libc::F_GETFL), 0, 0, 0, 0]) }.unwrap_or(0) as i32
+}
+
+/// connect(2).
+pub fn connect(fd: i32, to: &Addr) -> Result<(), Errno> {
+    let to = SockAddr::new(to);
+    // SAFETY: an address of the length given.
+    unsafe { call(libc::SYS_connect, [int(fd), to.as_ptr() as usize, to.length() as usize, 0, 0, 0]) }.map(|_| ())
+}
+
+/// listen(2).
+pub fn listen(fd: i32, backlog: i32) -> Result<(), Errno> {
+    // SAFETY: takes no pointers.
+    unsafe { call(libc::SYS_listen, [int(fd), int(backlog), 0, 0, 0, 0]) }.map(|_| ())
+}
+
+/// accept4(2): returns the connection, which is not inherited by programs, and its peer.
+pub fn accept(fd: i32, flags: i32) -> Result<(OwnedFd, SockAddr), Errno> {
+    let mut peer = SockAddr::room();
+    let mut length = peer.length();
+    let to = [peer.as_mut_ptr() as usize, (&raw mut length) as usize];
+    let [at, size] = to;
+    // SAFETY: room of the length given, and the length itself.
+    let found = unsafe { call(libc::SYS_accept4, [int(fd), at, size, int(flags | libc::SOCK_CLOEXEC), 0, 0]) }?;
+    peer.set_length(length);
+    Ok((OwnedFd::new(found as i32), peer))
+}
+
+/// getsockname(2), or getpeername(2).
+pub fn name_of(fd: i32, of_peer: bool) -> Result<SockAddr, Errno> {
+    let number = if of_peer { libc::SYS_getpeername } else { libc::SYS_getsockname };
+    let mut found = SockAddr::room();
+    let mut length = found.length();
+    let to = [found.as_mut_ptr() as usize, (&raw mut length) as usize];
+    let [at, size] = to;
+    // SAFETY: room of the length given, and the length itself.
+    unsafe { call(number, [int(fd), at, size, 0, 0, 0]) }?;
+    found.set_length(length);
+    Ok(found)
+}
+
+/// recv(2) without waiting; EAGAIN when there is nothing. Returns the length, of the whole datagram with MSG_TRUNC.
+pub fn receive_now(fd: i32, room: &mut [u8], flags: i32) -> Result<usize, Errno> {
+    let flags = int(flags | libc::MSG_DONTWAIT);
+    // SAFETY: room of the length given.
+    unsafe { call(libc::SYS_recvfrom, [int(fd), room.as_mut_ptr() as usize, room.len(), flags, 0, 0]) }
+}
+
+/// write(2) of a datagram whole.
+pub fn write(fd: i32, data: &[u8]) -> Result<(), Errno> {
+    // SAFETY: data of the length given.
+    unsafe { call(libc::SYS_write, [int(fd), data.as_ptr() as usize, data.len(), 0, 0, 0]) }.map(|_| ())
+}
+
+/// read(2) of a datagram, cut to `room`.
+pub fn read(fd: i32, room: &mut [u8]) -> Result<usize, Errno> {
+    loop {
+        // SAFETY: room of the length given.
+        match unsafe { call(libc::SYS_read, [int(fd), room.as_mut_ptr() as usize, room.len(), 0, 0, 0]) } {
+            Err(Errno(libc::EINTR)) => {}
+            done => return done,
         }
     }
 }

@@ -77,6 +77,15 @@ pub enum Request<'a> {
         /// Of the program.
         path: &'a [u8],
     },
+    /// The asking process is about to become a traced program.
+    Trace {
+        /// The number of its filter's listener, in it; -1 when there is none.
+        listener: i32,
+        /// Why not; 0 when there is one.
+        errno: i32,
+        /// Of the program.
+        path: &'a [u8],
+    },
 }
 
 /// Returns the datagram of a request, in `room`. None when it does not fit.
@@ -105,6 +114,9 @@ pub fn encode<'r>(request: &Request<'_>, room: &'r mut [u8]) -> Option<&'r [u8]>
         }
         Request::Warn { why, path } => {
             to.kind(6)?.text(why.as_bytes())?.text(path)?;
+        }
+        Request::Trace { listener, errno, path } => {
+            to.kind(7)?.put(&listener.to_le_bytes())?.put(&errno.to_le_bytes())?.text(path)?;
         }
     }
     let Writer { room, at } = to;

@@ -64,6 +64,11 @@ fn requests_are_the_bytes_of_the_contract() {
                 };
                 Request::File { want, path: &text }
             }
+            "Trace" => Request::Trace {
+                listener: case["listener"].as_i64().unwrap() as i32,
+                errno: case["errno"].as_i64().unwrap() as i32,
+                path: &text,
+            },
             "Warn" => Request::Warn { why: "static", path: &text },
             other => panic!("{other}"),
         };

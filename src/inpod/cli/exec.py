@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inpod.cli.help import Help, Parser
-from inpod.errors import ExitCode, UserError
+from inpod.errors import UserError
 
 if TYPE_CHECKING:
     from inpod.cli.progress import Mode
@@ -78,6 +78,12 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
         "-f", "--config-file", metavar="FILE", type=Path, help="options in JSON, with mirrord's keys; see the README"
     )
     other.add_argument(
+        "--interceptor",
+        metavar="auto|layer|tracer",
+        choices=("auto", "layer", "tracer"),
+        help="how the program's calls are had: by a library in it, or by the kernel (auto: as the program is built)",
+    )
+    other.add_argument(
         "--progress",
         metavar="auto|plain|json|off",
         choices=("auto", "plain", "json", "off"),
@@ -90,7 +96,7 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it; return the program's exit status."""
-    from inpod.launch.command import find_command, search_folders
+    from inpod.launch.command import find_command, interceptor_for, search_folders
 
     if not options.command:
         raise UserError("There is no program to run.", hint="Write it at the end: inpod exec -t TARGET -- CMD ARGS.")
@@ -102,6 +108,7 @@ def run(options: argparse.Namespace) -> int:
     from inpod.config.load import Options, read, settings
     from inpod.launch.debuggers import debugger_ports
     from inpod.session.plan import Plan
+    from inpod.session.tracer import native_folder
 
     chosen = settings(
         Options(
@@ -114,6 +121,7 @@ def run(options: argparse.Namespace) -> int:
             files=options.fs_mode,
             env_include=options.override_env_vars_include,
             env_exclude=options.override_env_vars_exclude,
+            interceptor=options.interceptor,
         ),
         read(options.config_file),
     )
@@ -124,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
     plan = Plan(
         argv=command.argv,
         executable=command.executable,
-        layer=_layer(),
+        native=native_folder(),
         mode=chosen.incoming,
         files=chosen.files,
         env_include=chosen.env.include,
@@ -137,6 +145,8 @@ def run(options: argparse.Namespace) -> int:
         on_conflict="override" if chosen.overrides else "refuse",
         local_ports=debugger_ports(options.command, os.environ),
         local_trees=(*command.trees, *search_folders(search), os.getcwd()),
+        interceptor=interceptor_for(command, chosen.interceptor),
+        follows=chosen.interceptor != "layer",
     )
     return _run_session(plan, target, options.progress)
 
@@ -194,24 +204,6 @@ def _direct(spec: "DirectSpec") -> "Target":
     target.get_rights()
     target.start_soon()
     return target
-
-
-def _layer() -> Path:
-    """Return the layer's library.
-
-    Raises:
-        UserError: The package was installed without it.
-    """
-    import inpod
-
-    path = Path(inpod.__path__[0]) / "native" / "libinpod_layer.so"
-    if not path.exists():
-        raise UserError(
-            f"The layer is missing: {path}.",
-            hint="Install inpod again with Rust at hand: pip install .",
-            exit_code=ExitCode.CANNOT_EXECUTE,
-        )
-    return path
 
 
 def _seconds(text: str) -> float:

@@ -12,7 +12,7 @@ from inpod.config.files import FilesMode, files_mode
 from inpod.config.http_filter import HttpFilter
 from inpod.config.incoming import Incoming, IncomingMode, Ports, incoming_mode, incoming_ports
 from inpod.config.mistakes import invalid
-from inpod.config.schema import File
+from inpod.config.schema import File, Interceptor
 from inpod.config.target import as_target
 from inpod.errors import UserError
 
@@ -32,6 +32,7 @@ class Options:
     files: str | None = None
     env_include: str | None = None
     env_exclude: str | None = None
+    interceptor: Interceptor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Settings:
     overrides: bool = False
     flush: bool = True
     redirect: Literal["auto", "sk_lookup", "nftables"] = "auto"
+    interceptor: Interceptor = "auto"
 
 
 def settings(options: Options, file: File) -> Settings:
@@ -78,6 +80,7 @@ def settings(options: Options, file: File) -> Settings:
         overrides=isinstance(incoming, Incoming) and incoming.on_concurrent_steal == "override",
         files=files_mode(file.feature.fs if options.files is None else options.files),
         env=env,
+        interceptor=options.interceptor or file.interceptor,
     )
 
 

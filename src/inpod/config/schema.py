@@ -1,6 +1,6 @@
 """The configuration file: mirrord's keys for what inpod does. The fields' descriptions make docs/reference/config.md."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -26,6 +26,9 @@ class Feature(Section, frozen=True):
     network: Annotated[Network, Meta(description="The target's network.")] = Network()
 
 
+Interceptor = Literal["auto", "layer", "tracer"]
+
+
 class File(Section, frozen=True):
     """The whole file."""
 
@@ -33,5 +36,12 @@ class File(Section, frozen=True):
     kube_context: Annotated[
         str | None, Meta(description="As `--context`: the context of the kubeconfig; without it, the current one.")
     ] = None
+    interceptor: Annotated[
+        Interceptor,
+        Meta(
+            description="As `--interceptor`: how the program's calls are had; layer: by a library in it, tracer: by the "
+            "kernel, auto: by the layer where it can be in the program."
+        ),
+    ] = "auto"
     agent: Annotated[Agent, Meta(description="What runs beside the target.")] = Agent()
     feature: Annotated[Feature, Meta(description="What of the target the program gets.")] = Feature()

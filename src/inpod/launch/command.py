@@ -5,14 +5,19 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from inpod.errors import ExitCode, UserError
-from inpod.launch.elf import Kind, Program, look
+from inpod.launch.elf import Kind, look
 
 SHELL = "/bin/sh"
 
-BEYOND = (Kind.STATIC, Kind.GO, Kind.MUSL, Kind.BITS_32, Kind.SET_ID)
-"""What the layer cannot be in."""
+Interceptor = Literal["layer", "tracer"]
+
+BEYOND_LAYER = (Kind.STATIC, Kind.GO, Kind.MUSL)
+"""What the layer cannot be in, and the tracer can serve."""
+
+BEYOND_BOTH = (Kind.BITS_32, Kind.SET_ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +28,13 @@ class Command:
         argv: The program's own command line.
         executable: The file to execute.
         trees: Folders that hold the program's own installation: of this machine, whatever the pod has there.
+        kind: Of what runs in the end.
     """
 
     argv: tuple[str, ...]
     executable: str
     trees: tuple[str, ...]
+    kind: Kind = Kind.DYNAMIC
 
 
 def find_command(argv: Sequence[str], search: str = "") -> Command:
@@ -37,7 +44,7 @@ def find_command(argv: Sequence[str], search: str = "") -> Command:
         search: PATH.
 
     Raises:
-        UserError: It is not there (127), cannot be executed (126), or cannot be reached by the layer (71).
+        UserError: It is not there (127), cannot be executed (126), or nothing can reach it (71).
     """
     name = argv[0]
     search = search or os.defpath
@@ -46,8 +53,13 @@ def find_command(argv: Sequence[str], search: str = "") -> Command:
         program = look(path, search)
     except OSError as error:
         raise _unreadable(name, path, error) from None
-    if program.kind in BEYOND:
-        raise _beyond(name, program)
+    if program.kind in BEYOND_BOTH:
+        whose = name if len(program.files) == 1 else f"{name} runs {program.files[-1]}, which"
+        raise UserError(
+            f"{whose} is {program.kind.value}: inpod cannot reach such programs.",
+            hint="Use a 64-bit program without set-id rights; see docs/limits.md.",
+            exit_code=ExitCode.NOT_INTERCEPTABLE,
+        )
     trees = installation_trees(program.files)
     if program.kind is Kind.TEXT:
         # As execvp(3) and every shell do with a script that does not say by what.
@@ -58,7 +70,24 @@ def find_command(argv: Sequence[str], search: str = "") -> Command:
             hint="It is neither a program for this machine nor a script.",
             exit_code=ExitCode.CANNOT_EXECUTE,
         )
-    return Command(tuple(argv), path, trees)
+    return Command(tuple(argv), path, trees, program.kind)
+
+
+def interceptor_for(command: Command, wanted: Literal["auto", "layer", "tracer"]) -> Interceptor:
+    """Return what reaches a program: the layer where it can, as it costs least.
+
+    Raises:
+        UserError: The layer was asked for and cannot be in it (71).
+    """
+    if command.kind not in BEYOND_LAYER:
+        return "tracer" if wanted == "tracer" else "layer"
+    if wanted == "layer":
+        raise UserError(
+            f"{command.argv[0]} is {command.kind.value}: the layer cannot be in it.",
+            hint="Leave the choice to inpod: --interceptor auto.",
+            exit_code=ExitCode.NOT_INTERCEPTABLE,
+        )
+    return "tracer"
 
 
 def installation_trees(files: Sequence[str]) -> tuple[str, ...]:
@@ -134,13 +163,4 @@ def _unreadable(name: str, path: str, error: OSError) -> UserError:
         f"{name}: {what} cannot be read ({error.strerror}).",
         hint="inpod must see what kind of program it is: make it readable.",
         exit_code=ExitCode.CANNOT_EXECUTE,
-    )
-
-
-def _beyond(name: str, program: Program) -> UserError:
-    whose = name if len(program.files) == 1 else f"{name} runs {program.files[-1]}, which"
-    return UserError(
-        f"{whose} is {program.kind.value}: inpod cannot reach such programs yet.",
-        hint="Use a program that is linked dynamically against glibc; see docs/limits.md.",
-        exit_code=ExitCode.NOT_INTERCEPTABLE,
     )

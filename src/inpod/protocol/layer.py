@@ -38,6 +38,7 @@ class Kind(IntEnum):
     RESOLVE = 4
     FILE = 5
     WARN = 6
+    TRACE = 7
 
 
 class Want(IntEnum):
@@ -182,7 +183,26 @@ class Warn:
     path: bytes
 
 
-Request = Connect | Bind | Listen | Resolve | File | Warn
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The asking process has put a filter over itself and is about to become a program.
+
+    Reply: errno 0: go on, traced or, without a listener, outside the pod; else end.
+
+    Attributes:
+        listener: Number of the filter's listener in that process; -1: the kernel refused.
+        errno: Why it did.
+        path: Of the program.
+        process: Not sent: who the kernel says has asked (SO_PEERCRED).
+    """
+
+    listener: int
+    errno: int
+    path: bytes
+    process: int = 0
+
+
+Request = Connect | Bind | Listen | Resolve | File | Warn | Trace
 
 _U16 = struct.Struct("<H")
 _ADDR = struct.Struct("<BBH16s")
@@ -248,6 +268,8 @@ def decode_request(data: bytes) -> Request:
                 return File(Want(read.take("B")), read.text())
             case Kind.WARN:
                 return Warn(read.text().decode(), read.text())
+            case Kind.TRACE:
+                return Trace(read.take("i"), read.take("i"), read.text())
             case kind:
                 raise LayerProtocolError(f"unknown kind {kind}")
     except (struct.error, ValueError) as error:
@@ -269,6 +291,8 @@ def encode_request(request: Request) -> bytes:
             return _U16.pack(Kind.FILE) + bytes([want]) + _text(path)
         case Warn(why, path):
             return _U16.pack(Kind.WARN) + _text(why.encode()) + _text(path)
+        case Trace(listener, errno, path):
+            return struct.pack("<Hii", Kind.TRACE, listener, errno) + _text(path)
 
 
 def encode_reply(errno: int, body: Redirect | Resolved | None = None) -> bytes:

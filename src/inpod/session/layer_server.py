@@ -11,9 +11,10 @@ import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from inpod.protocol.layer import MAX_DATAGRAM, LayerProtocolError, Request, decode_request, encode_reply
+from inpod.protocol.layer import MAX_DATAGRAM, LayerProtocolError, Request, Trace, decode_request, encode_reply
 
 log = logging.getLogger(__name__)
 
@@ -50,16 +51,17 @@ class LayerServer:
                 sock, _ = self._listener.accept()
             except OSError:
                 return
-            _, uid, _ = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            pid, uid, _ = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
             if uid not in (0, os.getuid()) or len(self._connections) >= MAX_CONNECTIONS:
                 sock.close()
                 continue
-            self._connections.add(_Connection(sock, self._handler, self._connections))
+            self._connections.add(_Connection(sock, pid, self._handler, self._connections))
 
 
 class _Connection:
-    def __init__(self, sock: socket.socket, handler: Handler, home: "set[_Connection]") -> None:
+    def __init__(self, sock: socket.socket, process: int, handler: Handler, home: "set[_Connection]") -> None:
         self._sock = sock
+        self._process = process
         self._handler = handler
         self._home = home
         self._loop = asyncio.get_running_loop()
@@ -96,7 +98,10 @@ class _Connection:
             self.close()
             return
         try:
-            reply = self._handler(decode_request(data), fd)
+            request = decode_request(data)
+            if isinstance(request, Trace):
+                request = replace(request, process=self._process)
+            reply = self._handler(request, fd)
         except LayerProtocolError:
             if fd >= 0:
                 os.close(fd)

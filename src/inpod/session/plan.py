@@ -24,12 +24,14 @@ class Plan:
     on_conflict: What to do when another session has a port.
     local_ports: Ports of debuggers: left alone.
     local_trees: Paths that are this machine's: the program's installation, the folders of PATH, the working directory.
-    layer: The layer's library.
+    native: Folder of the layer, the tracer and `inpod-trace`.
+    interceptor: What the program itself is run with.
+    follows: Whether children that the layer cannot be in are traced.
     """
 
     argv: tuple[str, ...]
     executable: str
-    layer: Path
+    native: Path
     mode: Literal["mirror", "steal", "off"] = "mirror"
     files: Literal["read", "local"] = "read"
     env_include: str | None = None
@@ -42,3 +44,5 @@ class Plan:
     on_conflict: Literal["refuse", "override"] = "refuse"
     local_ports: tuple[int, ...] = ()
     local_trees: tuple[str, ...] = field(default_factory=tuple)
+    interceptor: Literal["layer", "tracer"] = "layer"
+    follows: bool = True

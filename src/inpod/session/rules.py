@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from inpod.session.plan import Plan
+from inpod.session.tracer import TRACE
 
 
 def rules_text(plan: Plan, folder: Path, mounts: tuple[str, ...], *, files_work: bool) -> bytes:
@@ -27,6 +28,8 @@ def rules_text(plan: Plan, folder: Path, mounts: tuple[str, ...], *, files_work:
     lines += [("local-port", str(port)) for port in (*plan.local_ports, *plan.ports.ignored)]
     lines += [("only-port", str(port)) for port in plan.ports.only]
     lines += [("listen-port", f"{asked} {had}") for asked, had in plan.ports.listen]
+    if plan.follows:
+        lines.append(("tracer", str(plan.native / TRACE)))
     if plan.ports.ignores_localhost:
         lines.append(("localhost", "off"))
     text = "inpod-rules 1\n" + "".join(f"{key}\t{value}\n" for key, value in lines if "\n" not in value and value)

@@ -30,6 +30,7 @@ from inpod.session.status import Status
 from inpod.session.subscriptions import Subscriptions, Wishes
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
+from inpod.session.tracer import TRACE, Tracer, intercepted_environment
 from inpod.targets.base import AgentLink, Target
 from inpod.tunnel.streams import Stream
 
@@ -95,6 +96,7 @@ class _Session:
         self._incoming: Incoming | None = None
         self._outgoing: Outgoing | None = None
         self._files: Files | None = None
+        self._tracer: Tracer | None = None
 
     def check(self, welcome: agent.Welcome) -> None:
         """Refuse what the agent cannot do, before anything is started.
@@ -136,6 +138,8 @@ class _Session:
         if plan.mode == "mirror":
             outgoing.on_first = lambda: events.emit(Note(OUTGOING_HINT, "info"))
         (folder / "rules").write_bytes(rules_text(plan, folder, self._mounts, files_work=self._reads_files))
+        tracer = self._tracer = Tracer(plan.native, folder, events)
+        undo.push_async_callback(tracer.close)
         server = LayerServer(folder / "layer.sock", self._answer)
         undo.callback(server.close)
 
@@ -158,10 +162,12 @@ class _Session:
         """
         plan = self._plan
         environment = program_environment(remote, os.environ, include=plan.env_include, exclude=plan.env_exclude)
-        environment |= layer_environment(plan.layer, folder, environment)
+        is_traced = plan.interceptor == "tracer"
+        environment |= intercepted_environment(plan.native, folder, environment, plan.executable, plan.interceptor)
         self._events.emit(Summary(self.link.describes, plan.mode, "read" if self._reads_files else "local"))
         try:
-            return start(plan.executable, plan.argv, environment, folder, descriptor_limit=descriptor_limit)
+            executable = str(plan.native / TRACE) if is_traced else plan.executable
+            process = start(executable, plan.argv, environment, folder, descriptor_limit=descriptor_limit)
         except OSError as error:
             is_missing = error.errno == errno.ENOENT
             raise UserError(
@@ -169,6 +175,9 @@ class _Session:
                 hint="Check the command after '--'.",
                 exit_code=ExitCode.COMMAND_NOT_FOUND if is_missing else ExitCode.CANNOT_EXECUTE,
             ) from None
+        if is_traced and self._tracer is not None:
+            self._tracer.main = process.pid
+        return process
 
     async def until_end(self, process: Process) -> int:
         """Wait for the program, and keep the link meanwhile.
@@ -219,6 +228,9 @@ class _Session:
                 text = f"{os.fsdecode(path)} runs outside the pod: the layer cannot reach a {why} program."
                 self._events.emit(Note(text))
                 return layer.encode_reply(0)
+            case layer.Trace():
+                assert self._tracer is not None
+                return self._tracer.trace(request)
 
 
 class _Signals:
@@ -253,12 +265,6 @@ class _Signals:
         if not self.caught and self._task is not None:
             self.caught = number
             self._task.cancel()
-
-
-def layer_environment(library: Path, folder: Path, environment: dict[str, str]) -> dict[str, str]:
-    """Return the two variables that the layer needs; what was preloaded before stays."""
-    before = environment.get("LD_PRELOAD", "")
-    return {"LD_PRELOAD": f"{library}:{before}" if before else str(library), "INPOD_SESSION": str(folder)}
 
 
 async def _in_time(undo: Callable[[], Awaitable[None]]) -> None:

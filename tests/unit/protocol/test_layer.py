@@ -20,6 +20,7 @@ from inpod.protocol.layer import (
     Request,
     Resolve,
     Resolved,
+    Trace,
     Want,
     Warn,
     decode_request,
@@ -51,6 +52,8 @@ def request(case: dict[str, Any]) -> Request:
             return Resolve(case["family"], text.decode("utf-8", "surrogateescape"))
         case "File":
             return File(Want[case["want"]], text)
+        case "Trace":
+            return Trace(case["listener"], case["errno"], text)
         case _:
             return Warn(case["why"], text)
 

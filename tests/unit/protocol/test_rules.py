@@ -25,7 +25,8 @@ def test_session_writes_the_rules_of_the_contract(session: dict[str, Any], monke
     plan = Plan(
         argv=("true",),
         executable="/bin/true",
-        layer=Path("/layer.so"),
+        native=Path("/native"),
+        follows=False,
         mode="mirror" if facts["incoming"] == "on" else "off",
         files=facts["files"],
         local_ports=tuple(facts["local_ports"]),

@@ -10,7 +10,7 @@ use inpod_sys::files::AT_CWD;
 use inpod_sys::process;
 use inpod_sys::text::c_text;
 
-use crate::exec::{changes, look, look_at_fd, look_in_path, Child, Wanted};
+use crate::exec::{changes, look, look_at_fd, look_in_path, Child, TracedPath, Wanted};
 use crate::start;
 use crate::table::original;
 
@@ -19,9 +19,11 @@ use crate::table::original;
 pub unsafe fn execve(path: *const c_char, arguments: CArray, environment: CArray) -> c_int {
     // SAFETY: execve(2): a C string.
     let text = unsafe { c_text(path) };
-    let look = |state: &State| look(state, AT_CWD, text?);
+    let look = |state: &State, traced: &mut TracedPath| look(state, AT_CWD, text?, traced);
     // SAFETY: the program's own arguments, but for the environment.
-    let call = |environment| unsafe { original::execve(path, arguments, environment) };
+    let call = |tracer: Option<&CStr>, environment| unsafe {
+        original::execve(tracer.map_or(path, CStr::as_ptr), arguments, environment)
+    };
     // SAFETY: execve(2): an array of C strings.
     unsafe { run(environment, look, call) }
 }
@@ -38,9 +40,12 @@ pub unsafe fn execv(path: *const c_char, arguments: CArray) -> c_int {
 pub unsafe fn execvpe(file: *const c_char, arguments: CArray, environment: CArray) -> c_int {
     // SAFETY: execvpe(3): a C string.
     let name = unsafe { c_text(file) };
-    let look = |state: &State| look_in_path(state, name?, process::variable(b"PATH"));
+    let path = process::variable(b"PATH");
+    let look = |state: &State, traced: &mut TracedPath| look_in_path(state, name?, path, traced);
     // SAFETY: the program's own arguments, but for the environment.
-    let call = |environment| unsafe { original::execvpe(file, arguments, environment) };
+    let call = |tracer: Option<&CStr>, environment| unsafe {
+        original::execvpe(tracer.map_or(file, CStr::as_ptr), arguments, environment)
+    };
     // SAFETY: execvpe(3): an array of C strings.
     unsafe { run(environment, look, call) }
 }
@@ -55,9 +60,9 @@ pub unsafe fn execvp(file: *const c_char, arguments: CArray) -> c_int {
 /// # Safety
 /// As fexecve(3).
 pub unsafe fn fexecve(fd: c_int, arguments: CArray, environment: CArray) -> c_int {
-    let look = |state: &State| look_at_fd(state, fd);
+    let look = |state: &State, _: &mut TracedPath| look_at_fd(state, fd);
     // SAFETY: the program's own arguments, but for the environment.
-    let call = |environment| unsafe { original::fexecve(fd, arguments, environment) };
+    let call = |_: Option<&CStr>, environment| unsafe { original::fexecve(fd, arguments, environment) };
     // SAFETY: fexecve(3): an array of C strings.
     unsafe { run(environment, look, call) }
 }
@@ -67,12 +72,14 @@ pub unsafe fn fexecve(fd: c_int, arguments: CArray, environment: CArray) -> c_in
 pub unsafe fn execveat(dir: c_int, path: *const c_char, arguments: CArray, environment: CArray, flags: c_int) -> c_int {
     // SAFETY: execveat(2): a C string.
     let text = unsafe { c_text(path) };
-    let look = |state: &State| match text? {
+    let look = |state: &State, traced: &mut TracedPath| match text? {
         path if path.is_empty() => look_at_fd(state, dir),
-        path => look(state, dir, path),
+        path => look(state, dir, path, traced),
     };
     // SAFETY: the program's own arguments, but for the environment.
-    let call = |environment| unsafe { original::execveat(dir, path, arguments, environment, flags) };
+    let call = |tracer: Option<&CStr>, environment| unsafe {
+        original::execveat(dir, tracer.map_or(path, CStr::as_ptr), arguments, environment, flags)
+    };
     // SAFETY: execveat(2): an array of C strings.
     unsafe { run(environment, look, call) }
 }
@@ -89,9 +96,12 @@ pub unsafe fn posix_spawn(
 ) -> c_int {
     // SAFETY: posix_spawn(3): a C string.
     let text = unsafe { c_text(path) };
-    let look = |state: &State| look(state, AT_CWD, text?);
+    let look = |state: &State, traced: &mut TracedPath| look(state, AT_CWD, text?, traced);
     // SAFETY: the program's own arguments, but for the environment.
-    let call = |environment| unsafe { original::posix_spawn(child, path, actions, attributes, arguments, environment) };
+    let call = |tracer: Option<&CStr>, environment| unsafe {
+        let path = tracer.map_or(path, CStr::as_ptr);
+        original::posix_spawn(child, path, actions, attributes, arguments, environment)
+    };
     // SAFETY: posix_spawn(3): an array of C strings.
     unsafe { run(environment, look, call) }
 }
@@ -108,33 +118,39 @@ pub unsafe fn posix_spawnp(
 ) -> c_int {
     // SAFETY: posix_spawnp(3): a C string.
     let name = unsafe { c_text(file) };
-    let look = |state: &State| look_in_path(state, name?, process::variable(b"PATH"));
+    let path = process::variable(b"PATH");
+    let look = |state: &State, traced: &mut TracedPath| look_in_path(state, name?, path, traced);
     // SAFETY: the program's own arguments, but for the environment.
-    let call =
-        |environment| unsafe { original::posix_spawnp(child, file, actions, attributes, arguments, environment) };
+    let call = |tracer: Option<&CStr>, environment| unsafe {
+        let file = tracer.map_or(file, CStr::as_ptr);
+        original::posix_spawnp(child, file, actions, attributes, arguments, environment)
+    };
     // SAFETY: posix_spawnp(3): an array of C strings.
     unsafe { run(environment, look, call) }
 }
 
-/// Calls `call` with the environment that the child is to have.
+/// Calls `call` with `inpod-trace` where that is to be started instead, and with the environment that the child is to
+/// have.
 ///
 /// # Safety
 /// `environment` is NULL or an array of C strings that ends with NULL.
 unsafe fn run(
     environment: CArray,
-    look: impl FnOnce(&State) -> Option<Child>,
-    call: impl FnOnce(CArray) -> c_int,
+    look: impl FnOnce(&State, &mut TracedPath) -> Option<Child>,
+    call: impl FnOnce(Option<&CStr>, CArray) -> c_int,
 ) -> c_int {
-    let Some(state) = start::state() else { return call(environment) };
-    let Some(child) = guarded(|| look(state)) else { return call(environment) };
+    let Some(state) = start::state() else { return call(None, environment) };
+    let mut traced = TracedPath::default();
+    let Some(child) = guarded(|| look(state, &mut traced)) else { return call(None, environment) };
     // SAFETY: the caller's promise.
     let preload = unsafe { value_of(environment, PRELOAD_VARIABLE) };
     // SAFETY: the caller's promise.
     let session = unsafe { value_of(environment, SESSION_VARIABLE) };
     let mut text = PathText::default();
-    let changes = changes(state, child, Wanted { preload, session }, &mut text);
+    let changes = changes(state, child, Wanted { preload, session }, &traced, &mut text);
+    let tracer = state.tracer.as_deref().filter(|_| child == Child::Traced);
     // SAFETY: the caller's promise.
-    unsafe { with_environment(environment, &changes, call) }
+    unsafe { with_environment(environment, &changes, |environment| call(tracer, environment)) }
 }
 
 /// # Safety

@@ -1,0 +1,59 @@
+//! Another process: its memory and its descriptors (process_vm_readv(2), pidfd_getfd(2)).
+//!
+//! Needs the rights of a debugger over it (ptrace(2), PTRACE_MODE_ATTACH_REALCREDS).
+
+use crate::call::{call, int, Errno};
+use crate::files::OwnedFd;
+
+/// linux/pidfd.h.
+const PIDFD_THREAD: i32 = libc::O_EXCL;
+
+/// Reads memory of a thread's process; returns how many bytes there were before the first that cannot be read.
+pub fn read_memory(thread: u32, address: u64, room: &mut [u8]) -> Result<usize, Errno> {
+    let here = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+    let there = libc::iovec { iov_base: address as *mut _, iov_len: room.len() };
+    let (here, there) = ((&raw const here) as usize, (&raw const there) as usize);
+    // SAFETY: room of that length; the other address is not ours, and checked by the kernel.
+    unsafe { call(libc::SYS_process_vm_readv, [thread as usize, here, 1, there, 1, 0]) }
+}
+
+/// Writes memory of a thread's process, all of `data` or EFAULT.
+pub fn write_memory(thread: u32, address: u64, data: &[u8]) -> Result<(), Errno> {
+    let here = libc::iovec { iov_base: data.as_ptr() as *mut _, iov_len: data.len() };
+    let there = libc::iovec { iov_base: address as *mut _, iov_len: data.len() };
+    let (here, there) = ((&raw const here) as usize, (&raw const there) as usize);
+    // SAFETY: data of that length, only read; the other address is checked by the kernel.
+    let done = unsafe { call(libc::SYS_process_vm_writev, [thread as usize, here, 1, there, 1, 0]) }?;
+    if done == data.len() {
+        Ok(())
+    } else {
+        Err(Errno(libc::EFAULT))
+    }
+}
+
+/// pidfd_open(2) of a thread's process.
+pub fn open_thread(thread: u32) -> Result<OwnedFd, Errno> {
+    match pidfd_open(thread, PIDFD_THREAD) {
+        // Before Linux 6.9 only of the thread that leads its process.
+        Err(Errno(libc::EINVAL)) => pidfd_open(leader_of(thread).ok_or(Errno(libc::ESRCH))?, 0),
+        done => done,
+    }
+}
+
+fn pidfd_open(number: u32, flags: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes no pointers.
+    let fd = unsafe { call(libc::SYS_pidfd_open, [number as usize, int(flags), 0, 0, 0, 0]) }?;
+    Ok(OwnedFd::new(fd as i32))
+}
+
+fn leader_of(thread: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
+}
+
+/// pidfd_getfd(2): a copy of a descriptor of the process.
+pub fn copy_fd(process: &OwnedFd, fd: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes no pointers.
+    let fd = unsafe { call(libc::SYS_pidfd_getfd, [int(process.raw()), int(fd), 0, 0, 0, 0]) }?;
+    Ok(OwnedFd::new(fd as i32))
+}

@@ -1,0 +1,156 @@
+//! One thread that waits in a trapped call: its arguments, its memory, its descriptors.
+
+use core::ffi::CStr;
+use std::cell::Cell;
+
+use inpod_ops::place::Caller;
+use inpod_ops::state::State;
+use inpod_rules::paths::PATH_MAX;
+use inpod_rules::Addr;
+use inpod_sys::files::OwnedFd;
+use inpod_sys::seccomp::{self, Notification};
+use inpod_sys::sockaddr::{self, SockAddr, SOCKADDR_BYTES};
+use inpod_sys::text::until_nul;
+use inpod_sys::{other, Errno};
+
+/// A path with the NUL at its end.
+pub type PathRoom = [u8; PATH_MAX];
+
+const PAGE: u64 = 4096;
+
+/// What becomes of a call.
+pub enum Outcome {
+    /// The kernel makes it, as it is.
+    GoOn,
+    /// It ends so.
+    Done(Result<i64, Errno>),
+    /// It ends with this descriptor; flags: 0 or O_CLOEXEC.
+    Fd(OwnedFd, u32),
+    /// It takes long: decide it again, where nobody waits behind it.
+    Later,
+}
+
+impl From<Result<i64, Errno>> for Outcome {
+    fn from(result: Result<i64, Errno>) -> Self {
+        Self::Done(result)
+    }
+}
+
+/// The call.
+pub struct Call<'a> {
+    /// Of the session.
+    pub state: &'a State,
+    /// Whether it may take long.
+    pub may_wait: bool,
+    listener: i32,
+    notification: Notification,
+    process: Cell<Option<OwnedFd>>,
+}
+
+impl<'a> Call<'a> {
+    /// For one reading of the listener.
+    pub fn new(state: &'a State, listener: i32, notification: Notification, may_wait: bool) -> Self {
+        Self { state, may_wait, listener, notification, process: Cell::new(None) }
+    }
+
+    /// For decisions about paths.
+    pub fn caller(&self) -> Caller<'a> {
+        Caller::other(self.state, self.notification.thread)
+    }
+
+    /// gettid(2) of the thread.
+    pub fn thread(&self) -> u32 {
+        self.notification.thread
+    }
+
+    /// An argument whole: an address, or a size.
+    pub fn argument(&self, index: usize) -> u64 {
+        self.notification.arguments.get(index).copied().unwrap_or(0)
+    }
+
+    /// An argument of type int: the kernel takes the low half.
+    pub fn int(&self, index: usize) -> i32 {
+        self.argument(index) as i32
+    }
+
+    /// Whether the thread still waits: its number, and what was opened by it, are of this very thread.
+    pub fn is_waiting(&self) -> bool {
+        seccomp::is_waiting(self.listener, self.notification.id)
+    }
+
+    /// Returns a copy of the descriptor that an argument names.
+    pub fn fd(&self, index: usize) -> Option<OwnedFd> {
+        let process = match self.process.take() {
+            Some(process) => process,
+            None => other::open_thread(self.thread()).ok().filter(|_| self.is_waiting())?,
+        };
+        let copy = other::copy_fd(&process, self.int(index));
+        self.process.set(Some(process));
+        copy.ok()
+    }
+
+    /// Returns the path at an argument. None: NULL, too long, or not to be read; the kernel will say.
+    pub fn path<'r>(&self, index: usize, room: &'r mut PathRoom) -> Option<&'r CStr> {
+        let start = self.argument(index);
+        let mut length = 0;
+        while length < room.len() {
+            let at = start.checked_add(length as u64)?;
+            // Page by page, as the next one may not be there. Most paths are short: less is copied first.
+            let to_end = (PAGE - at % PAGE) as usize;
+            let wanted = to_end.min(if length == 0 { 256 } else { room.len() - length });
+            let part = room.get_mut(length..length + wanted)?;
+            let got = other::read_memory(self.thread(), at, part).ok().filter(|got| *got > 0)?;
+            if part.iter().take(got).any(|byte| *byte == 0) {
+                return until_nul(room);
+            }
+            length += got;
+        }
+        None
+    }
+
+    /// Reads memory at an address; false when it is not all there.
+    pub fn read(&self, at: u64, room: &mut [u8]) -> bool {
+        other::read_memory(self.thread(), at, room).is_ok_and(|got| got == room.len())
+    }
+
+    /// Writes memory at an address.
+    pub fn write(&self, at: u64, data: &[u8]) -> Result<(), Errno> {
+        other::write_memory(self.thread(), at, data)
+    }
+
+    /// Reads the address that the program passes. None: not of IP.
+    pub fn address(&self, at: usize, length: usize) -> Option<Addr> {
+        let mut room = [0; SOCKADDR_BYTES];
+        let length = (self.int(length).max(0) as usize).min(room.len());
+        let room = room.get_mut(..length)?;
+        if self.argument(at) == 0 || !self.read(self.argument(at), room) {
+            return None;
+        }
+        sockaddr::parse(room)
+    }
+
+    /// Gives the program an address as accept(2) does: cut to its room, the length set to what there was.
+    pub fn give_address(&self, at: u64, length_at: u64, given: &SockAddr) -> Result<(), Errno> {
+        if at == 0 || length_at == 0 {
+            return Ok(());
+        }
+        let mut room = [0; 4];
+        if !self.read(length_at, &mut room) {
+            return Err(Errno(libc::EFAULT));
+        }
+        let bytes = given.as_bytes();
+        let room = (u32::from_ne_bytes(room) as usize).min(bytes.len());
+        self.write(at, bytes.get(..room).unwrap_or_default())?;
+        self.write(length_at, &given.length().to_ne_bytes())
+    }
+
+    /// Whether a signal waits that the thread would take: what waits on must then end with EINTR.
+    pub fn is_signalled(&self) -> bool {
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", self.thread())) else { return true };
+        let set = |name: &str| {
+            let found = status.lines().find_map(|line| line.strip_prefix(name));
+            found.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0)
+        };
+        (set("SigPnd:") | set("ShdPnd:")) & !set("SigBlk:") & !set("SigIgn:") != 0
+    }
+}

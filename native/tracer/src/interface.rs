@@ -1,0 +1,59 @@
+//! What the session calls, by ctypes (src/inpod/session/tracer.py).
+
+use core::ffi::{c_char, c_int, c_uint};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::OnceLock;
+use std::thread;
+
+use inpod_ops::session;
+use inpod_ops::state::State;
+use inpod_sys::other;
+use inpod_sys::text::c_text;
+use inpod_sys::Errno;
+
+use crate::serve::serve;
+
+/// One session to a process.
+static STATE: OnceLock<State> = OnceLock::new();
+
+static SERVED: AtomicUsize = AtomicUsize::new(0);
+
+/// Takes the listener with number `fd` out of a process and serves it on a thread, whose signal mask is the caller's.
+/// Returns 0 or an errno.
+///
+/// # Safety
+/// `folder` is a C string: the session's folder.
+#[no_mangle]
+pub unsafe extern "C" fn inpod_tracer_serve(folder: *const c_char, process: c_uint, fd: c_int) -> c_int {
+    // SAFETY: the caller's promise.
+    let Some(folder) = (unsafe { c_text(folder) }) else { return libc::EINVAL };
+    if STATE.get().is_none() {
+        session::start();
+        if let Some(state) = State::read(folder) {
+            let _ = STATE.set(state);
+        }
+    }
+    let Some(state) = STATE.get() else { return libc::ENOENT };
+    let listener = match other::open_thread(process).and_then(|process| other::copy_fd(&process, fd)) {
+        Ok(listener) => listener,
+        Err(Errno(number)) => return number,
+    };
+    SERVED.fetch_add(1, Relaxed);
+    let run = move || {
+        serve(state, listener);
+        SERVED.fetch_sub(1, Relaxed);
+    };
+    match thread::Builder::new().name("inpod-tracer".into()).spawn(run) {
+        Ok(_) => 0,
+        Err(_) => {
+            SERVED.fetch_sub(1, Relaxed);
+            libc::EAGAIN
+        }
+    }
+}
+
+/// Returns how many listeners still have somebody to serve.
+#[no_mangle]
+pub extern "C" fn inpod_tracer_served() -> c_uint {
+    SERVED.load(Relaxed) as c_uint
+}
