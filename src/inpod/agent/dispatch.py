@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import assert_never
 
 from inpod.agent.addresses import own_addresses
+from inpod.agent.datagrams import Datagrams
 from inpod.agent.dns.resolver import Resolver
 from inpod.agent.env import environment
 from inpod.agent.files.service import Files
@@ -19,6 +20,7 @@ from inpod.agent.target import Target, TargetError
 from inpod.protocol.agent import (
     PROTOCOL_VERSION,
     Connect,
+    ConnectUdp,
     Hello,
     Incoming,
     LookUp,
@@ -54,6 +56,7 @@ class Abilities:
         self.files = None if root is None else Files(root)
         self.resolver = Resolver(target.read_etc) if isinstance(target, Target) else None
         self.outgoing = Outgoing()
+        self.datagrams = Datagrams()
 
 
 async def serve(
@@ -148,6 +151,8 @@ class _Link:
                 stream.accept(encode(await abilities.resolver.resolve(request)))
             case Connect():
                 await abilities.outgoing.connect(stream, request)
+            case ConnectUdp():
+                await abilities.datagrams.connect(stream, request)
             case LookUp() | ReadFile():
                 if abilities.files is None:
                     raise OSError(errno.ENOTSUP, target.cannot["files"])

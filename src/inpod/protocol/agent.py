@@ -4,7 +4,7 @@ A stream begins with an OPEN frame whose payload is a request of this file, as J
 (a JSON payload, then data may flow both ways) or RESET (a `Refusal`). A question whose answer may be large gets it as
 the stream's data, ended by EOF.
 
-    session -> agent    Hello, ReadEnv, Resolve, Connect, LookUp, ReadFile, Subscribe
+    session -> agent    Hello, ReadEnv, Resolve, Connect, ConnectUdp, LookUp, ReadFile, Subscribe
     agent -> session    Incoming
 
 Session and agent are of one version (the code travels, see targets/kube), so nothing here needs to be compatible.
@@ -113,6 +113,17 @@ class Connected:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectUdp:
+    """A UDP socket in the target's network, connected to an address.
+
+    Answer: an empty ACCEPT, then datagrams both ways (protocol/datagrams.py); or RESET with errno, also later on, when
+    the kernel learnt that they do not arrive. EOF of either end means that it has no more use for the socket.
+    """
+
+    to: Address
+
+
+@dataclass(frozen=True, slots=True)
 class LookUp:
     """What is at a path of the target. Answer: data, to be read with `decode_entries`.
 
@@ -217,11 +228,11 @@ class Refusal:
     reason: str = ""
 
 
-Request = Hello | ReadEnv | Resolve | Connect | LookUp | ReadFile | Subscribe | Incoming
+Request = Hello | ReadEnv | Resolve | Connect | ConnectUdp | LookUp | ReadFile | Subscribe | Incoming
 Answer = Welcome | Resolved | Connected | PortReport | Refusal
 
 _NAMES: dict[str, type[Request]] = {
-    t.__name__: t for t in (Hello, ReadEnv, Resolve, Connect, LookUp, ReadFile, Subscribe, Incoming)
+    t.__name__: t for t in (Hello, ReadEnv, Resolve, Connect, ConnectUdp, LookUp, ReadFile, Subscribe, Incoming)
 }
 
 
@@ -258,6 +269,16 @@ def decode_answer(kind: type[A], data: bytes) -> A:
     if raw.pop("is", "") != kind.__name__:
         raise PeerProtocolError(f"expected {kind.__name__}")
     return _build(kind, raw)
+
+
+def errno_of(payload: bytes, otherwise: int) -> int:
+    """Return the errno in the payload of RESET; `otherwise` where there is none, as when the link is lost."""
+    if not payload:
+        return otherwise
+    try:
+        return decode_answer(Refusal, payload).code or errno.ECONNREFUSED
+    except PeerProtocolError:
+        return otherwise
 
 
 def _object(data: bytes) -> dict[str, object]:

@@ -104,18 +104,39 @@ def _asked() -> set[Place]:
         OSError: It has no sock_diag.
     """
     found: set[Place] = set()
+    for message in ask_kernel(socket.IPPROTO_TCP, 1 << int(LISTEN, 16)):
+        family, port, ip = _ANSWER.unpack_from(message)
+        found.add((place_ip(family, ip), port))
+    return found
+
+
+def ask_kernel(protocol: int, states: int) -> list[bytes]:
+    """Return a `struct inet_diag_msg` (linux/inet_diag.h) for each socket of IP in this network namespace.
+
+    Args:
+        states: A bit for each state that is wanted.
+
+    Raises:
+        OSError: The kernel has no sock_diag for that.
+    """
+    found: list[bytes] = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as sock:
         sock.settimeout(ANSWER_LIMIT_S)
         for family in (socket.AF_INET, socket.AF_INET6):
-            body = _QUESTION.pack(family, socket.IPPROTO_TCP, 0, 1 << int(LISTEN, 16))
+            body = _QUESTION.pack(family, protocol, 0, states)
             sock.sendall(_HEADER.pack(_HEADER.size + len(body), _BY_FAMILY, _REQUEST_DUMP, 1, 0) + body)
             while _parse(sock.recv(RECEIVE_BYTES), found):
                 pass
     return found
 
 
-def _parse(data: bytes, found: set[Place]) -> bool:
-    """Add the sockets that netlink messages name; return whether more messages follow."""
+def place_ip(family: int, ip: bytes) -> bytes:
+    """Return the 16 bytes of an address field in a `struct inet_diag_msg` as in `Addr.ip`."""
+    return _MAPPED + ip[:4] if family == socket.AF_INET else ip
+
+
+def _parse(data: bytes, found: list[bytes]) -> bool:
+    """Add the bodies of netlink messages; return whether more messages follow."""
     at = 0
     while at + _HEADER.size <= len(data):
         length, kind, *_ = _HEADER.unpack_from(data, at)
@@ -124,8 +145,7 @@ def _parse(data: bytes, found: set[Place]) -> bool:
         if kind == _ERROR or length < _HEADER.size:
             code = -struct.unpack_from("=i", data, at + _HEADER.size)[0]
             raise OSError(code, "sock_diag")
-        family, port, ip = _ANSWER.unpack_from(data, at + _HEADER.size)
-        found.add((_MAPPED + ip[:4] if family == socket.AF_INET else ip, port))
+        found.append(data[at + _HEADER.size : at + length])
         at += (length + 3) & ~3
     return True
 

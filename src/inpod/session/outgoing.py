@@ -1,4 +1,4 @@
-"""Connections of the program that leave from the pod.
+"""Connections of the program that leave from the pod: TCP here, UDP in `datagrams`.
 
 The program's own socket is connected to a loopback port of ours whose accept queue is full, so that it stays in SYN_SENT
 (docs/how-it-works/outgoing.md). When the agent's connect is decided, so is the program's: accepted, we connect *to* the
@@ -9,13 +9,14 @@ program's socket down. Blocking, non-blocking, poll and epoll all see the truth,
 import asyncio
 import contextlib
 import errno
-import ipaddress
 import os
 import socket
 from collections.abc import Callable
 
 from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Connect, Redirect, encode_reply
+from inpod.session.datagrams import Datagrams
+from inpod.session.loopback import HOST, HOST6, loopback_of, plain
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
 from inpod.tunnel.relay import relay
@@ -99,14 +100,16 @@ class Outgoing:
         self._own_listener = own_listener
         self._tasks = tasks
         self._count = 0
-        self._held = HeldPort(socket.AF_INET, "127.0.0.1")
+        self._held = HeldPort(socket.AF_INET, HOST)
         self._held6: HeldPort | None = None
         with contextlib.suppress(OSError):
-            self._held6 = HeldPort(socket.AF_INET6, "::1")
+            self._held6 = HeldPort(socket.AF_INET6, HOST6)
+        self._datagrams = Datagrams(tunnel, table, tasks)
         self.on_first: Callable[[], None] | None = None
 
     def close(self) -> None:
         """Give the ports back."""
+        self._datagrams.close()
         self._held.close()
         if self._held6 is not None:
             self._held6.close()
@@ -116,17 +119,19 @@ class Outgoing:
         if fd < 0:
             return encode_reply(errno.EBADF)
         program = socket.socket(fileno=fd)
+        if program.type == socket.SOCK_DGRAM:
+            with program:
+                self._tell_first()
+                return self._datagrams.connect(request, program)
         own = self._own_listener(request.to)
         if own is not None:
             program.close()
             return encode_reply(0, Redirect(own))
-        held = self._held_for(program)
+        held = self._held6 if loopback_of(program) == HOST6 else self._held
         if held is None or self._count >= MAX_CONNECTIONS:
             program.close()
             return encode_reply(errno.EADDRNOTAVAIL if held is None else errno.EAGAIN)
-        if self.on_first is not None:
-            on_first, self.on_first = self.on_first, None
-            on_first()
+        self._tell_first()
         to = agent.Address(request.to.host, request.to.port)
         # Opened here and not in the task: the question leaves one turn of the loop earlier.
         stream = self._tunnel().open(agent.encode(agent.Connect(to)))
@@ -134,18 +139,13 @@ class Outgoing:
         self._tasks.spawn(self._carry(request, stream, program, held)).add_done_callback(self._ended)
         return encode_reply(0, Redirect(Addr.of(held.host, held.port, request.to.family)))
 
+    def _tell_first(self) -> None:
+        if self.on_first is not None:
+            on_first, self.on_first = self.on_first, None
+            on_first()
+
     def _ended(self, _: object) -> None:
         self._count -= 1
-
-    def _held_for(self, program: socket.socket) -> HeldPort | None:
-        """Return the port that a socket can connect to: one of IPv6, for those that are only for that."""
-        if program.family != socket.AF_INET6:
-            return self._held
-        bound = ipaddress.IPv6Address(program.getsockname()[0].partition("%")[0])
-        is_v6 = program.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) or not (
-            bound.is_unspecified or bound.ipv4_mapped
-        )
-        return self._held6 if is_v6 else self._held
 
     async def _carry(self, request: Connect, stream: Stream, program: socket.socket, held: HeldPort) -> None:
         """Decide the program's connect as the pod's was decided, then pass bytes."""
@@ -167,8 +167,11 @@ class Outgoing:
             self._table.set_local(request.cookie, ip)
             address = await _connecting(program)
             return None if address is None else await held.join(address)
-        except (StreamRefused, agent.PeerProtocolError) as refused:
-            code = _errno_of(refused)
+        except StreamRefused as refused:
+            # That of a cut network when the link is lost.
+            code = agent.errno_of(refused.payload, errno.ENETUNREACH)
+        except agent.PeerProtocolError:
+            code = errno.ENETUNREACH
         except OSError as error:
             code = error.errno or errno.ECONNABORTED
         self._table.set_errno(request.cookie, code)
@@ -186,8 +189,7 @@ async def _connecting(program: socket.socket) -> tuple[str, int] | None:
     while True:
         with contextlib.suppress(OSError):
             if _state(program) == SYN_SENT:
-                host, port = program.getsockname()[:2]
-                return host.removeprefix("::ffff:"), port
+                return plain(program.getsockname())
         if loop.time() > end:
             return None
         # The program was answered before this runs: it is about to call connect().
@@ -197,14 +199,6 @@ async def _connecting(program: socket.socket) -> tuple[str, int] | None:
 
 def _state(sock: socket.socket) -> int:
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-
-
-def _errno_of(refused: Exception) -> int:
-    """Return the pod's errno; that of a cut network when the link is lost."""
-    if isinstance(refused, StreamRefused) and refused.payload:
-        with contextlib.suppress(agent.PeerProtocolError):
-            return agent.decode_answer(agent.Refusal, refused.payload).code or errno.ECONNREFUSED
-    return errno.ENETUNREACH
 
 
 def close_fd(fd: int) -> None:

@@ -1,0 +1,64 @@
+"""The kernel's list of UDP sockets: which are still there, and where they are connected to.
+
+Nothing tells when a program closes a socket. Asked by netlink (sock_diag(7)), else read in /proc/net/udp (proc(5)).
+"""
+
+import socket
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from inpod.session.listeners import Place, ask_kernel, parse_place, place_ip
+
+ALL_STATES = 0xFFFFFFFF
+
+_ANSWER = struct.Struct(">BxxxHH16s16s")  # family; own port, peer's; own address, peer's
+_INODE = struct.Struct("=I")
+_INODE_AT = 68
+_OWN, _PEER, _INODE_FIELD = 1, 2, 9
+"""Fields of a line of /proc/net/udp."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where a socket stands, and where it is connected to."""
+
+    own: Place
+    peer: Place
+
+
+def datagram_sockets() -> dict[int, Ends]:
+    """Return the UDP sockets of this network namespace by their inode (fstat(2)).
+
+    Raises:
+        OSError: The kernel does not say.
+    """
+    try:
+        return _asked()
+    except OSError:
+        return _read()
+
+
+def _asked() -> dict[int, Ends]:
+    found: dict[int, Ends] = {}
+    for message in ask_kernel(socket.IPPROTO_UDP, ALL_STATES):
+        family, port, peer_port, ip, peer_ip = _ANSWER.unpack_from(message)
+        (inode,) = _INODE.unpack_from(message, _INODE_AT)
+        found[inode] = Ends((place_ip(family, ip), port), (place_ip(family, peer_ip), peer_port))
+    return found
+
+
+def _read() -> dict[int, Ends]:
+    found: dict[int, Ends] = {}
+    for line in Path("/proc/self/net/udp").read_bytes().splitlines()[1:] + _lines_of_v6():
+        fields = line.split()
+        found[int(fields[_INODE_FIELD])] = Ends(parse_place(fields[_OWN]), parse_place(fields[_PEER]))
+    return found
+
+
+def _lines_of_v6() -> list[bytes]:
+    try:
+        return Path("/proc/self/net/udp6").read_bytes().splitlines()[1:]
+    except OSError:
+        # A kernel without IPv6.
+        return []

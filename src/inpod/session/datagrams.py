@@ -1,0 +1,165 @@
+"""UDP sockets that the program connects: their datagrams leave from the pod.
+
+Each gets a relay, a socket on loopback that is connected to the program's, so that nobody else can speak in its name.
+The agent is asked with the first datagram: many programs connect a UDP socket only to learn an address.
+
+    taking      datagrams of the program go to the agent, on a stream that is opened when there is none
+    refusing    the agent told an error, or the link is lost: the relay is connected to itself, so the kernel answers
+                the program's datagrams with ECONNREFUSED. After REFUSING_S: taking
+    ended       the program's socket is gone, or connected to something else
+
+A relay lives as long as the program's socket stays connected to it. No event tells the end of that: the kernel is asked
+every LOOK_EVERY_S, and only while there are relays.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable
+
+from inpod.protocol import agent
+from inpod.protocol.layer import Addr, Connect, Redirect, encode_reply
+from inpod.session.datagram_relay import Endpoint, Relay
+from inpod.session.datagram_sockets import datagram_sockets
+from inpod.session.loopback import HOST6, loopback_of, plain
+from inpod.session.table import Table
+from inpod.session.tasks import Tasks
+from inpod.tunnel.readiness import Readiness
+from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
+
+log = logging.getLogger(__name__)
+
+MAX_RELAYS = 2048
+
+LOOK_EVERY_S = 1.0
+
+LOOK_WHEN_FULL_S = 0.05
+"""How often at most the kernel is asked because there are too many relays."""
+
+REFUSING_S = 5.0
+"""Long enough that a program that tries again learns of the error, short enough that a server may come back."""
+
+
+class Datagrams:
+    """Answers CONNECT requests of UDP sockets and carries their datagrams."""
+
+    def __init__(self, tunnel: Callable[[], Tunnel], table: Table, tasks: Tasks) -> None:
+        self._tunnel = tunnel
+        self._table = table
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self._readiness = Readiness()
+        self._relays: dict[int, Relay] = {}
+        self._next_look: asyncio.TimerHandle | None = None
+        self._last_look = 0.0
+
+    def close(self) -> None:
+        """End every relay."""
+        for cookie in list(self._relays):
+            self._end(cookie)
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
+
+    def connect(self, request: Connect, program: socket.socket) -> bytes:
+        """Return the reply; the program's socket remains the caller's to close."""
+        if program.family not in (socket.AF_INET, socket.AF_INET6) or program.proto != socket.IPPROTO_UDP:
+            # Ping sockets and others are none of ours: port 0 tells the layer to let them be.
+            return encode_reply(0, Redirect(Addr(request.to.family, 0, request.to.ip)))
+        if not self._has_room():
+            return encode_reply(errno.EAGAIN)
+        try:
+            sock, peer = _relay_socket(program)
+        except OSError as error:
+            return encode_reply(error.errno or errno.EADDRNOTAVAIL)
+        self._end(request.cookie)
+        relay = Relay(sock, peer, os.fstat(program.fileno()).st_ino, request, self._readiness, self)
+        self._relays[request.cookie] = relay
+        if self._next_look is None:
+            self._next_look = self._loop.call_later(LOOK_EVERY_S, self._look_again)
+        return encode_reply(0, Redirect(Addr.of(*relay.own, request.to.family)))
+
+    # What the relays call: `Home`.
+
+    def open(self, relay: Relay) -> Stream:
+        """Return a stream to a socket of the pod, for a relay that has none."""
+        to = relay.request.to
+        stream = self._tunnel().open(agent.encode(agent.ConnectUdp(agent.Address(to.host, to.port))))
+        self._tasks.spawn(self._until_refused(relay, stream))
+        return stream
+
+    def gone(self, relay: Relay) -> None:
+        """End a relay: nobody is at the program's end."""
+        self._end(relay.request.cookie)
+
+    async def _until_refused(self, relay: Relay, stream: Stream) -> None:
+        """Tell the program when the agent refused, or the link is lost."""
+        try:
+            # The stream's data goes to its sink: this returns at the end.
+            await stream.read()
+        except StreamRefused as refused:
+            if relay.stream is stream:
+                self._table.set_errno(relay.request.cookie, agent.errno_of(refused.payload, errno.ENETUNREACH))
+                relay.refuse(self._loop.time() + REFUSING_S)
+        finally:
+            # Also when the session ends.
+            stream.write_eof()
+
+    # The end of the program's sockets.
+
+    def _has_room(self) -> bool:
+        if len(self._relays) >= MAX_RELAYS and self._loop.time() - self._last_look >= LOOK_WHEN_FULL_S:
+            self._look()
+        return len(self._relays) < MAX_RELAYS
+
+    def _look_again(self) -> None:
+        self._look()
+        self._next_look = self._loop.call_later(LOOK_EVERY_S, self._look_again) if self._relays else None
+
+    def _look(self) -> None:
+        """End the relays whose program's socket is gone; let others take again."""
+        now = self._last_look = self._loop.time()
+        try:
+            there = datagram_sockets()
+        except OSError as error:
+            log.debug("the kernel does not list its UDP sockets: %s", error)
+            there = None
+        for cookie, relay in list(self._relays.items()):
+            if there is not None and ((ends := there.get(relay.inode)) is None or ends.peer != relay.place):
+                # What the program sent before it closed its socket.
+                relay.readable()
+                self._end(cookie)
+            elif relay.refusing_until is not None and now >= relay.refusing_until:
+                self._table.set_errno(cookie, 0)
+                relay.take()
+
+    def _end(self, cookie: int) -> None:
+        relay = self._relays.pop(cookie, None)
+        if relay is not None:
+            relay.close()
+
+
+def _relay_socket(program: socket.socket) -> tuple[socket.socket, Endpoint]:
+    """Return a socket on loopback, joined with the program's, and where that one is.
+
+    The program's socket is connected here and not only by the layer, which will do the same once more: so its address
+    is known at once, and the descriptor need not be kept, which would keep the socket open after the program closed it.
+
+    Raises:
+        OSError: The program's socket cannot be connected to loopback.
+    """
+    host = loopback_of(program)
+    sock = socket.socket(socket.AF_INET6 if host == HOST6 else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.bind((host, 0))
+        port = sock.getsockname()[1]
+        is_mapped = program.family == socket.AF_INET6 and host != HOST6
+        program.connect((f"::ffff:{host}" if is_mapped else host, port))
+        peer = plain(program.getsockname())
+        sock.connect(peer)
+    except BaseException:
+        sock.close()
+        raise
+    return sock, peer

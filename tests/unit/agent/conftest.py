@@ -1,0 +1,3 @@
+"""Both event loops."""
+
+from tests.unit.tunnel.conftest import run as run  # a fixture
