@@ -9,7 +9,7 @@ The agent is asked with the first datagram: many programs connect a UDP socket o
     ended       the program's socket is gone, or connected to something else
 
 A relay lives as long as the program's socket stays connected to it. No event tells the end of that: the kernel is asked
-every LOOK_EVERY_S, and only while there are relays.
+every LOOK_EVERY_S or LOOK_AFTER relays, and only while there are relays.
 """
 
 import asyncio
@@ -35,6 +35,9 @@ MAX_RELAYS = 2048
 
 LOOK_EVERY_S = 1.0
 
+LOOK_AFTER = 128
+"""So many relays more, and the kernel is asked earlier: relays that end together would hold up everything else."""
+
 LOOK_WHEN_FULL_S = 0.05
 """How often at most the kernel is asked because there are too many relays."""
 
@@ -54,6 +57,8 @@ class Datagrams:
         self._relays: dict[int, Relay] = {}
         self._next_look: asyncio.TimerHandle | None = None
         self._last_look = 0.0
+        self._made = 0
+        """Relays since the last look."""
 
     def close(self) -> None:
         """End every relay."""
@@ -77,6 +82,9 @@ class Datagrams:
         self._end(request.cookie)
         relay = Relay(sock, peer, os.fstat(program.fileno()).st_ino, request, self._readiness, self)
         self._relays[request.cookie] = relay
+        self._made += 1
+        if self._made == LOOK_AFTER:
+            self._loop.call_soon(self._look)
         if self._next_look is None:
             self._next_look = self._loop.call_later(LOOK_EVERY_S, self._look_again)
         return encode_reply(0, Redirect(Addr.of(*relay.own, request.to.family)))
@@ -121,6 +129,7 @@ class Datagrams:
     def _look(self) -> None:
         """End the relays whose program's socket is gone; let others take again."""
         now = self._last_look = self._loop.time()
+        self._made = 0
         try:
             there = datagram_sockets()
         except OSError as error:

@@ -291,6 +291,26 @@ def test_relays_have_a_limit_and_closed_sockets_do_not_count(
     run(main)
 
 
+def test_many_sockets_have_the_kernel_asked_early(
+    run: Run, path: Path, server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "LOOK_AFTER", 4)
+    monkeypatch.setattr(subject, "LOOK_EVERY_S", 600.0)
+
+    async def main() -> None:
+        async with scene(path) as outgoing:
+            real = []
+            with program_socket() as stays:
+                lasting = outgoing.connect(stays, server.getsockname())
+                for _ in range(3):
+                    with program_socket() as program:
+                        real.append(outgoing.connect(program, server.getsockname()))
+                await until(lambda: not any(map(is_there, real)))
+                assert is_there(lasting)
+
+    run(main)
+
+
 def test_end_of_the_session_leaves_nothing(run: Run, path: Path, server: socket.socket) -> None:
     async def main() -> None:
         with program_socket() as program:
