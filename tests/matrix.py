@@ -47,12 +47,17 @@ MATRIX = (
     Program("node", ("node", "{programs}/probe.js")),
     Program("java", ("java", "-cp", "{build}", "Probe")),
     Program("c", ("{build}/probe",)),
+    Program("c", ("{build}/probe_static",)),
+    Program("go", ("{build}/probe_go",)),
 )
 
 
 def compile_probes(build: Path) -> None:
-    """Compile the probes in C and Java into `build`."""
+    """Compile the probes in C, Go and Java into `build`."""
     subprocess.run(["gcc", "-O1", "-o", build / "probe", PROGRAMS / "probe.c"], check=True)
+    subprocess.run(["gcc", "-O1", "-static", "-o", build / "probe_static", PROGRAMS / "probe.c"], check=True)
+    environment = {**os.environ, "CGO_ENABLED": "0"}
+    subprocess.run(["go", "build", "-o", build / "probe_go", PROGRAMS / "probe.go"], check=True, env=environment)
     subprocess.run(["javac", "-d", build, PROGRAMS / "Probe.java"], check=True)
 
 

@@ -24,7 +24,7 @@ class ExitCode(IntEnum):
     NO_MEANS = 70
     """The kernel or the pod lacks what was asked for (for instance stealing)."""
     NOT_INTERCEPTABLE = 71
-    """A static, Go, musl, 32-bit or set-id program: the layer cannot reach it."""
+    """Nothing reaches the program: 32-bit, set-id, or the kernel refuses what its kind needs."""
     AGENT_LOST = 72
     """The link to the agent broke and could not be made again."""
     CANNOT_EXECUTE = 126

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from inpod.tunnel.streams import Stream, Tunnel
+from tests.netns.session import INTERCEPTOR
 
 START_LIMIT_S = 20
 SCENARIO_LIMIT_S = 60
@@ -68,6 +69,13 @@ def running_pod(root: Path, *, user: int = 0, in_user_namespace: bool = False) -
         finally:
             process.stdin.close()
             process.wait(START_LIMIT_S)
+
+
+@pytest.fixture(params=["layer", "tracer"])
+def interceptor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The interceptor that sessions of tests.netns.session run their programs with."""
+    monkeypatch.setenv(INTERCEPTOR, request.param)
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,9 @@ from tests.processes import LIMIT_S, end, next_line
 
 ROOT = Path(__file__).parents[2]
 
+INTERCEPTOR = "INPOD_TEST_INTERCEPTOR"
+"""Variable by which the fixture `interceptor` has whole sessions run with the tracer."""
+
 
 @contextmanager
 def session(
@@ -104,6 +107,7 @@ def main(target: str, mode: str, cwd: str, command: Sequence[str]) -> int:
         argv=tuple(command),
         executable=shutil.which(command[0]) or command[0],
         native=native_folder(),
+        interceptor="tracer" if os.environ.get(INTERCEPTOR) == "tracer" else "layer",
         mode=mode,  # type: ignore[arg-type]  # of our own tests
         local_trees=trees,
     )

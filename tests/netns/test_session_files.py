@@ -13,6 +13,8 @@ from tests.netns.conftest import Pod
 from tests.netns.pod import BIG_BYTES
 from tests.netns.session import line, output_of, python_in, session
 
+pytestmark = pytest.mark.usefixtures("interceptor")
+
 HEAD = """
 import errno, hashlib, json, mmap, os, stat, sys, threading
 def tell(value): print(json.dumps(value))
@@ -138,7 +140,7 @@ print(os.path.exists("/srv/appears/flag"))
 
 def test_many_small_files_come_in_few_questions(pod: Pod) -> None:
     folder = Path(f"/proc/{pod.pid}/root/srv/many")
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for i in range(500):
         (folder / f"f{i}").write_text(f"content {i}")
     code = """

@@ -14,6 +14,8 @@ import pytest
 from tests.netns.conftest import Pod
 from tests.netns.session import in_network_of, line, session
 
+pytestmark = pytest.mark.usefixtures("interceptor")
+
 SERVER = """
 import json, select, socket, sys
 def say(*values): print(json.dumps(values), flush=True)

@@ -9,6 +9,8 @@ from tests.netns.conftest import Pod
 from tests.netns.pod import ECHO_PORT, RESET_PORT
 from tests.netns.session import python_in
 
+pytestmark = pytest.mark.usefixtures("interceptor")
+
 FAILURES = [
     ("127.0.0.1", 9, "ECONNREFUSED"),
     ("::1", 9, "ECONNREFUSED"),

@@ -11,7 +11,7 @@ use core::ffi::{c_char, c_int, c_long, c_uint, c_void};
 use inpod_sys::exec::CArray;
 use inpod_sys::files::AT_CWD;
 use inpod_wire::Want;
-use libc::{addrinfo, hostent, mode_t, sockaddr, socklen_t};
+use libc::{addrinfo, hostent, mmsghdr, mode_t, msghdr, sockaddr, socklen_t};
 
 use crate::files::{contents, enter, look, open as opened};
 use crate::hooks;
@@ -178,6 +178,18 @@ hooks! {
         = hook hooks::sockets::getpeername;
     fn getsockopt(fd: c_int, level: c_int, name: c_int, value: Any, length: *mut socklen_t) -> c_int
         = hook hooks::sockets::getsockopt;
+
+    fn sendto(fd: c_int, data: Any, size: usize, flags: c_int, address: *const sockaddr, length: socklen_t) -> isize
+        = hook hooks::datagrams::sendto;
+    fn recvfrom(fd: c_int, to: Any, size: usize, flags: c_int, address: *mut sockaddr, length: *mut socklen_t) -> isize
+        = hook hooks::datagrams::recvfrom;
+    fn __recvfrom_chk(
+        fd: c_int, to: Any, size: usize, room: usize, flags: c_int, address: *mut sockaddr, length: *mut socklen_t,
+    ) -> isize = hook hooks::datagrams::recvfrom_chk;
+    fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> isize = hook hooks::datagrams::sendmsg;
+    fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> isize = hook hooks::datagrams::recvmsg;
+    fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int
+        = hook hooks::datagrams::sendmmsg;
 
     // Hosts.
     fn getaddrinfo(node: Text, service: Text, hints: *const addrinfo, list: *mut *mut addrinfo) -> c_int

@@ -7,6 +7,7 @@
 //! This code runs in someone else's process: no heap in operations, no lock across an original call, errno kept, fork
 //! and vfork expected.
 
+pub mod datagrams;
 pub mod files;
 pub mod guard;
 pub mod hosts;

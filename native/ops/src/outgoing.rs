@@ -9,6 +9,7 @@ use inpod_rules::Addr;
 use inpod_sys::sockets;
 use inpod_wire::{decode_redirect, Request};
 
+use crate::datagrams;
 use crate::session::ask;
 use crate::state::State;
 
@@ -28,8 +29,11 @@ pub enum Plan {
 
 /// connect. None: the original call.
 pub fn connect(state: &State, fd: i32, wanted: &Addr) -> Option<Plan> {
-    if !state.rules.connects_remotely(wanted) || !sockets::is_tcp(fd) {
+    if !state.rules.connects_remotely(wanted) {
         return None;
+    }
+    if !sockets::is_tcp(fd) {
+        return datagrams::connect(state, fd, wanted);
     }
     let cookie = sockets::cookie(fd)?;
     let before = state.table.socket(cookie).filter(|socket| socket.kind.is_some());

@@ -13,6 +13,7 @@ pub mod next;
 pub mod other;
 mod poll;
 pub mod process;
+pub mod ptrace;
 pub mod seccomp;
 pub mod sockaddr;
 pub mod sockets;

@@ -101,15 +101,26 @@ pub fn answer(listener: i32, id: u64, result: Result<i64, Errno>) {
     send(listener, libc::seccomp_notif_resp { id, val, error, flags: 0 });
 }
 
+/// Gives the thread's process a copy of a descriptor of ours, not inherited by programs; returns its number there.
+pub fn give_fd(listener: i32, id: u64, fd: &OwnedFd) -> Result<i32, Errno> {
+    let newfd_flags = libc::O_CLOEXEC as u32;
+    add_fd(listener, &libc::seccomp_notif_addfd { id, flags: 0, srcfd: fd.raw() as u32, newfd: 0, newfd_flags })
+}
+
 /// Ends the call with a copy of a descriptor of ours. `flags`: 0 or O_CLOEXEC.
 pub fn answer_with_fd(listener: i32, id: u64, fd: &OwnedFd, flags: u32) {
-    let added =
-        libc::seccomp_notif_addfd { id, flags: ADD_FD_SEND, srcfd: fd.raw() as u32, newfd: 0, newfd_flags: flags };
-    // SAFETY: the structure of that request.
-    match unsafe { call(libc::SYS_ioctl, [int(listener), ADD_FD, (&raw const added) as usize, 0, 0, 0]) } {
+    let srcfd = fd.raw() as u32;
+    let added = libc::seccomp_notif_addfd { id, flags: ADD_FD_SEND, srcfd, newfd: 0, newfd_flags: flags };
+    match add_fd(listener, &added) {
         Ok(_) | Err(Errno(libc::ENOENT)) => {}
         Err(error) => answer(listener, id, Err(error)),
     }
+}
+
+fn add_fd(listener: i32, added: &libc::seccomp_notif_addfd) -> Result<i32, Errno> {
+    let at = core::ptr::from_ref(added) as usize;
+    // SAFETY: the structure of that request.
+    unsafe { call(libc::SYS_ioctl, [int(listener), ADD_FD, at, 0, 0, 0]) }.map(|fd| fd as i32)
 }
 
 /// ENOENT: the thread was killed, nobody waits.

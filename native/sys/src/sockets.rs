@@ -266,6 +266,13 @@ pub fn receive_now(fd: i32, room: &mut [u8], flags: i32) -> Result<usize, Errno>
     unsafe { call(libc::SYS_recvfrom, [int(fd), room.as_mut_ptr() as usize, room.len(), flags, 0, 0]) }
 }
 
+/// send(2), on a connected socket.
+pub fn send_some(fd: i32, data: &[u8], flags: i32) -> Result<usize, Errno> {
+    let flags = int(flags | libc::MSG_NOSIGNAL);
+    // SAFETY: data of the length given.
+    unsafe { call(libc::SYS_sendto, [int(fd), data.as_ptr() as usize, data.len(), flags, 0, 0]) }
+}
+
 /// write(2) of a datagram whole.
 pub fn write(fd: i32, data: &[u8]) -> Result<(), Errno> {
     // SAFETY: data of the length given.

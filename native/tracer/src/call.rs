@@ -8,6 +8,7 @@ use inpod_ops::state::State;
 use inpod_rules::paths::PATH_MAX;
 use inpod_rules::Addr;
 use inpod_sys::files::OwnedFd;
+use inpod_sys::ptrace::Stopped;
 use inpod_sys::seccomp::{self, Notification};
 use inpod_sys::sockaddr::{self, SockAddr, SOCKADDR_BYTES};
 use inpod_sys::text::until_nul;
@@ -26,6 +27,8 @@ pub enum Outcome {
     Done(Result<i64, Errno>),
     /// It ends with this descriptor; flags: 0 or O_CLOEXEC.
     Fd(OwnedFd, u32),
+    /// It was ended otherwise.
+    Answered,
     /// It takes long: decide it again, where nobody waits behind it.
     Later,
 }
@@ -76,6 +79,21 @@ impl<'a> Call<'a> {
     /// Whether the thread still waits: its number, and what was opened by it, are of this very thread.
     pub fn is_waiting(&self) -> bool {
         seccomp::is_waiting(self.listener, self.notification.id)
+    }
+
+    /// Has the thread change its working directory to a directory of ours, and so ends the call. Only without a debugger.
+    pub fn enter(&self, folder: &OwnedFd) -> Outcome {
+        let Ok(mut stopped) = Stopped::soon(self.thread()) else { return Outcome::GoOn };
+        let id = self.notification.id;
+        match seccomp::give_fd(self.listener, id, folder) {
+            Err(error) => Outcome::Done(Err(error)),
+            Ok(fd) => {
+                seccomp::answer(self.listener, id, Err(Errno(libc::EINTR)));
+                // A failure is the thread's end.
+                let _ = stopped.make(&[(libc::SYS_fchdir, fd), (libc::SYS_close, fd)]);
+                Outcome::Answered
+            }
+        }
     }
 
     /// Returns a copy of the descriptor that an argument names.

@@ -149,6 +149,27 @@ pub fn getcwd(call: &Call<'_>) -> Outcome {
     call.write(call.argument(0), &told).map(|()| told.len() as i64).into()
 }
 
+pub fn chdir(call: &Call<'_>) -> Outcome {
+    let mut room = [0; PATH_MAX];
+    let Some(path) = call.path(0, &mut room) else { return Outcome::GoOn };
+    let make: Make<'_, i32> = &|dir, path| match files::open(dir, path, libc::O_RDONLY | libc::O_DIRECTORY) {
+        Ok(fd) => fd.release(),
+        Err(error) => failed(error),
+    };
+    match ops::enter(&call.caller(), AT_CWD, path, make) {
+        None => Outcome::GoOn,
+        Some(-1) => Outcome::Done(Err(Errno(errno::get()))),
+        Some(fd) => {
+            let folder = OwnedFd::new(fd);
+            if call.may_wait {
+                call.enter(&folder)
+            } else {
+                Outcome::Later
+            }
+        }
+    }
+}
+
 pub fn getxattr(call: &Call<'_>) -> Outcome {
     attribute(call, Want::Stat)
 }

@@ -5,11 +5,12 @@
 //! inpod and the program, whose process number, terminal, signals and exit status are as ever.
 //!
 //! `table` lists every system call that is trapped and why, `filter` makes the kernel's program of it. `call` is one
-//! thread that waits; `sockets` and `files` decide, with `inpod_ops` as the layer does, and `serve` is the loop.
+//! thread that waits; `sockets`, `datagrams` and `files` decide, with `inpod_ops` as the layer does, and `serve` is the loop.
 //!
 //! A fault of ours means the original call, as it is.
 
 mod call;
+mod datagrams;
 mod files;
 pub mod filter;
 mod interface;

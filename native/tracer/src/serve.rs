@@ -79,6 +79,7 @@ fn decide(served: &Served, notification: Notification, may_wait: bool) -> Outcom
 fn answer(listener: i32, notification: Notification, outcome: Outcome) {
     match outcome {
         Outcome::GoOn | Outcome::Later => seccomp::let_go_on(listener, notification.id),
+        Outcome::Answered => {}
         Outcome::Done(result) => seccomp::answer(listener, notification.id, result),
         Outcome::Fd(fd, flags) => seccomp::answer_with_fd(listener, notification.id, &fd, flags),
     }

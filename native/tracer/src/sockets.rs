@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use inpod_ops::guard::guarded;
 use inpod_ops::incoming::{self, End};
 use inpod_ops::outgoing::{self, Plan};
-use inpod_rules::table::Kind;
 use inpod_rules::Addr;
 use inpod_sys::files::OwnedFd;
 use inpod_sys::sockaddr::SockAddr;
@@ -20,9 +19,6 @@ use crate::call::{Call, Outcome};
 
 /// How often a wait looks for a signal to the thread, and for its end.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// Longest datagram (udp(7)).
-const MAX_DATAGRAM: usize = 65536;
 
 /// Whether a socket blocks is a matter of all its descriptors: one at a time makes it not block for a moment.
 static UNBLOCKED: Mutex<()> = Mutex::new(());
@@ -151,51 +147,16 @@ pub fn getsockopt(call: &Call<'_>) -> Outcome {
     given.map(|()| 0).into()
 }
 
-/// With room for an address: a connected UDP socket of the pod hears from its real peer only.
-pub fn recvfrom(call: &Call<'_>) -> Outcome {
-    let Some(fd) = call.fd(0) else { return Outcome::GoOn };
-    let peer = guarded(|| {
-        let known = call.state.table.socket(sockets::cookie(fd.raw())?)?;
-        known.peer.filter(|_| known.kind == Some(Kind::Connecting) && sockets::is_udp(fd.raw()))
-    });
-    let Some(peer) = peer else { return Outcome::GoOn };
-    let mut room = vec![0; (call.argument(2) as usize).min(MAX_DATAGRAM)];
-    let flags = call.int(3);
-    let mut receive = || sockets::receive_now(fd.raw(), &mut room, flags);
-    let first = receive();
-    let is_patient = flags & libc::MSG_DONTWAIT == 0 && sockets::is_blocking(fd.raw());
-    let length = match first {
-        Err(Errno(libc::EAGAIN)) if is_patient && !call.may_wait => return Outcome::Later,
-        Err(Errno(libc::EAGAIN)) if is_patient => loop {
-            if let Err(error) = wait(call, &fd, Ready::ToRead) {
-                return Outcome::Done(Err(error));
-            }
-            match receive() {
-                Err(Errno(libc::EAGAIN)) => {}
-                done => break done,
-            }
-        },
-        done => done,
-    };
-    let length = match length {
-        Ok(length) => length,
-        Err(error) => return Outcome::Done(Err(error)),
-    };
-    let given = call
-        .write(call.argument(1), room.get(..length.min(room.len())).unwrap_or_default())
-        .and_then(|()| call.give_address(call.argument(4), call.argument(5), &SockAddr::new(&peer)));
-    given.map(|()| length as i64).into()
-}
-
 /// What came of a call that may block.
-enum Waited<T> {
+pub enum Waited<T> {
+    /// This.
     Done(Result<T, Errno>),
     /// It blocks, and we must not.
     NotYet,
 }
 
 /// Makes a call that is EAGAIN until the socket is ready; waits where the program would.
-fn patiently<T>(call: &Call<'_>, fd: &OwnedFd, ready: Ready, make: impl Fn() -> Result<T, Errno>) -> Waited<T> {
+pub fn patiently<T>(call: &Call<'_>, fd: &OwnedFd, ready: Ready, make: impl Fn() -> Result<T, Errno>) -> Waited<T> {
     loop {
         match without_blocking(fd, &make) {
             Err(Errno(libc::EAGAIN)) if sockets::is_blocking(fd.raw()) => {}

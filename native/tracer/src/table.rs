@@ -1,7 +1,7 @@
 //! Every system call that is trapped.
 
 use crate::call::{Call, Outcome};
-use crate::{files, sockets};
+use crate::{datagrams, files, sockets};
 
 /// What of a session wants a call trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,8 @@ calls! {
     getsockname SYS_getsockname Network When::Always => sockets::getsockname;
     getpeername SYS_getpeername Network When::Always => sockets::getpeername;
     getsockopt SYS_getsockopt Network When::SocketError => sockets::getsockopt;
-    recvfrom SYS_recvfrom Network When::Given(4) => sockets::recvfrom;
+    sendto SYS_sendto Network When::Given(4) => datagrams::sendto;
+    recvfrom SYS_recvfrom Network When::Given(4) => datagrams::recvfrom;
 
     openat SYS_openat Files When::Always => files::openat;
     openat2 SYS_openat2 Files When::Always => files::openat2;
@@ -73,6 +74,7 @@ calls! {
     faccessat2 SYS_faccessat2 Files When::Without(3, BY_FD) => files::faccessat2;
     readlinkat SYS_readlinkat Files When::Always => files::readlinkat;
     getcwd SYS_getcwd Files When::Always => files::getcwd;
+    chdir SYS_chdir Files When::Always => files::chdir;
     getxattr SYS_getxattr Files When::Always => files::getxattr;
     lgetxattr SYS_lgetxattr Files When::Always => files::lgetxattr;
     listxattr SYS_listxattr Files When::Always => files::listxattr;

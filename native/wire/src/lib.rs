@@ -33,7 +33,7 @@ pub enum Want {
 /// What the layer asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request<'a> {
-    /// A TCP socket is about to connect; it comes along as a descriptor.
+    /// A TCP or UDP socket is about to connect; it comes along as a descriptor.
     Connect {
         /// SO_COOKIE of the socket.
         cookie: u64,

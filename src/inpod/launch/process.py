@@ -23,6 +23,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -35,6 +36,8 @@ TO_ONE = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 TYPED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP)
 """Signals that a terminal sends to its whole foreground group (termios(3))."""
+
+TRAPPED_S = 0.001
 
 _prctl = ctypes.CDLL(None).prctl
 """Looked up here: between fork and exec nothing is loaded."""
@@ -119,6 +122,11 @@ class Process:
         """Wait for the program in a thread: there is no event for a child that stops but SIGCHLD, which loops own."""
         while True:
             try:
+                found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
+                if found is not None and found.si_code == os.CLD_TRAPPED:
+                    # The tracer, a thread of ours, has it stopped for a moment: that stop is not ours to take.
+                    time.sleep(TRAPPED_S)
+                    continue
                 _, status = os.waitpid(self.pid, os.WUNTRACED)
             except ChildProcessError:
                 status = 0

@@ -87,7 +87,7 @@ class Addr:
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """A TCP socket is about to connect; the socket itself comes along (SCM_RIGHTS).
+    """A socket is about to connect; the socket itself comes along (SCM_RIGHTS).
 
     The layer has put (cookie, peer) into the table. Reply `Redirect`: the layer connects the program's socket to
     `to` with libc's own call, which ends as the far side decides (docs/how-it-works/outgoing.md).

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inpod.errors import ExitCode, UserError
-from inpod.launch.command import find_command, installation_trees, search_folders
+from inpod.launch.command import find_command, installation_trees, interceptor_for, search_folders
 from tests.unit.launch.test_elf import GLIBC, GO_NOTE, PT_INTERP, PT_LOAD, elf, script
 
 
@@ -64,15 +64,34 @@ def test_statuses_are_those_of_a_shell(folder: Path, argv0: str) -> None:
         (elf((PT_LOAD, b"x")), "linked statically"),
         (elf(GO_NOTE), "Go"),
         (elf((PT_INTERP, b"/lib/ld-musl-x86_64.so.1")), "musl"),
-        (elf(GLIBC, bits=1), "32-bit"),
     ],
 )
-def test_what_the_layer_cannot_reach_is_refused(folder: Path, content: bytes, why: str) -> None:
+def test_what_the_layer_cannot_be_in_is_traced(folder: Path, content: bytes, why: str) -> None:
     (folder / "tool").write_bytes(content)
+    (folder / "tool").chmod(0o755)
+    script(folder / "script", f"#!{folder}/tool\n")
+    for argv0 in ("./tool", "./script"):
+        command = find_command([argv0], "/bin")
+        assert interceptor_for(command, "auto") == interceptor_for(command, "tracer") == "tracer"
+        with pytest.raises(UserError) as caught:
+            interceptor_for(command, "layer")
+        assert caught.value.exit_code is ExitCode.NOT_INTERCEPTABLE
+        assert why in caught.value.message
+
+
+def test_the_layer_is_chosen_where_it_can_be(folder: Path) -> None:
+    (folder / "tool").write_bytes(elf(GLIBC))
+    (folder / "tool").chmod(0o755)
+    command = find_command(["./tool"], "/bin")
+    assert [interceptor_for(command, wanted) for wanted in ("auto", "layer", "tracer")] == ["layer", "layer", "tracer"]
+
+
+def test_what_nothing_reaches_is_refused(folder: Path) -> None:
+    (folder / "tool").write_bytes(elf(GLIBC, bits=1))
     (folder / "tool").chmod(0o755)
     error = refusal("./tool", search="/bin")
     assert error.exit_code is ExitCode.NOT_INTERCEPTABLE
-    assert why in error.message
+    assert "32-bit" in error.message
     # A script that it runs is refused too, and both are named.
     script(folder / "script", f"#!{folder}/tool\n")
     error = refusal("./script", search="/bin")

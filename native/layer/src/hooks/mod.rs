@@ -1,6 +1,7 @@
 //! C signatures of the hooks that need more than another path. Thin: they read C's arguments, let `ops` decide, and make
 //! the original call.
 
+pub mod datagrams;
 pub mod exec;
 pub mod files;
 pub mod hosts;

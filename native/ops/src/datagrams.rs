@@ -1,0 +1,74 @@
+//! UDP that leaves from the pod.
+//!
+//! The session connects the program's socket to one of its own on loopback, which stands for the peer in the pod. So a
+//! socket has one peer: a program that sends to several from one socket hears from the last.
+
+use inpod_rules::table::{Kind, Socket};
+use inpod_rules::{Addr, FilesMode};
+use inpod_sys::sockets;
+use inpod_sys::Errno;
+use inpod_wire::{decode_redirect, Request};
+
+use crate::outgoing::Plan;
+use crate::session::ask;
+use crate::state::State;
+
+const DNS: u16 = 53;
+
+/// connect. None: the original call.
+pub fn connect(state: &State, fd: i32, wanted: &Addr) -> Option<Plan> {
+    if !is_remote(state, wanted) || !sockets::is_udp(fd) {
+        return None;
+    }
+    let cookie = sockets::cookie(fd)?;
+    let plan = ask(state, &Request::Connect { cookie, to: *wanted }, Some(fd), |number, body| match number {
+        0 => decode_redirect(body).filter(|to| to.port != 0).map(|to| {
+            let to = Addr { family: wanted.family, ..to };
+            Plan::Connect { to, cookie }
+        }),
+        _ => Some(Plan::Fail(number)),
+    })?;
+    // Known only now: what the socket was connected to before holds until then.
+    let connected = Socket { kind: Some(Kind::Connecting), local: None, peer: Some(*wanted), errno: 0 };
+    state.table.put(cookie, &connected);
+    Some(plan)
+}
+
+/// sendto with an address: Ok: the socket is connected to it, send without one. None: the original call.
+///
+/// Not for sockets that the program has bound, which serve: but for names, as musl's resolver binds its own.
+pub fn send_to(state: &State, fd: i32, wanted: &Addr) -> Option<Result<(), Errno>> {
+    if !is_remote(state, wanted) || !sockets::is_udp(fd) {
+        return None;
+    }
+    match peer(state, fd) {
+        Some(known) if known.port == wanted.port && known.ip == wanted.ip => return Some(Ok(())),
+        Some(_) => {}
+        None if wanted.port != DNS && sockets::local_address(fd)?.port != 0 => return None,
+        None => {}
+    }
+    match connect(state, fd, wanted)? {
+        Plan::Connect { .. } => Some(Ok(())),
+        Plan::Fail(number) => Some(Err(Errno(number))),
+    }
+}
+
+/// Returns the pod's peer of a socket. None: it is not connected by us.
+pub fn peer(state: &State, fd: i32) -> Option<Addr> {
+    let known = state.table.socket(sockets::cookie(fd)?)?;
+    known.peer.filter(|_| known.kind == Some(Kind::Connecting) && sockets::is_udp(fd))
+}
+
+/// After a datagram from `real`: returns the sender that the program is to see. None: the real one.
+pub fn sender(state: &State, fd: i32, real: &Addr) -> Option<Addr> {
+    let peer = Addr { family: real.family, ..peer(state, fd)? };
+    (real.is_loopback() && peer.is_expressible()).then_some(peer)
+}
+
+/// This machine's own services on loopback, multicast and broadcast stay here; but for the pod's name server, which may
+/// be on the pod's loopback and is known by the pod's resolv.conf.
+fn is_remote(state: &State, wanted: &Addr) -> bool {
+    let is_here = wanted.is_loopback() || wanted.is_any();
+    let is_pods_name_server = wanted.port == DNS && state.rules.files != FilesMode::Local;
+    state.rules.connects_remotely(wanted) && !wanted.is_for_many() && (!is_here || is_pods_name_server)
+}

@@ -1,0 +1,144 @@
+//! Has a thread make another call in the place of the one that it waits in (ptrace(2)).
+//!
+//! What a caller is (its working directory) nobody else can change. So it is stopped at the return from its call, steps
+//! back over the system call instruction with other registers, and is let go. Nothing of its memory is written.
+
+#[cfg(target_arch = "x86_64")]
+pub use x86_64::Stopped;
+
+#[cfg(not(target_arch = "x86_64"))]
+pub use elsewhere::Stopped;
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64 {
+    use core::mem::MaybeUninit;
+    use core::ptr::null_mut;
+
+    use crate::call::{call, int, Errno};
+
+    /// Bytes of the instruction `syscall`.
+    const INSTRUCTION: u64 = 2;
+
+    /// What a stop at the edge of a system call is reported as (PTRACE_O_TRACESYSGOOD).
+    const AT_CALL: i32 = libc::SIGTRAP | 0x80;
+
+    /// A thread that will stop at the return from its call; goes on when dropped.
+    pub struct Stopped {
+        thread: i32,
+        /// That was about to be delivered.
+        signal: i32,
+    }
+
+    impl Stopped {
+        /// Asks a thread that waits in a call to stop when the call returns. EPERM: a debugger has it.
+        pub fn soon(thread: u32) -> Result<Self, Errno> {
+            let thread = thread as i32;
+            ptrace(libc::PTRACE_SEIZE, thread, libc::PTRACE_O_TRACESYSGOOD as usize)?;
+            let stopped = Self { thread, signal: 0 };
+            ptrace(libc::PTRACE_INTERRUPT, thread, 0)?;
+            Ok(stopped)
+        }
+
+        /// Has it make calls of one argument, in order, before its own is seen to return; that returns what the first
+        /// one did.
+        pub fn make(&mut self, calls: &[(i64, i32)]) -> Result<(), Errno> {
+            // Before any of its own code runs: a trap of ours, or a signal on its way.
+            self.wait()?;
+            let own = registers(self.thread)?;
+            let mut result = None;
+            for (number, argument) in calls {
+                let other = libc::user_regs_struct {
+                    rip: own.rip - INSTRUCTION,
+                    rax: *number as u64,
+                    orig_rax: u64::MAX,
+                    rdi: int(*argument) as u64,
+                    ..own
+                };
+                set_registers(self.thread, &other)?;
+                self.until_edge()?;
+                self.until_edge()?;
+                let done = registers(self.thread)?.rax;
+                result = result.or(Some(done));
+            }
+            set_registers(
+                self.thread,
+                &libc::user_regs_struct { rax: result.unwrap_or(own.rax), orig_rax: u64::MAX, ..own },
+            )
+        }
+
+        fn until_edge(&mut self) -> Result<(), Errno> {
+            loop {
+                ptrace(libc::PTRACE_SYSCALL, self.thread, 0)?;
+                if self.wait()? == AT_CALL {
+                    return Ok(());
+                }
+            }
+        }
+
+        /// Waits for a stop, and returns its signal.
+        fn wait(&mut self) -> Result<i32, Errno> {
+            let mut status = 0i32;
+            let how = int(libc::__WALL | libc::__WNOTHREAD);
+            loop {
+                let at = (&raw mut status) as usize;
+                // SAFETY: room for the status; no usage is asked for.
+                match unsafe { call(libc::SYS_wait4, [int(self.thread), at, how, 0, 0, 0]) } {
+                    Err(Errno(libc::EINTR)) => {}
+                    Err(error) => return Err(error),
+                    Ok(_) if !libc::WIFSTOPPED(status) => return Err(Errno(libc::ESRCH)),
+                    Ok(_) => break,
+                }
+            }
+            let signal = libc::WSTOPSIG(status);
+            if status >> 16 == 0 && signal != AT_CALL && signal != libc::SIGTRAP {
+                // Delivered when we let go.
+                self.signal = signal;
+            }
+            Ok(signal)
+        }
+    }
+
+    impl Drop for Stopped {
+        fn drop(&mut self) {
+            let _ = ptrace(libc::PTRACE_DETACH, self.thread, int(self.signal));
+        }
+    }
+
+    fn registers(thread: i32) -> Result<libc::user_regs_struct, Errno> {
+        let mut found = MaybeUninit::<libc::user_regs_struct>::zeroed();
+        ptrace(libc::PTRACE_GETREGS, thread, found.as_mut_ptr() as usize)?;
+        // SAFETY: all zeroes is valid, and so is what the kernel wrote.
+        Ok(unsafe { found.assume_init() })
+    }
+
+    fn set_registers(thread: i32, to: &libc::user_regs_struct) -> Result<(), Errno> {
+        ptrace(libc::PTRACE_SETREGS, thread, core::ptr::from_ref(to) as usize)
+    }
+
+    /// None of the requests used here takes an address; `data` is a number, or room for registers.
+    fn ptrace(request: libc::c_uint, thread: i32, data: usize) -> Result<(), Errno> {
+        let nothing = null_mut::<u8>() as usize;
+        // SAFETY: as each of the callers gives it.
+        unsafe { call(libc::SYS_ptrace, [request as usize, int(thread), nothing, data, 0, 0]) }.map(|_| ())
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod elsewhere {
+    use crate::call::Errno;
+
+    /// Not there: the registers are others.
+    pub enum Stopped {}
+
+    impl Stopped {
+        /// ENOSYS.
+        pub fn soon(_: u32) -> Result<Self, Errno> {
+            Err(Errno(libc::ENOSYS))
+        }
+
+        /// Never called.
+        pub fn make(&mut self, _: &[(i64, i32)]) -> Result<(), Errno> {
+            Err(Errno(libc::ENOSYS))
+        }
+    }
+}

@@ -1,0 +1,171 @@
+"""The same programs under the layer and under the tracer, and those that only the tracer reaches."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.matrix import PROGRAMS
+from tests.netns.conftest import Pod
+from tests.netns.session import ROOT
+from tests.processes import LIMIT_S, next_line
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root")
+
+SERVER = ("10.77.0.1", 5353)
+INTERCEPTORS = ("layer", "tracer")
+
+ASK = """
+import socket, struct
+def ask(sock, name, to=None):
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    query = struct.pack(">HHHHHH", 7, 0x0100, 1, 0, 0, 0) + labels + b"\\0" + struct.pack(">HH", 16, 1)
+    sock.sendto(query, to) if to else sock.send(query)
+    answer, sender = sock.recvfrom(65536)
+    return len(answer) - len(query) - 12, sender
+"""
+"""Asks a name server for a text; returns its length and who answered."""
+
+
+@pytest.fixture(scope="module")
+def name_server(pod: Pod) -> Iterator[None]:
+    command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, str(PROGRAMS / "dns_server.py")]
+    with subprocess.Popen(
+        [*command, SERVER[0], str(SERVER[1])], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert next_line(process.stdout) == "ready"
+        yield
+
+
+def inside(pod: Pod, interceptor: str, *command: str | Path, mode: str = "off", **extra: str) -> str:
+    """Return what a program prints in the place of the pod; it must succeed."""
+    done = exec_in(pod, interceptor, *command, mode=mode, **extra)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def exec_in(
+    pod: Pod, interceptor: str, *command: str | Path, mode: str = "off", **extra: str
+) -> "subprocess.CompletedProcess[str]":
+    options = ["-t", f"pid/{pod.pid}", "--interceptor", interceptor, "--progress", "plain"]
+    return subprocess.run(
+        [sys.executable, "-m", "inpod", "exec", *options, "--", *command],
+        capture_output=True,
+        text=True,
+        timeout=2 * LIMIT_S,
+        cwd=ROOT,
+        env=os.environ | extra,
+    )
+
+
+@pytest.mark.usefixtures("name_server")
+@pytest.mark.parametrize("interceptor", INTERCEPTORS)
+def test_datagrams_of_connected_sockets_leave_from_the_pod(pod: Pod, interceptor: str) -> None:
+    code = f"{ASK}\nsock = socket.socket(type=socket.SOCK_DGRAM)\nsock.connect({SERVER})\n"
+    code += "print(ask(sock, '1000.test'), sock.getpeername(), ask(sock, '30000.test'))"
+    sizes = [1000 + 4, 30000 + 118]  # 255 letters to a piece
+    expected = f"({sizes[0]}, {SERVER}) {SERVER} ({sizes[1]}, {SERVER})"
+    assert inside(pod, interceptor, sys.executable, "-c", code).strip() == expected
+
+
+@pytest.mark.usefixtures("name_server")
+@pytest.mark.parametrize("interceptor", INTERCEPTORS)
+def test_datagrams_with_addresses_leave_from_the_pod(pod: Pod, interceptor: str) -> None:
+    code = f"{ASK}\nsock = socket.socket(type=socket.SOCK_DGRAM)\n"
+    code += f"print(*(ask(sock, '1000.test', {SERVER}) for _ in range(3)))"
+    assert inside(pod, interceptor, sys.executable, "-c", code).strip() == " ".join([f"(1004, {SERVER})"] * 3)
+
+
+@pytest.mark.usefixtures("name_server")
+@pytest.mark.parametrize("interceptor", INTERCEPTORS)
+def test_a_resolver_that_checks_its_peer_is_content(pod: Pod, interceptor: str) -> None:
+    """c-ares, in Node, takes an answer from the server that it asked only."""
+    code = (
+        'const dns = require("dns"); dns.setServers(["%s:%s"]);'
+        'dns.resolveTxt("100.test", (error, found) => console.log(error ? error.code : found[0].join("").length));'
+    )
+    assert inside(pod, interceptor, "node", "-e", code % SERVER).strip() == "100"
+
+
+@pytest.mark.parametrize("interceptor", INTERCEPTORS)
+def test_refused_datagrams_are_told(pod: Pod, interceptor: str) -> None:
+    code = (
+        "import socket, time\nsock = socket.socket(type=socket.SOCK_DGRAM)\nsock.connect(('10.77.0.1', 9))\n"
+        "for _ in range(200):\n    try: sock.send(b'x')\n"
+        "    except ConnectionRefusedError: print('refused'); break\n    time.sleep(0.02)"
+    )
+    assert inside(pod, interceptor, sys.executable, "-c", code).strip() == "refused"
+
+
+@pytest.mark.parametrize("status", [0, 7])
+def test_status_of_a_traced_program_is_its_own(pod: Pod, status: int) -> None:
+    assert exec_in(pod, "tracer", "sh", "-c", f"exit {status}").returncode == status
+
+
+def test_signal_of_a_traced_program_is_its_own(pod: Pod) -> None:
+    assert exec_in(pod, "tracer", "sh", "-c", "kill -TERM $$").returncode == -15
+
+
+def test_children_of_a_traced_program_are_traced(pod: Pod) -> None:
+    code = "cat /srv/app/config; env -i cat /srv/app/config; (cd /srv/current && pwd && cat config && cd .. && pwd)"
+    told = inside(pod, "tracer", "sh", "-c", code).split()
+    by_layer = inside(pod, "layer", "sh", "-c", code).split()
+    assert told == by_layer
+    assert told[:4] == ["key:", "value"] * 2
+
+
+@pytest.fixture(scope="module")
+def static_cat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A program without a dynamic linker that prints a file, and its environment's names that concern us."""
+    folder = tmp_path_factory.mktemp("static")
+    (folder / "cat.c").write_text(
+        "#include <stdio.h>\n#include <stdlib.h>\n"
+        'int main(int argc, char **argv) { int c; FILE *file = fopen(argv[argc - 1], "r"); if (!file) return 9;\n'
+        "while ((c = getc(file)) != EOF) putchar(c);\n"
+        'return getenv("LD_PRELOAD") || getenv("INPOD_EXEC") || !getenv("INPOD_SESSION"); }\n'
+    )
+    subprocess.run(["gcc", "-static", "-o", folder / "cat", folder / "cat.c"], check=True)
+    return folder / "cat"
+
+
+@pytest.mark.parametrize("way", ["sh", "python", "node", "make"])
+def test_static_child_of_a_program_under_the_layer_is_traced(
+    pod: Pod, static_cat: Path, tmp_path: Path, way: str
+) -> None:
+    text = inside(pod, "layer", "cat", "/srv/app/config")
+    (tmp_path / "Makefile").write_text(f"all:\n\t@{static_cat} /srv/app/config\n")
+    ways = {
+        "sh": ["sh", "-c", f"{static_cat} /srv/app/config"],
+        "python": [
+            sys.executable,
+            "-c",
+            f"import subprocess; subprocess.run(['{static_cat}', '/srv/app/config'], check=True)",
+        ],
+        "node": [
+            "node",
+            "-e",
+            f"process.stdout.write(require('child_process').execFileSync('{static_cat}', ['/srv/app/config']))",
+        ],
+        "make": ["make", "-C", str(tmp_path), "--no-print-directory"],
+    }
+    assert inside(pod, "auto", *ways[way]) == text
+
+
+def test_what_a_traced_program_leaves_behind_ends_with_it(pod: Pod, tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    done = exec_in(pod, "tracer", "sh", "-c", f"sleep 300 & echo $! > {left}")
+    assert done.returncode == 0
+    assert "left behind" in done.stderr
+    state = subprocess.run(["ps", "-o", "stat=", "-p", left.read_text().strip()], capture_output=True, text=True).stdout
+    assert state[:1] in ("", "Z")
+
+
+def test_nested_tracer_is_told(pod: Pod) -> None:
+    """A process can have one listener."""
+    words = [sys.executable, "-m", "inpod", "exec", "-t", f"pid/{pod.pid}", "--interceptor", "tracer", "--", "true"]
+    done = exec_in(pod, "tracer", *words)
+    assert done.returncode == 71, done.stderr
+    assert "another tracer has it" in done.stderr
