@@ -23,7 +23,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each row; the table has their medians")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each load")
-    parser.add_argument("--only", help="these groups: start,files,connect,ping,bulk,dns,steal,filter,mirror,relay")
+    parser.add_argument(
+        "--only", help="these groups: start,files,connect,ping,bulk,dns,steal,filter,mirror,interceptors,relay"
+    )
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where the figures go (%(default)s)")
     options = parser.parse_args()
     if not is_possible():

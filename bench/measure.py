@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench import relays
+from bench import interceptors, relays
 from bench.exec import LIMIT_S, environment, inpod, output_of, subscribed
 from bench.target import BIG_MIB, FILES, HOST_NAME, HTTP_PORT, POD_ADDRESS, SERVICE_PORT, Target, ready
 
@@ -62,6 +62,7 @@ class Measure:
             "steal": self.steal,
             "filter": self.filter,
             "mirror": self.mirror,
+            "interceptors": self.interceptors,
             "relay": self.relay,
         }
 
@@ -156,6 +157,10 @@ class Measure:
                 "mirror_got": steady["per_s"] * arrived / steady["count"],
                 "mirror_16": self._load(16)["per_s"],
             }
+
+    def interceptors(self, side: Side) -> Figures:
+        """What it costs to be intercepted."""
+        return interceptors.measure(self.target, self.programs, side)
 
     def relay(self, side: Side) -> Figures:
         """The tunnel without the rest, beside a plain splice."""

@@ -8,6 +8,7 @@ use std::thread;
 use inpod_ops::session;
 use inpod_ops::state::State;
 use inpod_sys::other;
+use inpod_sys::seccomp;
 use inpod_sys::text::c_text;
 use inpod_sys::Errno;
 
@@ -38,6 +39,7 @@ pub unsafe extern "C" fn inpod_tracer_serve(folder: *const c_char, process: c_ui
         Ok(listener) => listener,
         Err(Errno(number)) => return number,
     };
+    seccomp::take_turns(&listener);
     SERVED.fetch_add(1, Relaxed);
     let run = move || {
         serve(state, listener);
