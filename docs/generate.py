@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,17 @@ EXAMPLE = """\
 }
 """
 
+NATIVE = Path(__file__).parent.parent / "native"
+
+TRAPS = "tracer/src/table.rs"
+
+WHICH = {
+    "Always": "all",
+    "Given": "with an address",
+    "Without": "with a path",
+    "SocketError": "of SO_ERROR",
+}
+
 TYPES = {"str": "string", "bool": "true or false", "float": "number", "int": "number", "Literal": "string"}
 
 
@@ -40,7 +52,12 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """Return the content of each page by its name."""
-    return {"config.md": config_page(), "cli.md": cli_page(), "exit-codes.md": exit_codes_page()}
+    return {
+        "config.md": config_page(),
+        "cli.md": cli_page(),
+        "exit-codes.md": exit_codes_page(),
+        "intercepted.md": intercepted_page(),
+    }
 
 
 def config_page() -> str:
@@ -94,6 +111,30 @@ def exit_codes_page() -> str:
         "| 130 | | Ended by Ctrl-C before the program started. |",
         "",
     ]
+    return "\n".join(lines)
+
+
+def intercepted_page() -> str:
+    """Return the page about what is intercepted, from the tables of the layer and of the tracer."""
+    hooks = (NATIVE / "layer/src/table.rs").read_text().partition("\nhooks! {")[2].partition("\n}\n")[0]
+    calls = (NATIVE / TRAPS).read_text().partition("\ncalls! {")[2].partition("\n}\n")[0]
+    lines = [
+        "# What is intercepted",
+        "",
+        "How: [interceptors](../how-it-works/interceptors.md). Everything else is the kernel's and libc's own.",
+        "",
+        "## By the layer: functions of libc",
+        "",
+    ]
+    for part in re.split(r"\n    // ", hooks)[1:]:
+        title, _, text = part.partition("\n")
+        names = ", ".join(f"`{name}`" for name in re.findall(r"fn (\w+)\(", text))
+        lines += [*textwrap.wrap(f"- {title.rstrip('.')}: {names}", 118, subsequent_indent="  ")]
+    lines += ["", "## By the tracer: system calls", "", "| Call | Part | Which |", "|---|---|---|"]
+    for name, part, when in re.findall(r"(\w+) SYS_\w+ (\w+) When::(\w+)", calls):
+        lines.append(f"| `{name}` | {part.lower()} | {WHICH[when]} |")
+    rings = ", ".join(f"`{name}`" for name in re.findall(r"SYS_(io_uring_\w+)", (NATIVE / TRAPS).read_text()))
+    lines += ["", f"Answered ENOSYS: {rings}. With `--fs-mode local` no call of the part files is trapped.", ""]
     return "\n".join(lines)
 
 
