@@ -9,10 +9,13 @@ import errno
 import os
 import select
 import socket
+import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,6 +38,7 @@ from inpod.protocol.layer import (
 from inpod.session.files.replica import Replica
 from inpod.session.table import Table
 from tests.fakes.pod import Pod
+from tests.processes import next_line
 
 DEADLINE_S = 20
 SYN_SENT = 2
@@ -89,6 +93,8 @@ class FakeSession:
                     thread.join(DEADLINE_S)
                 session.held.close()
                 session.held6.close()
+                for served in session._served:
+                    served.communicate(timeout=DEADLINE_S)
                 session.replica.close()
 
     def __post_init__(self) -> None:
@@ -99,6 +105,8 @@ class FakeSession:
         self._door: socket.socket
         self._connections: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
+        self._served: list[subprocess.Popen[str]] = []
+        self.tracer: Path
 
     def die(self) -> None:
         """Stop answering, as a session that is gone."""
@@ -151,6 +159,7 @@ class FakeSession:
             self._start(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
+        peer, _, _ = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         with connection:
             while True:
                 try:
@@ -161,6 +170,8 @@ class FakeSession:
                     self._connections.discard(connection)
                     return
                 request = decode_request(data)
+                if isinstance(request, Trace):
+                    request = replace(request, process=peer)
                 reply = self._answer(request, fds[0] if fds else -1)
                 with self._changed:
                     self.requests.append(request)
@@ -185,8 +196,18 @@ class FakeSession:
                     self.replica.put(entries)
                 missing = [entry.errno for entry, _ in entries if entry.kind == "missing"]
                 return encode_reply(missing[0] if missing else 0)
-            case Warn() | Trace():
+            case Warn():
                 return encode_reply(0)
+            case Trace(listener=listener, process=process):
+                return encode_reply(self._trace(process, listener))
+
+    def _trace(self, process: int, listener: int) -> int:
+        words = [str(self.tracer), str(self.folder), str(process), str(listener)]
+        served = subprocess.Popen(
+            [sys.executable, "-m", "tests.fakes.tracer", *words], stdout=subprocess.PIPE, text=True
+        )
+        self._served.append(served)
+        return int(next_line(served.stdout))
 
     def _resolve(self, family: int, name: str) -> bytes:
         found = self.pod.names.get(name, EAI_NONAME)

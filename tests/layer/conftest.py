@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from inpod.session.tracer import LAYER, native_folder
 from tests.fakes.pod import Pod
 from tests.fakes.session import DEADLINE_S, FakeSession
 
@@ -22,11 +23,8 @@ STATIC = {"print_environment"}
 
 @pytest.fixture(scope="session")
 def layer() -> Path:
-    """The layer as pip installs it."""
-    manifest = ROOT / "native" / "Cargo.toml"
-    command: list[str | Path] = ["cargo", "build", "--quiet", "--release", "--locked", "--manifest-path", str(manifest)]
-    subprocess.run([*command, "--package", "inpod-layer"], check=True)
-    return ROOT / "native" / "target" / "release" / "libinpod_layer.so"
+    """The layer as pip has installed it; the tracer lies beside it."""
+    return native_folder() / LAYER
 
 
 @pytest.fixture(scope="session")
@@ -47,18 +45,25 @@ class Stage:
 
     Attributes:
         programs: Where the compiled programs are.
+        tracer: `inpod-trace`, where programs are traced instead of having the layer.
     """
 
     session: FakeSession
     pod: Pod
     environment: dict[str, str]
     programs: Path
+    tracer: Path | None = None
 
     def start(self, *command: str | Path, environment: dict[str, str] | None = None) -> "subprocess.Popen[str]":
-        """Start a program under the layer; the caller waits for it."""
+        """Start an intercepted program; the caller waits for it."""
+        argv = self._found(command)
+        env = self.environment | (environment or {})
+        if self.tracer is not None:
+            env["INPOD_EXEC"] = shutil.which(argv[0], path=env["PATH"]) or argv[0]
         return subprocess.Popen(
-            self._found(command),
-            env=self.environment | (environment or {}),
+            argv,
+            executable=self.tracer,
+            env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -68,7 +73,7 @@ class Stage:
     def run(
         self, *command: str | Path, environment: dict[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
-        """Run a program under the layer."""
+        """Run an intercepted program."""
         process = self.start(*command, environment=environment)
         try:
             out, err = process.communicate(timeout=2 * DEADLINE_S)
@@ -110,7 +115,15 @@ def home() -> Iterator[Path]:
 
 
 @pytest.fixture
-def stage(layer: Path, programs: Path, pod: Pod, rules: str, home: Path, tmp_path: Path) -> Iterator[Stage]:
+def interceptor() -> str:
+    """How programs are intercepted; modules whose tests hold for both say so by parameters of this name."""
+    return "layer"
+
+
+@pytest.fixture
+def stage(
+    layer: Path, interceptor: str, programs: Path, pod: Pod, rules: str, home: Path, tmp_path: Path
+) -> Iterator[Stage]:
     """A session for one test. The temporary folders and the interpreters are this machine's."""
     java = shutil.which("java")
     java_home = Path(java).resolve().parents[1] if java else Path("/usr")
@@ -121,10 +134,13 @@ def stage(layer: Path, programs: Path, pod: Pod, rules: str, home: Path, tmp_pat
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "HOME": str(tmp_path),
             "LANG": "C.UTF-8",
-            "LD_PRELOAD": str(layer),
             "INPOD_SESSION": str(session.folder),
         }
-        yield Stage(session, pod, environment, programs)
+        if interceptor == "layer":
+            yield Stage(session, pod, environment | {"LD_PRELOAD": str(layer)}, programs)
+        else:
+            session.tracer = layer.with_name("libinpod_tracer.so")
+            yield Stage(session, pod, environment, programs, tracer=layer.with_name("inpod-trace"))
 
 
 def is_root() -> bool:

@@ -11,6 +11,8 @@ from tests.layer.conftest import Stage
 
 MTIME_S = MTIME_NS // 1_000_000_000
 
+pytestmark = pytest.mark.parametrize("interceptor", ["layer", "tracer"])
+
 
 @pytest.fixture
 def pod() -> Pod:

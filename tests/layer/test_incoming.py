@@ -27,6 +27,8 @@ print(*peer[:2], *a.getpeername()[:2], *a.getsockname()[:2], flush=True)
 a.sendall(a.recv(99).upper())
 """
 
+pytestmark = pytest.mark.parametrize("interceptor", ["layer", "tracer"])
+
 
 def serve(stage: Stage, host: str, port: int, *more: str, prefix: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
     """Start a server for one connection, and check the name that its socket tells."""

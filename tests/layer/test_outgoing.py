@@ -16,6 +16,8 @@ from tests.layer.conftest import Stage
 FAR = "10.9.9.9"
 ECHO, REFUSED, UNREACHABLE, TIMED_OUT = 5432, 81, 82, 83
 
+pytestmark = pytest.mark.parametrize("interceptor", ["layer", "tracer"])
+
 
 class _Echo(socketserver.BaseRequestHandler):
     def handle(self) -> None:
@@ -45,7 +47,7 @@ def pod() -> Iterator[Pod]:
 
 def test_connection_and_its_addresses_are_the_pods(stage: Stage) -> None:
     script = (
-        f"import socket; s = socket.create_connection(('db', {ECHO})); s.sendall(b'hi'); print(s.recv(9).decode());"
+        f"import socket; s = socket.create_connection(('{FAR}', {ECHO})); s.sendall(b'hi'); print(s.recv(9).decode());"
         "print(*s.getpeername()); print(*s.getsockname())"
     )
     assert stage.output("python3", "-c", script) == f"hi\n{FAR} {ECHO}\n10.1.2.3 40000\n"
