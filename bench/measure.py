@@ -123,7 +123,11 @@ class Measure:
         with ExitStack() as undo:
             if side == "inpod":
                 undo.enter_context(subscribed(self.target, self.programs, steal=True))
-            return {"steal_16": self._load(16)["per_s"], "steal_1": self._load(1)["p50_us"]}
+            return {
+                "steal_16": self._load(16)["per_s"],
+                "steal_1": self._load(1)["p50_us"],
+                "steal_new": self._load(8, way="new")["per_s"],
+            }
 
     def filter(self, side: Side) -> Figures:
         """Calls on a port of which a session wants some: those that the pod answers, and those that the program does."""
@@ -135,6 +139,7 @@ class Measure:
             return {
                 "pass_16": self._load(16)["per_s"],
                 "pass_1": self._load(1)["p50_us"],
+                "pass_new": self._load(8, way="new")["per_s"],
                 "match_16": self._load(16, path="/mine")["per_s"],
                 "match_1": self._load(1, path="/mine")["p50_us"],
             }
@@ -186,9 +191,9 @@ class Measure:
         figures: Figures = json.loads(output_of(self._command(side, program, *arguments)))
         return figures
 
-    def _load(self, connections: int, rate: int = 0, path: str = "/") -> Figures:
+    def _load(self, connections: int, rate: int = 0, path: str = "/", way: Literal["kept", "new"] = "kept") -> Figures:
         load = [str(self.programs / "http_load"), POD_ADDRESS, str(HTTP_PORT), str(connections), str(self.seconds)]
-        figures: Figures = json.loads(output_of(self.target.from_caller(*load, str(rate), path)))
+        figures: Figures = json.loads(output_of(self.target.from_caller(*load, str(rate), path, way)))
         return figures
 
     def _first_line_ms(self, side: Side, command: list[str]) -> float:

@@ -76,6 +76,12 @@ def running_target(programs: Path) -> Iterator[Target]:
         for run, address in ((target.inside, POD_ADDRESS), (target.from_caller, CALLER_ADDRESS)):
             _do(run("ip", "address", "add", f"{address}/24", "dev", "eth0"))
             _do(run("ip", "link", "set", "eth0", "up"))
+        # A connection for each request leaves its port waiting: the search for a free one must not be what is measured.
+        _do(
+            target.from_caller(
+                "sh", "-c", "cd /proc/sys/net/ipv4; echo 1024 65535 > ip_local_port_range; echo 1 > tcp_tw_reuse"
+            )
+        )
         undo.enter_context(ready(target.inside(str(programs / "service"), str(SERVICE_PORT))))
         undo.enter_context(ready(target.inside(str(programs / "http_server"), str(HTTP_PORT), "original")))
         yield target

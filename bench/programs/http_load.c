@@ -1,4 +1,5 @@
-/* http_load HOST PORT CONNECTIONS SECONDS RATE PATH: GETs over kept connections, as JSON; RATE 0: as many as are answered. */
+/* http_load HOST PORT CONNECTIONS SECONDS RATE PATH kept|new: GETs, as JSON; RATE 0: as many as are answered.
+ * kept: over so many connections; new: each over its own, so many at a time. */
 #include "bench.h"
 
 #include <sys/timerfd.h>
@@ -11,8 +12,19 @@ static void ask(int fd) {
     send_all(fd, request, strlen(request));
 }
 
+/* Connects and asks: what both take counts. */
+static void ask_anew(struct sockaddr_in *to, int poll) {
+    double start = now_us();
+    int fd = dial(to);
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+    epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event);
+    ask(fd);
+    sent[fd] = start;
+}
+
 int main(int argc, char **argv) {
-    need(argc == 7, "usage");
+    need(argc == 8, "usage");
+    int is_new = !strcmp(argv[7], "new");
     struct sockaddr_in to = address(argv[1], atoi(argv[2]));
     int connections = atoi(argv[3]), poll = epoll_create1(0), free_fds[1024], free_count = 0;
     double seconds = atof(argv[4]), rate = atof(argv[5]);
@@ -36,7 +48,7 @@ int main(int argc, char **argv) {
     double start = now_us(), at = start;
     long count = 0;
     uint64_t owed = 0;
-    while ((at - start < seconds * 1e6 || free_count < connections) && count < MOST - 64) {
+    while ((at - start < seconds * 1e6 || free_count < connections) && count < MOST - 64 && connections) {
         struct epoll_event events[64];
         int ready = epoll_wait(poll, events, 64, 5000), is_over = at - start >= seconds * 1e6;
         need(ready > 0, "no answer for 5 s");
@@ -55,6 +67,14 @@ int main(int argc, char **argv) {
                 if (seconds == 0) fprintf(stderr, "%s", strstr(answer, "\r\n\r\n") + 4);
                 us[count++] = at - sent[fd];
                 free_fds[free_count++] = fd;
+            }
+            if (is_new) {
+                close(fd);
+                free_count--;
+                if (is_over) connections--;
+                else ask_anew(&to, poll);
+                if (!connections) break;
+                continue;
             }
             if (rate == 0) owed = 1;
             for (; owed && free_count && !is_over; owed--) ask(free_fds[--free_count]);
