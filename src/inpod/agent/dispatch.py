@@ -31,6 +31,7 @@ from inpod.protocol.agent import (
     Request,
     Resolve,
     Subscribe,
+    WatchFiles,
     Welcome,
     decode_request,
     encode,
@@ -153,11 +154,13 @@ class _Link:
                 await abilities.outgoing.connect(stream, request)
             case ConnectUdp():
                 await abilities.datagrams.connect(stream, request)
-            case LookUp() | ReadFile():
+            case LookUp() | ReadFile() | WatchFiles():
                 if abilities.files is None:
                     raise OSError(errno.ENOTSUP, target.cannot["files"])
                 if isinstance(request, LookUp):
                     await abilities.files.look_up(stream, request)
+                elif isinstance(request, WatchFiles):
+                    await abilities.files.watch(stream)
                 else:
                     await abilities.files.read_file(stream, request)
             case Subscribe():

@@ -148,6 +148,14 @@ class ReadFile:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchFiles:
+    """What changes in the folders that are asked about while this stream lives.
+
+    Answer: an empty ACCEPT, then data: answers as to `LookUp`, one after the other, of what is at a path now.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Subscribe:
     """The target's incoming TCP connections to a port.
 
@@ -228,11 +236,12 @@ class Refusal:
     reason: str = ""
 
 
-Request = Hello | ReadEnv | Resolve | Connect | ConnectUdp | LookUp | ReadFile | Subscribe | Incoming
+Request = Hello | ReadEnv | Resolve | Connect | ConnectUdp | LookUp | ReadFile | WatchFiles | Subscribe | Incoming
 Answer = Welcome | Resolved | Connected | PortReport | Refusal
 
 _NAMES: dict[str, type[Request]] = {
-    t.__name__: t for t in (Hello, ReadEnv, Resolve, Connect, ConnectUdp, LookUp, ReadFile, Subscribe, Incoming)
+    t.__name__: t
+    for t in (Hello, ReadEnv, Resolve, Connect, ConnectUdp, LookUp, ReadFile, WatchFiles, Subscribe, Incoming)
 }
 
 

@@ -10,6 +10,9 @@ SMALL_FILE = 64 * 1024
 LISTING_BUDGET = 4 * 1024 * 1024
 """Most bytes of contents that one listing brings along."""
 
+MAX_NEWS = 64 * 1024 * 1024
+"""Longest message of changes: thousands of paths of thousands of bytes."""
+
 _LENGTH = struct.Struct(">I")
 _dump = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -77,6 +80,32 @@ def decode_entries(data: bytes) -> list[tuple[Entry, bytes | None]]:
     except (struct.error, ValueError, TypeError) as error:
         raise PeerProtocolError("bad listing") from error
     return out
+
+
+class EntriesReader:
+    """Takes `encode_entries` of no contents, one after the other, out of a stream of bytes."""
+
+    def __init__(self) -> None:
+        self._data = b""
+
+    def feed(self, data: bytes) -> list[Entry]:
+        """Return the entries of what is complete.
+
+        Raises:
+            PeerProtocolError: Too long, or no entries.
+        """
+        self._data += data
+        found: list[Entry] = []
+        while len(self._data) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._data)
+            if length > MAX_NEWS:
+                raise PeerProtocolError("too long")
+            end = _LENGTH.size + length
+            if len(self._data) < end:
+                break
+            found += [entry for entry, _ in decode_entries(self._data[:end])]
+            self._data = self._data[end:]
+        return found
 
 
 def path_text(path: bytes) -> str:

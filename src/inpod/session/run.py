@@ -129,6 +129,8 @@ class _Session:
         replica = Replica(root)
         undo.callback(replica.close)
         self._files = Files(tunnel, replica)
+        # Before the program's first question.
+        self._follow_files()
         subscriptions = Subscriptions(tunnel, self._wishes(), events)
         incoming = self._incoming = Incoming(table, events, plan.mode, self.tasks, plan.ports, subscriptions)
         incoming.addresses = frozenset(layer.Addr.of(text.partition("%")[0], 0).ip for text in welcome.addresses)
@@ -187,7 +189,7 @@ class _Session:
         """
         assert self._incoming is not None
         self.tasks.spawn(self._incoming.watch())
-        keeping = self.tasks.spawn(self.link.keep(self._incoming.subscribe_again))
+        keeping = self.tasks.spawn(self.link.keep(self._again))
         ending = self.tasks.spawn(process.wait())
         await asyncio.wait([keeping, ending], return_when=asyncio.FIRST_COMPLETED)
         if ending.done():
@@ -198,6 +200,15 @@ class _Session:
             hint="Look at the pod and at the connection to the cluster, then run the command again.",
             exit_code=ExitCode.AGENT_LOST,
         )
+
+    async def _again(self) -> None:
+        self._follow_files()
+        assert self._incoming is not None
+        await self._incoming.subscribe_again()
+
+    def _follow_files(self) -> None:
+        if self._reads_files and self._files is not None:
+            self.tasks.spawn(self._files.follow())
 
     def _on_stream(self, stream: Stream, head: bytes) -> None:
         with contextlib.suppress(agent.PeerProtocolError):

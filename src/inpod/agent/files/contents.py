@@ -7,6 +7,7 @@ anything. So a path is first held by an O_PATH descriptor, looked at, and then o
 import errno
 import os
 import stat
+from collections.abc import Callable
 from itertools import islice
 
 from inpod.agent.files.walk import entry_of, walk
@@ -23,10 +24,18 @@ MAX_PSEUDO_BYTES = 16 * 1024 * 1024
 CHUNK_BYTES = 256 * 1024
 
 
-def look_up(root: int, request: LookUp) -> bytes:
-    """Return the answer to a `LookUp`. Failures of the target's files are entries of it, not exceptions."""
+def look_up(root: int, request: LookUp, watch: Callable[[list[Entry]], bool] = lambda _: False) -> bytes:
+    """Return the answer to a `LookUp`. Failures of the target's files are entries of it, not exceptions.
+
+    Args:
+        watch: Watches the folders of entries; true when what was seen of them may have changed before it did.
+    """
     path = path_bytes(request.path)
     found = walk(root, path, is_last_followed=request.want != "lstat")
+    if watch(found.entries):
+        if found.fd >= 0:
+            os.close(found.fd)
+        found = walk(root, path, is_last_followed=request.want != "lstat")
     if found.fd < 0:
         return encode_entries(found.entries, [])
     contents: list[bytes] = []

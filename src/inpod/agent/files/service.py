@@ -2,12 +2,14 @@
 
 import asyncio
 import errno
+import functools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from inpod.agent.files.contents import FileReader, look_up
+from inpod.agent.files.watch import Watcher, describe
 from inpod.protocol.agent import LookUp, ReadFile
 from inpod.protocol.listing import path_bytes
 from inpod.tunnel.streams import Stream
@@ -26,10 +28,13 @@ class Files:
     def __init__(self, root: int) -> None:
         self._root = root
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="files")
+        self._watcher: Watcher | None = None
 
     async def look_up(self, stream: Stream, request: LookUp) -> None:
         """Answer with entries as data."""
-        answer = await self._run(lambda: look_up(self._root, request))
+        watcher = self._watcher
+        watch = (lambda _: False) if watcher is None else watcher.watch
+        answer = await self._run(lambda: look_up(self._root, request, watch))
         stream.accept()
         await stream.write(answer)
         stream.write_eof()
@@ -47,6 +52,23 @@ class Files:
         # After a failure or a cancellation a thread may still be reading: then the last reference closes the file.
         reader.close()
         stream.write_eof()
+
+    async def watch(self, stream: Stream) -> None:
+        """Tell what changes in the folders that are asked about from now on, as data, until the stream ends.
+
+        Raises:
+            OSError: The kernel gives no means.
+        """
+        watcher = self._watcher = Watcher(self._root)
+        try:
+            stream.accept()
+            while True:
+                paths = await watcher.changes()
+                await stream.write(await self._run(functools.partial(describe, self._root, paths)))
+        finally:
+            if self._watcher is watcher:
+                self._watcher = None
+            watcher.close()
 
     async def _run(self, step: Callable[[], T]) -> T:
         try:

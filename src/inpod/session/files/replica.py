@@ -76,6 +76,44 @@ class Replica:
                 is_marked = os.fstat(fd).st_atime_ns == MARK_NS and not entry.is_listed
                 os.utime(fd, ns=(MARK_NS if is_marked else time.time_ns(), entry.mtime_ns))
 
+    def renew(self, entry: Entry) -> None:
+        """Make what the entry says in the place of what is there; a file's content is asked for anew.
+
+        Nothing happens where the folder is not there yet. Who has the old file open keeps it.
+
+        Raises:
+            OSError: No room, or a path that cannot be.
+        """
+        parent, name = _split(entry)
+        folder = self._existing(parent)
+        if folder < 0 or not name:
+            return
+        try:
+            try:
+                is_folder = stat.S_ISDIR(os.stat(_checked(name), dir_fd=folder, follow_symlinks=False).st_mode)
+                is_there = True
+            except FileNotFoundError:
+                is_folder = is_there = False
+            if is_folder and entry.kind == "dir":
+                return
+            if entry.kind == "file" and not is_folder:
+                # Moved over the old one: at no time is there none.
+                number = self._next()
+                _make_file(self._coming, number, entry, None)
+                self.show(number, folder, name)
+                return
+            if is_there:
+                # Not removed: a program may stand in it.
+                os.rename(name, self._next(), src_dir_fd=folder, dst_dir_fd=self._coming)
+            if entry.kind == "dir":
+                number, fd = self.make_folder()
+                os.close(fd)
+                self.show(number, folder, name)
+            elif entry.kind != "missing":
+                self._make_member(folder, name, entry, None)
+        finally:
+            os.close(folder)
+
     def begin_file(self, entry: Entry) -> int:
         """Return a descriptor to write the content of a large file into; `finish_file` makes it complete."""
         parent, name = _split(entry)
@@ -104,6 +142,19 @@ class Replica:
     def show(self, number: bytes, parent: int, name: bytes) -> None:
         """Move what was made beside to its place."""
         os.rename(number, name, src_dir_fd=self._coming, dst_dir_fd=parent)
+
+    def _existing(self, path: bytes) -> int:
+        """Return a descriptor of a folder, -1 when it is not there; the caller closes it."""
+        at = os.dup(self._root)
+        for name in path.split(b"/")[1:]:
+            before = at
+            try:
+                at = os.open(_checked(name), _DIR, dir_fd=before)
+            except OSError:
+                return -1
+            finally:
+                os.close(before)
+        return at
 
     def _make_member(self, parent: int, name: bytes, entry: Entry, content: bytes | None) -> None:
         try:

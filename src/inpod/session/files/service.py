@@ -7,12 +7,15 @@ that waits for a file, is asked for each time.
 
 import asyncio
 import errno
+import logging
 import os
 from collections.abc import Callable, Coroutine, Sequence
 
 from inpod.protocol import agent, layer, listing
 from inpod.session.files.replica import Replica, finish_file, write_at
 from inpod.tunnel.streams import StreamRefused, Tunnel
+
+log = logging.getLogger(__name__)
 
 WANTS: dict[layer.Want, agent.Want] = {
     layer.Want.LSTAT: "lstat",
@@ -37,6 +40,23 @@ class Files:
         self._replica = replica
         self._under_way: dict[tuple[agent.Want | None, bytes], asyncio.Future[int]] = {}
         self._asked: dict[bytes, set[bytes]] = {}
+        self._news: list[listing.Entry] = []
+
+    async def follow(self) -> None:
+        """Keep the replica as the pod's files are, as far as they were asked for from now on; until the link is lost."""
+        stream = self._tunnel().open(agent.encode(agent.WatchFiles()))
+        reader = listing.EntriesReader()
+        try:
+            await stream.accepted()
+            while data := await stream.read():
+                news = reader.feed(data)
+                self._renew(news)
+                if self._under_way:
+                    self._news += news
+        except (StreamRefused, agent.PeerProtocolError) as error:
+            log.info("changes of the pod's files are not followed: %s", error)
+        finally:
+            stream.refuse()
 
     async def make_available(self, request: layer.File) -> bytes:
         """Return the reply to a FILE request, once the replica has what was asked for."""
@@ -47,6 +67,13 @@ class Files:
             if want in ("read", "stat") and self._replica.is_plain_and_complete(path):
                 return layer.encode_reply(0)
         return layer.encode_reply(await self._shared(want, path))
+
+    def _renew(self, entries: Sequence[listing.Entry]) -> None:
+        for entry in entries:
+            try:
+                self._replica.renew(entry)
+            except OSError as error:
+                log.warning("a changed file of the pod is not seen: %s", error)
 
     def _is_time_to_list(self, folder: bytes, name: bytes) -> bool:
         if len(self._asked) >= MAX_FOLDERS_COUNTED:
@@ -65,15 +92,23 @@ class Files:
         running = self._under_way.get(key)
         if running is None:
             running = self._under_way[key] = asyncio.ensure_future(begin())
-            running.add_done_callback(lambda _: self._under_way.pop(key, None))
+            running.add_done_callback(lambda _: self._ended(key))
         return await asyncio.shield(running)
+
+    def _ended(self, key: tuple[agent.Want | None, bytes]) -> None:
+        self._under_way.pop(key, None)
+        if not self._under_way:
+            self._news.clear()
 
     async def _fetch(self, want: agent.Want, path: bytes) -> int:
         """Return 0, or the errno that the program gets."""
+        known = len(self._news)
         try:
             question = agent.LookUp(listing.path_text(path), want)
             found = listing.decode_entries(await self._tunnel().fetch(agent.encode(question)))
             self._replica.put(found)
+            # The answer may be older than what was heard meanwhile.
+            self._renew(self._news[known:])
             match what_was_found(found, want):
                 case int(code):
                     return code

@@ -1,5 +1,6 @@
 """The replica on a real file system: complete or marked, and never outside of its root."""
 
+import contextlib
 import errno
 import os
 import stat
@@ -110,6 +111,42 @@ def test_paths_that_lead_elsewhere_are_refused(root: Path, path: str) -> None:
     with pytest.raises((OSError, ValueError)):
         replica.put([(Entry(path, "file", 0o644, 1, MTIME, content_bytes=1), b"x")])
     assert not (root.parent / "up").exists()
+    replica.close()
+
+
+def test_changed_file_is_marked_and_the_old_one_stays_open(root: Path) -> None:
+    replica = Replica(root)
+    replica.put([(Entry("/srv", "dir", 0o755), None), (Entry("/srv/a", "file", 0o644, 3, MTIME), b"old")])
+    with (root / "srv/a").open() as opened:
+        replica.renew(Entry("/srv/a", "file", 0o600, 9, MTIME + 1))
+        assert opened.read() == "old"
+    found = (root / "srv/a").stat()
+    assert (found.st_size, found.st_mtime_ns, is_marked(root / "srv/a")) == (9, MTIME + 1, True)
+    replica.renew(Entry("/srv/a", "missing", errno=errno.ENOENT))
+    assert os.listdir(root / "srv") == []
+    replica.close()
+
+
+def test_changes_where_nobody_has_looked_are_passed_over(root: Path) -> None:
+    replica = Replica(root)
+    replica.renew(Entry("/srv/deep/a", "file", 0o644, 3, MTIME))
+    assert os.listdir(root) == []
+    replica.close()
+
+
+@pytest.mark.parametrize("path", ["/srv/..", "/srv/out/a", "/../outside/a", "srv/a", "/srv/a\0b"])
+def test_changes_do_not_lead_out(root: Path, path: str) -> None:
+    outside = root.with_name("outside")
+    outside.mkdir()
+    (outside / "a").write_text("mine")
+    replica = Replica(root)
+    replica.put([(Entry("/srv", "dir", 0o755), None)])
+    (root / "srv/out").symlink_to(outside)
+    for entry in (Entry(path, "file", 0o644, 3, MTIME), Entry(path, "missing", errno=errno.ENOENT)):
+        with contextlib.suppress(OSError):
+            replica.renew(entry)
+    assert (outside / "a").read_text() == "mine"
+    assert (root / "srv").is_dir()
     replica.close()
 
 

@@ -1,0 +1,139 @@
+"""Notices what changes in the folders that the session has asked about, by inotify(7).
+
+File systems whose changes are made elsewhere (NFS), and pseudo file systems, tell nothing.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import struct
+from collections.abc import Iterable
+
+from inpod.agent.files.walk import walk
+from inpod.agent.namespaces import open_in_root
+from inpod.protocol.listing import Entry, encode_entries, path_bytes, path_text
+
+MAX_FOLDERS = 4096
+"""Watched at a time; the kernel has a limit for all processes of a user (fs.inotify.max_user_watches)."""
+
+MAX_CHANGES = 4096
+"""Told in one message."""
+
+GATHER_S = 0.02
+"""A write is many events."""
+
+_IN_CREATE, _IN_DELETE, _IN_MOVED_FROM, _IN_MOVED_TO = 0x100, 0x200, 0x40, 0x80
+_IN_MODIFY, _IN_ATTRIB = 0x2, 0x4
+_IN_IGNORED = 0x8000
+_IN_ONLYDIR, _IN_EXCL_UNLINK = 0x0100_0000, 0x0400_0000
+_WANTED = _IN_CREATE | _IN_DELETE | _IN_MOVED_FROM | _IN_MOVED_TO | _IN_MODIFY | _IN_ATTRIB
+_EVENT = struct.Struct("iIII")
+_READ_BYTES = 64 * 1024
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Watcher:
+    """One inotify instance. `watch` is for worker threads, the rest for the loop."""
+
+    def __init__(self, root: int) -> None:
+        """Watch below `root`, an O_PATH descriptor.
+
+        Raises:
+            OSError: No instance to be had (fs.inotify.max_user_instances).
+        """
+        self._root = root
+        self._fd = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._folders: dict[int, bytes] = {}
+        self._known: set[bytes] = set()
+        self._changed: dict[bytes, None] = {}
+        self._has_news = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self._fd, self._read)
+
+    def close(self) -> None:
+        """Watch no more."""
+        asyncio.get_running_loop().remove_reader(self._fd)
+        os.close(self._fd)
+        self._fd = -1
+
+    def watch(self, entries: Iterable[Entry]) -> bool:
+        """Watch the folders that the entries lie in, and those that they are. True: one was not watched before."""
+        folders = {path_bytes(entry.path).rpartition(b"/")[0] or b"/" for entry in entries}
+        folders |= {path_bytes(entry.path) for entry in entries if entry.kind == "dir"}
+        added = [folder for folder in folders if folder not in self._known and self._add(folder)]
+        return bool(added)
+
+    async def changes(self) -> list[bytes]:
+        """Return paths at which something came, went or changed, once there are some."""
+        await self._has_news.wait()
+        await asyncio.sleep(GATHER_S)
+        found = list(self._changed)[:MAX_CHANGES]
+        for path in found:
+            del self._changed[path]
+        if not self._changed:
+            self._has_news.clear()
+        return found
+
+    def _add(self, folder: bytes) -> bool:
+        if len(self._known) >= MAX_FOLDERS:
+            return False
+        try:
+            fd = open_in_root(self._root, folder, os.O_PATH | os.O_NOFOLLOW)
+        except OSError:
+            return False
+        try:
+            mask = _WANTED | _IN_ONLYDIR | _IN_EXCL_UNLINK
+            number = _libc.inotify_add_watch(self._fd, b"/proc/self/fd/%d" % fd, mask)
+        finally:
+            os.close(fd)
+        if number < 0:
+            return False
+        # Two paths may lead to one folder (bind mounts): the last one is told.
+        self._folders[number] = folder
+        self._known.add(folder)
+        return True
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._fd, _READ_BYTES)
+        except BlockingIOError:
+            return
+        at = 0
+        while at < len(data):
+            number, mask, _, length = _EVENT.unpack_from(data, at)
+            name = data[at + _EVENT.size : at + _EVENT.size + length].rstrip(b"\0")
+            at += _EVENT.size + length
+            folder = self._folders.get(number)
+            if folder is None:
+                continue
+            if mask & _IN_IGNORED:
+                # It is gone, and a new one of its name is another.
+                del self._folders[number]
+                self._known.discard(folder)
+            elif name:
+                self._changed[folder.rstrip(b"/") + b"/" + name] = None
+        if self._changed:
+            self._has_news.set()
+
+
+def describe(root: int, paths: list[bytes]) -> bytes:
+    """Return entries, encoded, of what is at paths now. Blocking."""
+    found: list[Entry] = []
+    for path in paths:
+        walked = walk(root, path, is_last_followed=False)
+        if walked.fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(walked.fd)
+        last = walked.entries[-1]
+        # A link on the way, that came meanwhile, is a change of its own.
+        if last.path == path_text(path) or last.kind == "missing":
+            found.append(last._replace(path=path_text(path)))
+    return encode_entries(found, [])
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
