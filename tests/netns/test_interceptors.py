@@ -81,6 +81,21 @@ def test_datagrams_with_addresses_leave_from_the_pod(pod: Pod, interceptor: str)
 
 @pytest.mark.usefixtures("name_server")
 @pytest.mark.parametrize("interceptor", INTERCEPTORS)
+def test_messages_tell_the_pods_sender(pod: Pod, interceptor: str) -> None:
+    """In two parts, and as the resolver of newer musls takes its answers."""
+    ask = ASK.replace(
+        "answer, sender = sock.recvfrom(65536)",
+        "head, body = bytearray(20), bytearray(5000)\n"
+        "    length, _, flags, sender = sock.recvmsg_into([head, body])\n"
+        "    answer = bytes(head + body)[:length]",
+    )
+    assert "recvmsg_into" in ask
+    code = f"{ask}\nsock = socket.socket(type=socket.SOCK_DGRAM)\nsock.connect({SERVER})\nprint(ask(sock, '1000.test'))"
+    assert inside(pod, interceptor, sys.executable, "-c", code).strip() == f"(1004, {SERVER})"
+
+
+@pytest.mark.usefixtures("name_server")
+@pytest.mark.parametrize("interceptor", INTERCEPTORS)
 def test_a_resolver_that_checks_its_peer_is_content(pod: Pod, interceptor: str) -> None:
     """c-ares, in Node, takes an answer from the server that it asked only."""
     code = (

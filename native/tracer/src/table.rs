@@ -64,6 +64,7 @@ calls! {
     getsockopt SYS_getsockopt Network When::SocketError => sockets::getsockopt;
     sendto SYS_sendto Network When::Given(4) => datagrams::sendto;
     recvfrom SYS_recvfrom Network When::Given(4) => datagrams::recvfrom;
+    recvmsg SYS_recvmsg Network When::Always => datagrams::recvmsg;
 
     openat SYS_openat Files When::Always => files::openat;
     openat2 SYS_openat2 Files When::Always => files::openat2;
