@@ -1,0 +1,25 @@
+"""The tracer without any rights: it gives up what could bring some (no_new_privs)."""
+
+import os
+import subprocess
+
+import pytest
+
+from tests.layer.conftest import PROGRAMS, ROOT, is_root
+
+PYTHON = "/usr/bin/python3"
+"""The tests' own may lie where nobody else may look."""
+
+NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+@pytest.mark.skipif(not is_root(), reason="another user's place is taken by root")
+def test_an_ordinary_user_is_traced() -> None:
+    if subprocess.run(
+        [*NOBODY, PYTHON, "-c", f"import sys; open({str(ROOT / 'README.md')!r}); sys.version_info >= (3, 11) or 1 / 0"]
+    ).returncode:
+        pytest.skip("no system Python, or the checkout is not for all to read")
+    command = [*NOBODY, PYTHON, str(PROGRAMS / "ordinary_user.py")]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.stdout.split() == ["65534", "hello", "NoNewPrivs:", "1", "Seccomp:", "2"], done.stderr
