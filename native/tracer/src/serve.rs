@@ -17,8 +17,8 @@ use inpod_sys::Errno;
 use crate::call::{Call, Outcome};
 use crate::table::CALLS;
 
-/// Threads that wait at a time; with more, the loop itself waits.
-const MAX_WAITING: usize = 512;
+/// Threads that wait at a time, for instance in accept; a call that would be one more fails with EAGAIN.
+const MAX_WAITING: usize = 4096;
 
 /// Enough for two paths and a message.
 const STACK_BYTES: usize = 256 * 1024;
@@ -57,16 +57,12 @@ fn decide_later(served: &Arc<Served>, notification: Notification) {
         answer(same.listener.raw(), notification, outcome);
         same.waiting.fetch_sub(1, Relaxed);
     };
-    if served.waiting.fetch_add(1, Relaxed) < MAX_WAITING {
-        let started = thread::Builder::new().name("inpod-tracer".into()).stack_size(STACK_BYTES).spawn(run);
-        if started.is_ok() {
-            return;
-        }
+    let is_room = served.waiting.fetch_add(1, Relaxed) < MAX_WAITING;
+    let start = || thread::Builder::new().name("inpod-tracer".into()).stack_size(STACK_BYTES).spawn(run);
+    if !is_room || start().is_err() {
         served.waiting.fetch_sub(1, Relaxed);
-        seccomp::let_go_on(served.listener.raw(), notification.id);
-        return;
+        seccomp::answer(served.listener.raw(), notification.id, Err(Errno(libc::EAGAIN)));
     }
-    run();
 }
 
 /// A fault of ours is an absent tracer.
