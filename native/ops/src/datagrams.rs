@@ -7,10 +7,8 @@ use inpod_rules::table::{Kind, Socket};
 use inpod_rules::{Addr, FilesMode};
 use inpod_sys::sockets;
 use inpod_sys::Errno;
-use inpod_wire::{decode_redirect, Request};
 
-use crate::outgoing::Plan;
-use crate::session::ask;
+use crate::plan::Plan;
 use crate::state::State;
 
 const DNS: u16 = 53;
@@ -21,13 +19,7 @@ pub fn connect(state: &State, fd: i32, wanted: &Addr) -> Option<Plan> {
         return None;
     }
     let cookie = sockets::cookie(fd)?;
-    let plan = ask(state, &Request::Connect { cookie, to: *wanted }, Some(fd), |number, body| match number {
-        0 => decode_redirect(body).filter(|to| to.port != 0).map(|to| {
-            let to = Addr { family: wanted.family, ..to };
-            Plan::Connect { to, cookie }
-        }),
-        _ => Some(Plan::Fail(number)),
-    })?;
+    let plan = Plan::ask(state, fd, cookie, wanted)?;
     // Known only now: what the socket was connected to before holds until then.
     let connected = Socket { kind: Some(Kind::Connecting), local: None, peer: Some(*wanted), errno: 0 };
     state.table.put(cookie, &connected);

@@ -14,5 +14,6 @@ pub mod hosts;
 pub mod incoming;
 pub mod outgoing;
 pub mod place;
+pub mod plan;
 pub mod session;
 pub mod state;

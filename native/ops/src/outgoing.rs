@@ -7,25 +7,10 @@
 use inpod_rules::table::{Kind, Socket};
 use inpod_rules::Addr;
 use inpod_sys::sockets;
-use inpod_wire::{decode_redirect, Request};
 
 use crate::datagrams;
-use crate::session::ask;
+use crate::plan::Plan;
 use crate::state::State;
-
-/// What becomes of a connect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plan {
-    /// libc's connect, to this address.
-    Connect {
-        /// On loopback.
-        to: Addr,
-        /// Of the socket.
-        cookie: u64,
-    },
-    /// It has failed, with this errno.
-    Fail(i32),
-}
 
 /// connect. None: the original call.
 pub fn connect(state: &State, fd: i32, wanted: &Addr) -> Option<Plan> {
@@ -55,13 +40,7 @@ pub fn connect(state: &State, fd: i32, wanted: &Addr) -> Option<Plan> {
     };
     let connecting = Socket { kind: Some(Kind::Connecting), local, peer: Some(*wanted), errno: 0 };
     state.table.put(cookie, &connecting);
-    let plan = ask(state, &Request::Connect { cookie, to: *wanted }, Some(fd), |number, body| match number {
-        0 => decode_redirect(body).filter(|to| to.port != 0).map(|to| {
-            let to = Addr { family: wanted.family, ..to };
-            Plan::Connect { to, cookie }
-        }),
-        _ => Some(Plan::Fail(number)),
-    });
+    let plan = Plan::ask(state, fd, cookie, wanted);
     if !matches!(plan, Some(Plan::Connect { .. })) {
         match before {
             Some(before) if before.kind == Some(Kind::Bound) => state.table.put(cookie, &before),

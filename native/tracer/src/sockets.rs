@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use inpod_ops::guard::guarded;
 use inpod_ops::incoming::{self, End};
-use inpod_ops::outgoing::{self, Plan};
+use inpod_ops::outgoing;
+use inpod_ops::plan::Plan;
 use inpod_rules::Addr;
 use inpod_sys::files::OwnedFd;
 use inpod_sys::sockaddr::SockAddr;

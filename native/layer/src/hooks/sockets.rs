@@ -4,7 +4,8 @@ use core::ffi::{c_int, c_void};
 
 use inpod_ops::guard::{fail, guarded};
 use inpod_ops::incoming::{self, End};
-use inpod_ops::outgoing::{self, Plan};
+use inpod_ops::outgoing;
+use inpod_ops::plan::Plan;
 use inpod_sys::sockaddr::{read, write, SockAddr};
 use inpod_sys::{errno, Errno};
 use libc::{sockaddr, socklen_t};

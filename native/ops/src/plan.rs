@@ -1,0 +1,34 @@
+//! What the session makes of a connect.
+
+use inpod_rules::Addr;
+use inpod_wire::{decode_redirect, Request};
+
+use crate::session::ask;
+use crate::state::State;
+
+/// What becomes of a connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// libc's connect, to this address.
+    Connect {
+        /// On loopback.
+        to: Addr,
+        /// Of the socket.
+        cookie: u64,
+    },
+    /// It has failed, with this errno.
+    Fail(i32),
+}
+
+impl Plan {
+    /// Asks the session, which gets a copy of the socket. None: the original call.
+    pub(crate) fn ask(state: &State, fd: i32, cookie: u64, wanted: &Addr) -> Option<Self> {
+        ask(state, &Request::Connect { cookie, to: *wanted }, Some(fd), |number, body| match number {
+            0 => decode_redirect(body).filter(|to| to.port != 0).map(|to| {
+                let to = Addr { family: wanted.family, ..to };
+                Self::Connect { to, cookie }
+            }),
+            _ => Some(Self::Fail(number)),
+        })
+    }
+}
