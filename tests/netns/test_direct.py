@@ -31,10 +31,12 @@ print(sock.recv(5).decode(), *sock.getsockname())
 """
 
 
-def run(target: str, *command: str, before: tuple[str, ...] = (), **changes: str) -> "subprocess.CompletedProcess[str]":
+def run(
+    target: str, *command: str, before: tuple[str, ...] = (), options: tuple[str, ...] = (), **changes: str
+) -> "subprocess.CompletedProcess[str]":
     """Run `inpod exec` for `target`."""
     environment = {**os.environ, **changes}
-    argv = [*before, *EXEC, "-t", target, "--", *command]
+    argv = [*before, *EXEC, "-t", target, *options, "--", *command]
     return subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT_S, env=environment)
 
 
@@ -166,9 +168,12 @@ def test_a_file_that_is_no_namespace(tmp_path: Path) -> None:
     assert "no network namespace" in refusal(run(f"netns/{tmp_path}/file", "true"), ExitCode.AGENT_START)
 
 
-def test_a_command_that_cannot_run_starts_nothing(pod: Pod) -> None:
+def test_a_command_that_cannot_run_starts_nothing(pod: Pod, tmp_path: Path) -> None:
     assert "not-a-command" in refusal(run(f"pid/{pod.pid}", "not-a-command"), ExitCode.COMMAND_NOT_FOUND)
-    assert "statically" in refusal(run(f"pid/{pod.pid}", "/sbin/ldconfig"), ExitCode.NOT_INTERCEPTABLE)
+    config = tmp_path / "inpod.json"
+    config.write_text('{"interceptor": "layer"}')
+    by_layer = run(f"pid/{pod.pid}", "/sbin/ldconfig", options=("-f", str(config)))
+    assert "statically" in refusal(by_layer, ExitCode.NOT_INTERCEPTABLE)
 
 
 async def test_the_agent_does_not_see_the_users_python(

@@ -25,7 +25,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from inpod.launch.guardian import Guardian
 
@@ -46,7 +45,7 @@ _prctl = ctypes.CDLL(None).prctl
 class Process:
     """The running program."""
 
-    def __init__(self, popen: "subprocess.Popen[bytes]", guardian: Guardian, terminal: int, *, joins: bool) -> None:
+    def __init__(self, popen: "subprocess.Popen[bytes]", terminal: int, *, joins: bool) -> None:
         """Take over what `start` made.
 
         Args:
@@ -54,7 +53,6 @@ class Process:
             joins: Whether the program stayed in our group.
         """
         self._popen = popen
-        self._guardian = guardian
         self._terminal = terminal
         self._joins = joins
         self._loop = asyncio.get_running_loop()
@@ -85,7 +83,7 @@ class Process:
             await self.wait()
 
     def close(self) -> None:
-        """Let the guardian go and take the terminal back. The program has ended."""
+        """Take the terminal back. The program has ended."""
         for number in self._handled:
             self._loop.remove_signal_handler(number)
         self._handled.clear()
@@ -94,7 +92,6 @@ class Process:
             signal.signal(signal.SIGTTOU, self._ttou_before)
             os.close(self._terminal)
             self._terminal = -1
-        self._guardian.let_go()
 
     def _watch_signals(self) -> None:
         for number in TO_ONE if self._joins else (*TO_ONE, *TYPED, signal.SIGCONT):
@@ -190,14 +187,14 @@ def start(
     executable: str,
     argv: Sequence[str],
     environment: Mapping[str, str],
-    folder: Path,
+    guardian: Guardian,
     *,
     descriptor_limit: tuple[int, int] | None = None,
 ) -> Process:
     """Start the program. Working directory, umask, limits and open descriptors are those that inpod was given.
 
     Args:
-        folder: The session's folder: the guardian removes it when we are killed.
+        guardian: Ends the program when we are killed.
         descriptor_limit: RLIMIT_NOFILE as it was before the session raised its own.
 
     Raises:
@@ -220,7 +217,6 @@ def start(
         if descriptor_limit is not None:
             resource.setrlimit(resource.RLIMIT_NOFILE, descriptor_limit)
 
-    guardian = Guardian(folder)
     try:
         popen: subprocess.Popen[bytes] = subprocess.Popen(
             list(argv),
@@ -232,7 +228,6 @@ def start(
             preexec_fn=in_child,
         )
     except BaseException:
-        guardian.let_go()
         if terminal >= 0:
             # The child may have put its group into the foreground before its exec failed.
             if in_foreground:
@@ -240,7 +235,7 @@ def start(
             os.close(terminal)
         raise
     guardian.watch(popen.pid if joins else -popen.pid)
-    return Process(popen, guardian, terminal, joins=joins)
+    return Process(popen, terminal, joins=joins)
 
 
 def end_like(status: int) -> int:

@@ -7,9 +7,12 @@ were killed, and are removed by the next one.
 import contextlib
 import fcntl
 import os
+import secrets
 import shutil
 import tempfile
 from pathlib import Path
+
+from inpod.launch.guardian import Guardian
 
 PREFIX = "inpod-"
 
@@ -21,27 +24,34 @@ MAX_PATH_BYTES = 64
 
 
 class Folder:
-    """A new folder. Call `remove` at the end."""
+    """A new folder. Call `remove` at the end.
+
+    Attributes:
+        guardian: Removes it when we are killed.
+    """
 
     def __init__(self) -> None:
         place = _place()
         remove_left_over(place)
         while True:
-            self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getuid()}-", dir=place))
-            try:
+            self.path = place / f"{PREFIX}{os.getuid()}-{secrets.token_hex(6)}"
+            # First: when we are killed, there may be no folder yet, but none that nobody removes.
+            self.guardian = Guardian(self.path)
+            with contextlib.suppress(FileExistsError, FileNotFoundError):
+                self.path.mkdir(0o700)
                 self._lock = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
-            except FileNotFoundError:
-                continue
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-            if self.path.exists():
-                return
-            # Another session took it for left over before it was locked.
-            os.close(self._lock)
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+                if self.path.exists():
+                    return
+                # Another session took it for left over before it was locked.
+                os.close(self._lock)
+            self.guardian.let_go()
 
     def remove(self) -> None:
         """Remove it with all that is in it."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
+        self.guardian.let_go()
 
 
 def remove_left_over(place: Path) -> None:
