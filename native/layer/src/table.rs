@@ -11,7 +11,7 @@ use core::ffi::{c_char, c_int, c_long, c_uint, c_void};
 use inpod_sys::exec::CArray;
 use inpod_sys::files::AT_CWD;
 use inpod_wire::Want;
-use libc::{addrinfo, hostent, mmsghdr, mode_t, msghdr, sockaddr, socklen_t};
+use libc::{addrinfo, hostent, mmsghdr, mode_t, msghdr, sockaddr, socklen_t, utsname};
 
 use crate::files::{contents, enter, look, open as opened};
 use crate::hooks;
@@ -204,6 +204,9 @@ hooks! {
         name: Text, family: c_int, host: *mut hostent, buffer: *mut c_char, length: usize, found: *mut *mut hostent,
         h_errno: *mut c_int,
     ) -> c_int = hook hooks::hosts::gethostbyname2_r;
+
+    fn gethostname(to: *mut c_char, size: usize) -> c_int = hook hooks::names::gethostname;
+    fn uname(to: *mut utsname) -> c_int = hook hooks::names::uname;
 
     // Programs.
     fn execve(path: Text, arguments: CArray, environment: CArray) -> c_int = hook hooks::exec::execve;

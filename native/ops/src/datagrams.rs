@@ -4,7 +4,7 @@
 //! socket has one peer: a program that sends to several from one socket hears from the last.
 
 use inpod_rules::table::{Kind, Socket};
-use inpod_rules::{Addr, FilesMode};
+use inpod_rules::{Addr, FilesMode, Protocol};
 use inpod_sys::sockets;
 use inpod_sys::Errno;
 
@@ -62,5 +62,5 @@ pub fn sender(state: &State, fd: i32, real: &Addr) -> Option<Addr> {
 fn is_remote(state: &State, wanted: &Addr) -> bool {
     let is_here = wanted.is_loopback() || wanted.is_any();
     let is_pods_name_server = wanted.port == DNS && state.rules.files != FilesMode::Local;
-    state.rules.connects_remotely(wanted) && !wanted.is_for_many() && (!is_here || is_pods_name_server)
+    state.rules.connects_remotely(wanted, Protocol::Udp) && !wanted.is_for_many() && (!is_here || is_pods_name_server)
 }

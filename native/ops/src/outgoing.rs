@@ -5,7 +5,7 @@
 //! the true errno.
 
 use inpod_rules::table::{Kind, Socket};
-use inpod_rules::Addr;
+use inpod_rules::{Addr, Protocol};
 use inpod_sys::sockets;
 
 use crate::datagrams;
@@ -14,11 +14,14 @@ use crate::state::State;
 
 /// connect. None: the original call.
 pub fn connect(state: &State, fd: i32, wanted: &Addr) -> Option<Plan> {
-    if !state.rules.connects_remotely(wanted) {
+    if !state.rules.may_connect(wanted) {
         return None;
     }
     if !sockets::is_tcp(fd) {
         return datagrams::connect(state, fd, wanted);
+    }
+    if !state.rules.connects_remotely(wanted, Protocol::Tcp) {
+        return None;
     }
     let cookie = sockets::cookie(fd)?;
     let before = state.table.socket(cookie).filter(|socket| socket.kind.is_some());

@@ -2,6 +2,8 @@
 //!
 //! Lines of a word, a tab and a value. First line: `inpod-rules 1`. The writer is src/inpod/session/rules.py.
 
+use crate::outgoing::{Destination, Outgoing};
+
 /// Which files are the pod's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FilesMode {
@@ -37,6 +39,12 @@ pub struct Rules {
     pub(crate) only_ports: Vec<u16>,
     /// Key `listen-port`, "80 8080": a listener that asks for the first is had on the second.
     pub(crate) listen_ports: Vec<(u16, u16)>,
+    /// Keys `outgoing-…`.
+    pub(crate) outgoing: Outgoing,
+    /// Key `names`: whether names are resolved by the pod.
+    pub(crate) names: bool,
+    /// Key `hostname`: what the program is told; None: this machine's.
+    pub hostname: Option<Vec<u8>>,
     /// Key `tracer`: the program that becomes one that the layer cannot be in; None: nothing is traced.
     pub tracer: Option<Vec<u8>>,
     /// Key `localhost`: `off` leaves listeners on loopback addresses alone.
@@ -61,6 +69,9 @@ impl Rules {
             listen_ports: Vec::new(),
             localhost: true,
             tracer: None,
+            outgoing: Outgoing::default(),
+            names: true,
+            hostname: None,
         };
         for line in lines {
             let mut parts = line.splitn(2, |byte| *byte == b'\t');
@@ -82,6 +93,13 @@ impl Rules {
             b"local-port" => self.local_ports.extend(port(value)),
             b"only-port" => self.only_ports.extend(port(value)),
             b"listen-port" => self.listen_ports.extend(pair(value)),
+            b"outgoing-tcp" => self.outgoing.tcp = value == b"on",
+            b"outgoing-udp" => self.outgoing.udp = value == b"on",
+            b"outgoing-localhost" => self.outgoing.localhost = value == b"on",
+            b"outgoing-remote" => self.outgoing.remote.extend(Destination::parse(value)),
+            b"outgoing-local" => self.outgoing.local.extend(Destination::parse(value)),
+            b"names" => self.names = value == b"on",
+            b"hostname" => self.hostname = Some(value.to_vec()),
             b"tracer" => self.tracer = tree(value),
             b"localhost" => self.localhost = value == b"on",
             _ => {}

@@ -10,8 +10,10 @@ pub mod elf;
 pub mod environment;
 mod facts;
 pub mod net;
+pub mod outgoing;
 pub mod paths;
 pub mod table;
 
 pub use addr::{Addr, Family};
 pub use facts::{FilesMode, Rules};
+pub use outgoing::Protocol;

@@ -18,15 +18,10 @@ impl Rules {
         Some(Addr::loopback(wanted.family, is_v6_only, port))
     }
 
-    /// Whether the session decides where a TCP connection to `to` goes.
-    pub fn connects_remotely(&self, to: &Addr) -> bool {
-        let is_here = to.is_loopback() || to.is_any();
-        self.network && to.port != 0 && !(is_here && self.is_local_port(to.port))
-    }
-
     /// Whether the pod resolves `name`. `hostname` is this machine's, which the pod cannot know.
     pub fn resolves_remotely(&self, name: &[u8], hostname: &[u8]) -> bool {
         self.network
+            && self.names
             && !name.is_empty()
             && !is_numeric(name)
             && !name.eq_ignore_ascii_case(b"localhost")
@@ -38,7 +33,7 @@ impl Rules {
         port != 0 && !self.is_local_port(port) && (self.only_ports.is_empty() || self.only_ports.contains(&port))
     }
 
-    fn is_local_port(&self, port: u16) -> bool {
+    pub(crate) fn is_local_port(&self, port: u16) -> bool {
         self.local_ports.contains(&port)
     }
 }

@@ -39,6 +39,23 @@ pub fn variable<'a>(name: &[u8]) -> Option<&'a CStr> {
     unsafe { c_text(found) }
 }
 
+/// Bytes of the kernel's `struct utsname` (new_utsname).
+pub const FACTS_BYTES: usize = size_of::<libc::utsname>();
+
+/// Where the node's name is in it.
+pub const NODE_AT: usize = core::mem::offset_of!(libc::utsname, nodename);
+
+/// How long it is at most, with its NUL.
+pub const NODE_BYTES: usize = 65;
+
+/// What uname(2) says, as the kernel writes it.
+pub fn machine_facts() -> Option<[u8; FACTS_BYTES]> {
+    let mut facts = [0; FACTS_BYTES];
+    // SAFETY: room for an utsname.
+    unsafe { call(libc::SYS_uname, [facts.as_mut_ptr() as usize, 0, 0, 0, 0, 0]) }.ok()?;
+    Some(facts)
+}
+
 /// Name of this machine, as uname(2) tells.
 pub struct HostName {
     bytes: [u8; 65],

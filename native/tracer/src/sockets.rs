@@ -79,7 +79,7 @@ fn accepted(call: &Call<'_>, flags: i32) -> Outcome {
 
 pub fn connect(call: &Call<'_>) -> Outcome {
     let Some(wanted) = call.address(1, 2) else { return Outcome::GoOn };
-    if !call.state.rules.connects_remotely(&wanted) {
+    if !call.state.rules.may_connect(&wanted) {
         return Outcome::GoOn;
     }
     if !call.may_wait {

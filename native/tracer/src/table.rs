@@ -1,7 +1,7 @@
 //! Every system call that is trapped.
 
 use crate::call::{Call, Outcome};
-use crate::{datagrams, files, sockets};
+use crate::{datagrams, files, names, sockets};
 
 /// What of a session wants a call trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,7 @@ calls! {
     getsockopt SYS_getsockopt Network When::SocketError => sockets::getsockopt;
     sendto SYS_sendto Network When::Given(4) => datagrams::sendto;
     recvfrom SYS_recvfrom Network When::Given(4) => datagrams::recvfrom;
+    uname SYS_uname Network When::Always => names::uname;
     recvmsg SYS_recvmsg Network When::Always => datagrams::recvmsg;
 
     openat SYS_openat Files When::Always => files::openat;

@@ -68,6 +68,10 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
     what.add_argument(
         "-x", "--override-env-vars-exclude", metavar="GLOBS", help="take all variables of the target but these"
     )
+    what.add_argument("--no-outgoing", action="store_true", help="nothing leaves from the target")
+    what.add_argument("--no-tcp-outgoing", action="store_true", help="TCP leaves from this machine")
+    what.add_argument("--no-udp-outgoing", action="store_true", help="UDP leaves from this machine")
+    what.add_argument("--no-remote-dns", action="store_true", help="names are resolved by this machine")
     agent = parser.add_argument_group("the agent (in a cluster)")
     agent.add_argument("-i", "--agent-image", metavar="IMAGE", help="its image: any with Python 3.11 or later")
     agent.add_argument(
@@ -122,6 +126,9 @@ def run(options: argparse.Namespace) -> int:
             env_include=options.override_env_vars_include,
             env_exclude=options.override_env_vars_exclude,
             interceptor=options.interceptor,
+            outgoing_tcp=not (options.no_outgoing or options.no_tcp_outgoing),
+            outgoing_udp=not (options.no_outgoing or options.no_udp_outgoing),
+            remote_names=not options.no_remote_dns,
         ),
         read(options.config_file),
     )
@@ -147,6 +154,8 @@ def run(options: argparse.Namespace) -> int:
         local_trees=(*command.trees, *search_folders(search), os.getcwd()),
         interceptor=interceptor_for(command, chosen.interceptor),
         follows=chosen.interceptor != "layer",
+        way=chosen.way,
+        hostname=chosen.hostname,
     )
     return _run_session(plan, target, options.progress)
 

@@ -12,6 +12,7 @@ from inpod.config.files import FilesMode, files_mode
 from inpod.config.http_filter import HttpFilter
 from inpod.config.incoming import Incoming, IncomingMode, Ports, incoming_mode, incoming_ports
 from inpod.config.mistakes import invalid
+from inpod.config.outgoing import Way, outgoing_way
 from inpod.config.schema import File, Interceptor
 from inpod.config.target import as_target
 from inpod.errors import UserError
@@ -33,6 +34,9 @@ class Options:
     env_include: str | None = None
     env_exclude: str | None = None
     interceptor: Interceptor | None = None
+    outgoing_tcp: bool = True
+    outgoing_udp: bool = True
+    remote_names: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Settings:
     flush: bool = True
     redirect: Literal["auto", "sk_lookup", "nftables"] = "auto"
     interceptor: Interceptor = "auto"
+    way: Way = field(default_factory=Way)
+    hostname: bool = True
 
 
 def settings(options: Options, file: File) -> Settings:
@@ -81,6 +87,14 @@ def settings(options: Options, file: File) -> Settings:
         files=files_mode(file.feature.fs if options.files is None else options.files),
         env=env,
         interceptor=options.interceptor or file.interceptor,
+        hostname=file.feature.hostname,
+        way=outgoing_way(
+            file.feature.network.outgoing,
+            file.feature.network.dns,
+            tcp=options.outgoing_tcp,
+            udp=options.outgoing_udp,
+            names=options.remote_names,
+        ),
     )
 
 

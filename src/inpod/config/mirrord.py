@@ -13,11 +13,13 @@ NOT_YET = {
         *("check_out_of_pods", "node_selector", "privileged", "service_account", "annotations", "labels", "nftables"),
         *("priority_class", "network_interface", "exclude_from_mesh", "inject_headers", "max_body_buffer_size"),
     ),
-    "feature": ("copy_target", "hostname", "split_queues", "preview", "magic", "db_branches"),
+    "feature": ("copy_target", "split_queues", "preview", "magic", "db_branches"),
     "feature.env": ("override", "mapping", "unset", "env_file", "load_from_process"),
     "feature.fs": ("read_write", "read_only", "local", "not_found", "mapping", "readonly_file_buffer"),
     "feature.network.incoming.http_filter": ("header_filter_jq",),
-    "feature.network": ("outgoing", "dns", "ipv6"),
+    "feature.network": ("ipv6",),
+    "feature.network.outgoing": ("unix_streams",),
+    "feature.network.dns": ("filter",),
     "feature.network.incoming": (*("https_delivery", "tls_delivery"),),
 }
 """By the place of the object, as in the file."""

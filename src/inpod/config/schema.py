@@ -8,6 +8,7 @@ from inpod.config.agent import Agent
 from inpod.config.env import Env
 from inpod.config.files import Files
 from inpod.config.incoming import Incoming
+from inpod.config.outgoing import Dns, Outgoing
 from inpod.config.section import Section
 from inpod.config.target import Target
 
@@ -16,6 +17,8 @@ class Network(Section, frozen=True):
     """Connections and names; what goes out goes out through the target."""
 
     incoming: Annotated[Incoming | str | bool, Meta(description="The connections that the target gets.")] = Incoming()
+    outgoing: Annotated[Outgoing | bool, Meta(description="What leaves from the target.")] = Outgoing()
+    dns: Annotated[Dns | bool, Meta(description="Who resolves names.")] = Dns()
 
 
 class Feature(Section, frozen=True):
@@ -23,6 +26,7 @@ class Feature(Section, frozen=True):
 
     env: Annotated[Env | bool, Meta(description="The target's environment variables.")] = Env()
     fs: Annotated[Files | str | bool, Meta(description="The target's files.")] = Files()
+    hostname: Annotated[bool, Meta(description="The host's name is the target's.")] = True
     network: Annotated[Network, Meta(description="The target's network.")] = Network()
 
 

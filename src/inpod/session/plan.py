@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from inpod.config.incoming import Ports
+from inpod.config.outgoing import Way
 from inpod.protocol.agent import Redirect
 
 
@@ -26,6 +27,8 @@ class Plan:
     local_trees: Paths that are this machine's: the program's installation, the folders of PATH, the working directory.
     native: Folder of the layer, the tracer and `inpod-trace`.
     interceptor: What the program itself is run with.
+    way: What leaves from the target.
+    hostname: Whether the host's name is the target's.
     follows: Whether children that the layer cannot be in are traced.
     """
 
@@ -46,3 +49,5 @@ class Plan:
     local_trees: tuple[str, ...] = field(default_factory=tuple)
     interceptor: Literal["layer", "tracer"] = "layer"
     follows: bool = True
+    way: Way = field(default_factory=Way)
+    hostname: bool = True

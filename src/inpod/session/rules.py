@@ -3,12 +3,16 @@
 import os
 from pathlib import Path
 
+from inpod.config.outgoing import Way
 from inpod.session.plan import Plan
 from inpod.session.tracer import TRACE
 
 
-def rules_text(plan: Plan, folder: Path, mounts: tuple[str, ...], *, files_work: bool) -> bytes:
+def rules_text(plan: Plan, folder: Path, mounts: tuple[str, ...], *, files_work: bool, hostname: str = "") -> bytes:
     """Return the content of the session's `rules` file.
+
+    Args:
+        hostname: The target's; "" when unknown.
 
     Lines of a word, a tab and a value; the reader is native/rules. A path with a line break cannot be said and is left
     out: its default rule holds.
@@ -28,12 +32,30 @@ def rules_text(plan: Plan, folder: Path, mounts: tuple[str, ...], *, files_work:
     lines += [("local-port", str(port)) for port in (*plan.local_ports, *plan.ports.ignored)]
     lines += [("only-port", str(port)) for port in plan.ports.only]
     lines += [("listen-port", f"{asked} {had}") for asked, had in plan.ports.listen]
+    lines += _of_way(plan.way)
+    if hostname and plan.hostname:
+        lines.append(("hostname", hostname))
     if plan.follows:
         lines.append(("tracer", str(plan.native / TRACE)))
     if plan.ports.ignores_localhost:
         lines.append(("localhost", "off"))
     text = "inpod-rules 1\n" + "".join(f"{key}\t{value}\n" for key, value in lines if "\n" not in value and value)
     return os.fsencode(text)
+
+
+def _of_way(way: Way) -> list[tuple[str, str]]:
+    switches = {
+        "outgoing-tcp": way.tcp,
+        "outgoing-udp": way.udp,
+        "outgoing-localhost": way.localhost,
+        "names": way.names,
+    }
+    lines = [(name, "off") for name, is_on in switches.items() if not is_on]
+    if not way.names:
+        # Who resolves by himself asks this machine's servers too.
+        lines += [("local-tree", path) for path in ("/etc/hosts", "/etc/resolv.conf")]
+    lines += [("outgoing-remote", destination) for destination in way.remote]
+    return lines + [("outgoing-local", destination) for destination in way.local]
 
 
 def _aliases(mount: str) -> list[str]:

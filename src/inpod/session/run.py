@@ -68,7 +68,7 @@ async def run(plan: Plan, target: Target, events: Events) -> int:
             session.serve(folder.path, welcome, undo)
             undo.push_async_callback(session.tasks.close)
             undo.callback(signals.hold_off)
-            process = session.start_program(folder.path, remote, descriptor_limit)
+            process = session.start_program(folder, remote, descriptor_limit)
             undo.callback(process.close)
             undo.push_async_callback(process.end)
             return await session.until_end(process)
@@ -139,7 +139,9 @@ class _Session:
         undo.callback(outgoing.close)
         if plan.mode == "mirror":
             outgoing.on_first = lambda: events.emit(Note(OUTGOING_HINT, "info"))
-        (folder / "rules").write_bytes(rules_text(plan, folder, self._mounts, files_work=self._reads_files))
+        hostname = welcome.hostname
+        rules = rules_text(plan, folder, self._mounts, files_work=self._reads_files, hostname=hostname)
+        (folder / "rules").write_bytes(rules)
         tracer = self._tracer = Tracer(plan.native, folder, events)
         undo.push_async_callback(tracer.close)
         server = LayerServer(folder / "layer.sock", self._answer)
@@ -156,7 +158,7 @@ class _Session:
             on_conflict=plan.on_conflict,
         )
 
-    def start_program(self, folder: Path, remote: dict[str, str], descriptor_limit: tuple[int, int]) -> Process:
+    def start_program(self, folder: Folder, remote: dict[str, str], descriptor_limit: tuple[int, int]) -> Process:
         """Start the program.
 
         Raises:
@@ -165,11 +167,11 @@ class _Session:
         plan = self._plan
         environment = program_environment(remote, os.environ, include=plan.env_include, exclude=plan.env_exclude)
         is_traced = plan.interceptor == "tracer"
-        environment |= intercepted_environment(plan.native, folder, environment, plan.executable, plan.interceptor)
+        environment |= intercepted_environment(plan.native, folder.path, environment, plan.executable, plan.interceptor)
         self._events.emit(Summary(self.link.describes, plan.mode, "read" if self._reads_files else "local"))
         try:
             executable = str(plan.native / TRACE) if is_traced else plan.executable
-            process = start(executable, plan.argv, environment, folder, descriptor_limit=descriptor_limit)
+            process = start(executable, plan.argv, environment, folder.guardian, descriptor_limit=descriptor_limit)
         except OSError as error:
             is_missing = error.errno == errno.ENOENT
             raise UserError(

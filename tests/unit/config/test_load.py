@@ -102,7 +102,12 @@ def test_ports() -> None:
         ({"fs": "read"}, "no key 'fs'", "'feature.fs'"),
         ({"target": {"pth": "x"}}, "no key 'target.pth'", "'path'"),
         ({"xyzzy": 1}, "no key 'xyzzy'", "config.md"),
-        ({"feature": {"network": {"dns": True}}}, "'feature.network.dns' is not there yet", "config.md"),
+        ({"feature": {"network": {"ipv6": True}}}, "'feature.network.ipv6' is not there yet", "config.md"),
+        (
+            {"feature": {"network": {"outgoing": {"unix_streams": "x"}}}},
+            "'feature.network.outgoing.unix_streams' is not there yet",
+            "",
+        ),
         (
             {"feature": {"network": {"incoming": {"https_delivery": {}}}}},
             "incoming.https_delivery' is not there yet",

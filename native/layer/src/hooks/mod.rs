@@ -5,5 +5,6 @@ pub mod datagrams;
 pub mod exec;
 pub mod files;
 pub mod hosts;
+pub mod names;
 pub mod sockets;
 pub mod syscall;

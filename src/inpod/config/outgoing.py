@@ -1,0 +1,108 @@
+"""`feature.network.outgoing` and `feature.network.dns`: what leaves from the target."""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
+
+from inpod.config.section import Section
+from inpod.errors import UserError
+
+PLACE = "feature.network.outgoing.filter"
+
+_ENTRY = re.compile(
+    r"(?:(?P<protocol>tcp|udp)://)?(?:\[(?P<v6>[^]]*)\]|(?P<host>[^:\[\]]*))(?P<v6_bits>/\d+)?(?::(?P<port>\d+))?"
+)
+
+
+class Filter(Section, frozen=True):
+    """Of the two lists one at most."""
+
+    remote: Annotated[
+        list[str] | None,
+        Meta(description="Only these destinations are the target's: `[tcp://|udp://][IP or CIDR][:PORT]`."),
+    ] = None
+    local: Annotated[list[str] | None, Meta(description="All but these are.")] = None
+
+
+class Outgoing(Section, frozen=True):
+    """true: all leaves from the target; false: nothing does."""
+
+    tcp: Annotated[bool, Meta(description="TCP connections; false: as `--no-tcp-outgoing`.")] = True
+    udp: Annotated[bool, Meta(description="UDP; false: as `--no-udp-outgoing`.")] = True
+    ignore_localhost: Annotated[bool, Meta(description="Loopback addresses are this machine's, not the target's.")] = (
+        False
+    )
+    filter: Annotated[Filter, Meta(description="Which destinations.")] = Filter()
+
+
+class Dns(Section, frozen=True):
+    """true: names are the target's; false: this machine's."""
+
+    enabled: Annotated[bool, Meta(description="false: as `--no-remote-dns`.")] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What leaves from the target.
+
+    Attributes:
+        remote, local: Destinations as the session's rules have them: "tcp 10.0.0.0/8 443", `*` for any.
+        names: Names are resolved by the target.
+    """
+
+    tcp: bool = True
+    udp: bool = True
+    localhost: bool = True
+    remote: tuple[str, ...] = ()
+    local: tuple[str, ...] = ()
+    names: bool = True
+
+
+def outgoing_way(outgoing: Outgoing | bool, dns: Dns | bool, *, tcp: bool, udp: bool, names: bool) -> Way:
+    """Return what leaves from the target.
+
+    Args:
+        tcp, udp, names: False: the command line says no.
+
+    Raises:
+        UserError: A destination that is none, or both lists.
+    """
+    if isinstance(outgoing, bool):
+        outgoing = Outgoing(tcp=outgoing, udp=outgoing)
+    if isinstance(dns, bool):
+        dns = Dns(enabled=dns)
+    chosen = outgoing.filter
+    if chosen.remote is not None and chosen.local is not None:
+        raise UserError(f"{PLACE}.remote and {PLACE}.local exclude each other.", hint="Keep one of them.")
+    return Way(
+        tcp=outgoing.tcp and tcp,
+        udp=outgoing.udp and udp,
+        localhost=not outgoing.ignore_localhost,
+        remote=tuple(_destination(entry, "remote", at) for at, entry in enumerate(chosen.remote or ())),
+        local=tuple(_destination(entry, "local", at) for at, entry in enumerate(chosen.local or ())),
+        names=dns.enabled and names,
+    )
+
+
+def _destination(entry: str, which: str, at: int) -> str:
+    found = _ENTRY.fullmatch(entry)
+    where = f"{PLACE}.{which}[{at}]: '{entry}'"
+    if not entry or found is None:
+        raise UserError(
+            f"{where} is no destination.", hint="Write it as tcp://10.0.0.0/8:443; each part may be left out."
+        )
+    host = (found["v6"] or found["host"] or "") + (found["v6_bits"] or "")
+    try:
+        network = str(ipaddress.ip_network(host, strict=False)) if host not in ("", "0.0.0.0/0") else "*"
+    except ValueError:
+        raise UserError(
+            f"{where}: '{host}' is no IP address and no network.",
+            hint="Names are not there yet: give the address, or a CIDR such as 10.0.0.0/8.",
+        ) from None
+    port = found["port"]
+    if port is not None and not 0 < int(port) < 65536:
+        raise UserError(f"{where}: {port} is no port.", hint="Ports are 1 to 65535.")
+    return f"{found['protocol'] or '*'} {network} {port or '*'}"

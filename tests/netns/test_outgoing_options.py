@@ -1,0 +1,111 @@
+"""What leaves from the pod can be narrowed, and the pod's name is the program's; under both interceptors."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.netns.conftest import Pod
+from tests.netns.pod import ECHO_PORT
+from tests.netns.session import ROOT
+from tests.processes import LIMIT_S
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root")
+
+POD = "10.77.0.1"
+
+CONNECT = """
+import socket, sys
+for host in sys.argv[1:]:
+    with socket.socket() as sock:
+        sock.settimeout(3)
+        try:
+            sock.connect((host, %d))
+            sock.sendall(b"me?")
+            print("pod" if sock.recv(9) == b"me?" else "here")
+        except OSError:
+            print("here")
+"""
+"""The echo service is the pod's alone."""
+
+
+@pytest.fixture(params=["layer", "tracer"])
+def interceptor(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def run(
+    pod: Pod, folder: Path, interceptor: str, feature: object, *command: str | Path, options: tuple[str, ...] = ()
+) -> str:
+    config = folder / "inpod.json"
+    config.write_text(json.dumps({"feature": feature}))
+    words = ["-t", f"pid/{pod.pid}", "-f", str(config), "--interceptor", interceptor, "--progress", "off", *options]
+    done = subprocess.run(
+        [sys.executable, "-m", "inpod", "exec", *words, "--", *command],
+        capture_output=True,
+        text=True,
+        timeout=2 * LIMIT_S,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def reached(
+    pod: Pod, folder: Path, interceptor: str, outgoing: object, *hosts: str, options: tuple[str, ...] = ()
+) -> list[str]:
+    code = CONNECT % ECHO_PORT
+    network = {"outgoing": outgoing}
+    return run(
+        pod, folder, interceptor, {"network": network}, sys.executable, "-c", code, *hosts, options=options
+    ).split()
+
+
+def test_connections_leave_from_the_pod_unless_told(pod: Pod, tmp_path: Path, interceptor: str) -> None:
+    def found(outgoing: object, *options: str) -> list[str]:
+        return reached(pod, tmp_path, interceptor, outgoing, POD, "127.0.0.1", options=options)
+
+    assert found(True) == ["pod", "pod"]
+    assert found(False) == found({"tcp": False}) == found(True, "--no-tcp-outgoing") == ["here", "here"]
+    assert found(True, "--no-outgoing") == ["here", "here"]
+    assert found({"udp": False}) == ["pod", "pod"]
+    assert found({"ignore_localhost": True}) == ["pod", "here"]
+
+
+def test_destinations_can_be_chosen(pod: Pod, tmp_path: Path, interceptor: str) -> None:
+    def found(**chosen: list[str]) -> list[str]:
+        return reached(pod, tmp_path, interceptor, {"filter": chosen}, POD, "127.0.0.1")
+
+    assert found(remote=["10.0.0.0/8"]) == ["pod", "here"]
+    assert found(remote=[f"tcp://:{ECHO_PORT}"]) == ["pod", "pod"]
+    assert found(remote=[f"udp://:{ECHO_PORT}"]) == ["here", "here"]
+    assert found(local=[f"{POD}:{ECHO_PORT}"]) == ["here", "pod"]
+    assert found(local=[f"{POD}:1", "tcp://127.0.0.0/8"]) == ["pod", "here"]
+
+
+def test_names_are_of_this_machine_where_asked(pod: Pod, tmp_path: Path, interceptor: str) -> None:
+    code = "import socket\ntry: print(socket.getaddrinfo('only-in-the-pod', 80)[0][4][0])\nexcept OSError: print('unknown')"
+    hosts = Path(f"/proc/{pod.pid}/root/etc/hosts")
+    before = hosts.read_text()
+    hosts.write_text(before + "10.9.8.7 only-in-the-pod\n")
+    try:
+        command = [sys.executable, "-c", code]
+        assert run(pod, tmp_path, interceptor, {}, *command) == "10.9.8.7\n"
+        assert run(pod, tmp_path, interceptor, {"network": {"dns": False}}, *command) == "unknown\n"
+        assert run(pod, tmp_path, interceptor, {}, *command, options=("--no-remote-dns",)) == "unknown\n"
+    finally:
+        hosts.write_text(before)
+
+
+def test_name_of_the_host_is_the_pods(pod: Pod, tmp_path: Path, interceptor: str) -> None:
+    code = "import os, socket; print(socket.gethostname(), os.uname().nodename)"
+    theirs = subprocess.run(
+        ["nsenter", "-t", str(pod.pid), "-u", "uname", "-n"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    here = os.uname().nodename
+    assert theirs != here
+    assert run(pod, tmp_path, interceptor, {}, sys.executable, "-c", code).split() == [theirs, theirs]
+    assert run(pod, tmp_path, interceptor, {"hostname": False}, sys.executable, "-c", code).split() == [here, here]
