@@ -26,7 +26,7 @@ CONFIG = "/srv/app/config"
 def static(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Programs without a dynamic linker."""
     folder = tmp_path_factory.mktemp("static")
-    for name in ("storm", "odd_calls"):
+    for name in ("signal_storm", "odd_calls"):
         source = PROGRAMS / f"{name}.c"
         subprocess.run(["gcc", "-O1", "-Wall", "-static", "-o", folder / name, source], check=True)
     return folder
@@ -42,7 +42,7 @@ def failures(lines: list[str]) -> dict[str, dict[int, int]]:
 
 
 def test_a_storm_of_signals_breaks_nothing_that_is_restarted(pod: Pod, static: Path, tmp_path: Path) -> None:
-    lines = inside(pod, "tracer", static / "storm", "1", tmp_path, CONFIG).splitlines()
+    lines = inside(pod, "tracer", static / "signal_storm", "1", tmp_path, CONFIG).splitlines()
     assert failures(lines) == {"made": {}, "read": {}, "bound": {}}
     assert lines[-1] == "ticks many"
     assert len(list(tmp_path.iterdir())) == 1500
@@ -50,7 +50,7 @@ def test_a_storm_of_signals_breaks_nothing_that_is_restarted(pod: Pod, static: P
 
 def test_a_storm_of_signals_does_nothing_twice(pod: Pod, static: Path, tmp_path: Path) -> None:
     """Without SA_RESTART a call may end with EINTR before it was looked at, never after."""
-    lines = inside(pod, "tracer", static / "storm", "0", tmp_path, CONFIG).splitlines()
+    lines = inside(pod, "tracer", static / "signal_storm", "0", tmp_path, CONFIG).splitlines()
     found = failures(lines)
     assert all(set(errors) <= {4} for errors in found.values()), found  # EINTR
     assert len(list(tmp_path.iterdir())) == 1500 - found["made"].get(4, 0)
