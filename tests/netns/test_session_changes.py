@@ -1,5 +1,6 @@
 """Files that change in the pod while a program of the session reads them."""
 
+import errno
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ from tests.netns.session import line, session
 
 pytestmark = pytest.mark.usefixtures("interceptor")
 
-Ask = Callable[..., object]
+Eventually = Callable[[Path, object], None]
 
 PROGRAM = """
 import json, os, sys, time
@@ -25,25 +26,24 @@ def look(path):
         return [text, os.stat(path).st_size]
     except OSError as error: return error.errno
 for asked in sys.stdin:
-    path, before = json.loads(asked)
-    end = time.monotonic() + 10
-    while (found := look(path)) == before and time.monotonic() < end: time.sleep(0.01)
+    path, wanted, wait = json.loads(asked)
+    end = time.monotonic() + wait
+    while (found := look(path)) != wanted and time.monotonic() < end: time.sleep(0.01)
     print(json.dumps(found), flush=True)
 """
-"""Answers with what is at a path, once that is not what it was before."""
+"""Answers with what is at a path, as soon as it is what is wanted: a change of many steps is seen at any of them."""
 
 
 @contextmanager
-def reader(pod: Pod) -> Iterator[Ask]:
+def reader(pod: Pod) -> Iterator[Eventually]:
     with session(f"pid/{pod.pid}", sys.executable, "-uc", PROGRAM) as process:
 
-        def ask(path: str, before: object = None) -> object:
+        def eventually(path: Path, wanted: object) -> None:
             assert process.stdin is not None
-            process.stdin.write(json.dumps([path, before]) + "\n")
-            found: object = json.loads(line(process))
-            return found
+            process.stdin.write(json.dumps([in_pod(path), wanted, 30]) + "\n")
+            assert json.loads(line(process)) == wanted
 
-        yield ask
+        yield eventually
 
 
 @pytest.fixture
@@ -61,32 +61,28 @@ def in_pod(path: Path) -> str:
 def test_a_written_file_is_read_anew(pod: Pod, folder: Path) -> None:
     file = folder / "file"
     file.write_text("one")
-    with reader(pod) as ask:
-        first = ask(in_pod(file))
-        assert first == ["one", 3]
+    with reader(pod) as eventually:
+        eventually(file, ["one", 3])
         file.write_text("two and more")
-        second = ask(in_pod(file), first)
-        assert second == ["two and more", 12]
+        eventually(file, ["two and more", 12])
         (folder / "new").write_text("three")
         (folder / "new").rename(file)
-        assert ask(in_pod(file), second) == ["three", 5]
+        eventually(file, ["three", 5])
 
 
 def test_members_come_and_go(pod: Pod, folder: Path) -> None:
     (folder / "a").write_text("a")
-    with reader(pod) as ask:
-        first = ask(in_pod(folder))
-        assert first == ["a"]
+    with reader(pod) as eventually:
+        eventually(folder, ["a"])
         (folder / "b").write_text("b")
-        second = ask(in_pod(folder), first)
-        assert second == ["a", "b"]
-        assert ask(in_pod(folder / "b")) == ["b", 1]
+        eventually(folder, ["a", "b"])
+        eventually(folder / "b", ["b", 1])
         (folder / "a").unlink()
-        assert ask(in_pod(folder), second) == ["b"]
-        assert ask(in_pod(folder / "a"), None) == 2  # ENOENT
+        eventually(folder, ["b"])
+        eventually(folder / "a", errno.ENOENT)
         (folder / "deep").mkdir()
         (folder / "deep/c").write_text("c")
-        assert ask(in_pod(folder / "deep/c"), 2) == ["c", 1]
+        eventually(folder / "deep/c", ["c", 1])
 
 
 def test_a_config_map_is_swapped(pod: Pod, folder: Path) -> None:
@@ -96,31 +92,24 @@ def test_a_config_map_is_swapped(pod: Pod, folder: Path) -> None:
         (folder / f"..{version}/key").write_text(f"version {version}")
     (folder / "..data").symlink_to("..1")
     (folder / "key").symlink_to("..data/key")
-    with reader(pod) as ask:
-        first = ask(in_pod(folder / "key"))
-        assert first == ["version 1", 9]
+    with reader(pod) as eventually:
+        eventually(folder / "key", ["version 1", 9])
         (folder / "..tmp").symlink_to("..2")
         (folder / "..tmp").rename(folder / "..data")
-        assert ask(in_pod(folder / "key"), first) == ["version 2", 9]
+        eventually(folder / "key", ["version 2", 9])
 
 
 def test_kinds_change(pod: Pod, folder: Path) -> None:
     thing = folder / "thing"
     thing.write_text("file")
-    with reader(pod) as ask:
-        first = ask(in_pod(thing))
+    with reader(pod) as eventually:
+        eventually(thing, ["file", 4])
         thing.unlink()
         thing.mkdir()
         (thing / "inner").write_text("x")
-        second = ask(in_pod(thing), first)
-        while second in (2, []):  # between two changes
-            second = ask(in_pod(thing), second)
-        assert second == ["inner"]
+        eventually(thing, ["inner"])
         (thing / "inner").unlink()
         thing.rmdir()
         thing.symlink_to("other")
         (folder / "other").write_text("linked")
-        third = ask(in_pod(thing), second)
-        while third in (2, []):
-            third = ask(in_pod(thing), third)
-        assert third == ["linked", 6]
+        eventually(thing, ["linked", 6])
