@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,8 @@ def run(
         text=True,
         timeout=2 * LIMIT_S,
         cwd=ROOT,
+        # Where this machine has name servers that nobody answers for.
+        env=os.environ | {"RES_OPTIONS": "timeout:1 attempts:1"},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -86,18 +89,46 @@ def test_destinations_can_be_chosen(pod: Pod, tmp_path: Path, interceptor: str) 
     assert found(local=[f"{POD}:1", "tcp://127.0.0.0/8"]) == ["pod", "here"]
 
 
+@pytest.fixture
+def hosts(pod: Pod) -> Iterator[None]:
+    """Names that the pod alone knows."""
+    file = Path(f"/proc/{pod.pid}/root/etc/hosts")
+    before = file.read_text()
+    file.write_text(f"{before}10.9.8.7 only-in-the-pod\n{POD} echo.pod\n")
+    yield
+    file.write_text(before)
+
+
+@pytest.mark.usefixtures("hosts")
+def test_destinations_can_be_names(pod: Pod, tmp_path: Path, interceptor: str) -> None:
+    """What a name stands for is the pod's to say: this machine does not know it."""
+
+    def found(**chosen: list[str]) -> list[str]:
+        return reached(pod, tmp_path, interceptor, {"filter": chosen}, POD, "127.0.0.1")
+
+    assert found(remote=["echo.pod"]) == found(remote=[f"tcp://echo.pod:{ECHO_PORT}"]) == ["pod", "here"]
+    assert found(remote=["echo.pod:1"]) == found(remote=["udp://echo.pod"]) == ["here", "here"]
+    assert found(remote=["echo.pod", "127.0.0.1"]) == ["pod", "pod"]
+    assert found(local=["echo.pod"]) == ["here", "pod"]
+    assert found(local=["nowhere.pod"]) == ["pod", "pod"]
+    assert found(remote=["nowhere.pod"]) == ["here", "here"]
+
+
+@pytest.mark.usefixtures("hosts")
 def test_names_are_of_this_machine_where_asked(pod: Pod, tmp_path: Path, interceptor: str) -> None:
     code = "import socket\ntry: print(socket.getaddrinfo('only-in-the-pod', 80)[0][4][0])\nexcept OSError: print('unknown')"
-    hosts = Path(f"/proc/{pod.pid}/root/etc/hosts")
-    before = hosts.read_text()
-    hosts.write_text(before + "10.9.8.7 only-in-the-pod\n")
-    try:
+
+    def found(network: object, *options: str) -> str:
         command = [sys.executable, "-c", code]
-        assert run(pod, tmp_path, interceptor, {}, *command) == "10.9.8.7\n"
-        assert run(pod, tmp_path, interceptor, {"network": {"dns": False}}, *command) == "unknown\n"
-        assert run(pod, tmp_path, interceptor, {}, *command, options=("--no-remote-dns",)) == "unknown\n"
-    finally:
-        hosts.write_text(before)
+        return run(pod, tmp_path, interceptor, {"network": network}, *command, options=options).strip()
+
+    assert found({}) == "10.9.8.7"
+    assert found({"dns": False}) == found({}, "--no-remote-dns") == "unknown"
+    if interceptor == "layer":
+        # Under the tracer libc asks the pod's servers by itself.
+        assert found({"dns": {"filter": {"local": ["only-in-the-pod"]}}}) == "unknown"
+        assert found({"dns": {"filter": {"remote": ["*.pod"]}}}) == "unknown"
+        assert found({"dns": {"filter": {"remote": ["*.pod", "only-in-the-pod"]}}}) == "10.9.8.7"
 
 
 def test_name_of_the_host_is_the_pods(pod: Pod, tmp_path: Path, interceptor: str) -> None:

@@ -4,7 +4,7 @@
 //! socket has one peer: a program that sends to several from one socket hears from the last.
 
 use inpod_rules::table::{Kind, Socket};
-use inpod_rules::{Addr, FilesMode, Protocol};
+use inpod_rules::{Addr, FilesMode, Leaves, Protocol};
 use inpod_sys::sockets;
 use inpod_sys::Errno;
 
@@ -15,11 +15,12 @@ const DNS: u16 = 53;
 
 /// connect. None: the original call.
 pub fn connect(state: &State, fd: i32, wanted: &Addr) -> Option<Plan> {
-    if !is_remote(state, wanted) || !sockets::is_udp(fd) {
+    let leaves = leaves(state, wanted);
+    if leaves == Leaves::Here || !sockets::is_udp(fd) {
         return None;
     }
     let cookie = sockets::cookie(fd)?;
-    let plan = Plan::ask(state, fd, cookie, wanted)?;
+    let plan = Plan::ask(state, fd, cookie, wanted, leaves)?;
     // Known only now: what the socket was connected to before holds until then.
     let connected = Socket { kind: Some(Kind::Connecting), local: None, peer: Some(*wanted), errno: 0 };
     state.table.put(cookie, &connected);
@@ -30,7 +31,7 @@ pub fn connect(state: &State, fd: i32, wanted: &Addr) -> Option<Plan> {
 ///
 /// Not for sockets that the program has bound, which serve: but for names, as musl's resolver binds its own.
 pub fn send_to(state: &State, fd: i32, wanted: &Addr) -> Option<Result<(), Errno>> {
-    if !is_remote(state, wanted) || !sockets::is_udp(fd) {
+    if leaves(state, wanted) == Leaves::Here || !sockets::is_udp(fd) {
         return None;
     }
     match peer(state, fd) {
@@ -59,8 +60,11 @@ pub fn sender(state: &State, fd: i32, real: &Addr) -> Option<Addr> {
 
 /// This machine's own services on loopback, multicast and broadcast stay here; but for the pod's name server, which may
 /// be on the pod's loopback and is known by the pod's resolv.conf.
-fn is_remote(state: &State, wanted: &Addr) -> bool {
+fn leaves(state: &State, wanted: &Addr) -> Leaves {
     let is_here = wanted.is_loopback() || wanted.is_any();
     let is_pods_name_server = wanted.port == DNS && state.rules.files != FilesMode::Local;
-    state.rules.connects_remotely(wanted, Protocol::Udp) && !wanted.is_for_many() && (!is_here || is_pods_name_server)
+    if wanted.is_for_many() || (is_here && !is_pods_name_server) {
+        return Leaves::Here;
+    }
+    state.rules.leaves(wanted, Protocol::Udp)
 }

@@ -5,7 +5,7 @@
 //! the true errno.
 
 use inpod_rules::table::{Kind, Socket};
-use inpod_rules::{Addr, Protocol};
+use inpod_rules::{Addr, Leaves, Protocol};
 use inpod_sys::sockets;
 
 use crate::datagrams;
@@ -20,7 +20,8 @@ pub fn connect(state: &State, fd: i32, wanted: &Addr) -> Option<Plan> {
     if !sockets::is_tcp(fd) {
         return datagrams::connect(state, fd, wanted);
     }
-    if !state.rules.connects_remotely(wanted, Protocol::Tcp) {
+    let leaves = state.rules.leaves(wanted, Protocol::Tcp);
+    if leaves == Leaves::Here {
         return None;
     }
     let cookie = sockets::cookie(fd)?;
@@ -43,7 +44,7 @@ pub fn connect(state: &State, fd: i32, wanted: &Addr) -> Option<Plan> {
     };
     let connecting = Socket { kind: Some(Kind::Connecting), local, peer: Some(*wanted), errno: 0 };
     state.table.put(cookie, &connecting);
-    let plan = Plan::ask(state, fd, cookie, wanted);
+    let plan = Plan::ask(state, fd, cookie, wanted, leaves);
     if !matches!(plan, Some(Plan::Connect { .. })) {
         match before {
             Some(before) if before.kind == Some(Kind::Bound) => state.table.put(cookie, &before),

@@ -1,6 +1,6 @@
 //! What the session makes of a connect.
 
-use inpod_rules::Addr;
+use inpod_rules::{Addr, Leaves};
 use inpod_wire::{decode_redirect, Request};
 
 use crate::session::ask;
@@ -22,8 +22,9 @@ pub enum Plan {
 
 impl Plan {
     /// Asks the session, which gets a copy of the socket. None: the original call.
-    pub(crate) fn ask(state: &State, fd: i32, cookie: u64, wanted: &Addr) -> Option<Self> {
-        ask(state, &Request::Connect { cookie, to: *wanted }, Some(fd), |number, body| match number {
+    pub(crate) fn ask(state: &State, fd: i32, cookie: u64, wanted: &Addr, leaves: Leaves) -> Option<Self> {
+        let request = Request::Connect { cookie, to: *wanted, is_undecided: leaves == Leaves::Asked };
+        ask(state, &request, Some(fd), |number, body| match number {
             0 => decode_redirect(body).filter(|to| to.port != 0).map(|to| {
                 let to = Addr { family: wanted.family, ..to };
                 Self::Connect { to, cookie }

@@ -43,6 +43,10 @@ pub struct Rules {
     pub(crate) outgoing: Outgoing,
     /// Key `names`: whether names are resolved by the pod.
     pub(crate) names: bool,
+    /// Key `names-remote`: when there is one, all other names are this machine's. "*.x" is what ends in ".x".
+    pub(crate) names_remote: Vec<Vec<u8>>,
+    /// Key `names-local`: these are.
+    pub(crate) names_local: Vec<Vec<u8>>,
     /// Key `hostname`: what the program is told; None: this machine's.
     pub hostname: Option<Vec<u8>>,
     /// Key `tracer`: the program that becomes one that the layer cannot be in; None: nothing is traced.
@@ -71,6 +75,8 @@ impl Rules {
             tracer: None,
             outgoing: Outgoing::default(),
             names: true,
+            names_remote: Vec::new(),
+            names_local: Vec::new(),
             hostname: None,
         };
         for line in lines {
@@ -99,6 +105,8 @@ impl Rules {
             b"outgoing-remote" => self.outgoing.remote.extend(Destination::parse(value)),
             b"outgoing-local" => self.outgoing.local.extend(Destination::parse(value)),
             b"names" => self.names = value == b"on",
+            b"names-remote" => self.names_remote.push(value.to_vec()),
+            b"names-local" => self.names_local.push(value.to_vec()),
             b"hostname" => self.hostname = Some(value.to_vec()),
             b"tracer" => self.tracer = tree(value),
             b"localhost" => self.localhost = value == b"on",

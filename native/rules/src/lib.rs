@@ -16,4 +16,4 @@ pub mod table;
 
 pub use addr::{Addr, Family};
 pub use facts::{FilesMode, Rules};
-pub use outgoing::Protocol;
+pub use outgoing::{Leaves, Protocol};

@@ -27,6 +27,8 @@ impl Rules {
             && !name.eq_ignore_ascii_case(b"localhost")
             && !name.eq_ignore_ascii_case(b"localhost.")
             && name != hostname
+            && (self.names_remote.is_empty() || self.names_remote.iter().any(|wanted| is_like(name, wanted)))
+            && !self.names_local.iter().any(|unwanted| is_like(name, unwanted))
     }
 
     fn is_pod_port(&self, port: u16) -> bool {
@@ -35,6 +37,18 @@ impl Rules {
 
     pub(crate) fn is_local_port(&self, port: u16) -> bool {
         self.local_ports.contains(&port)
+    }
+}
+
+/// Whether a name is one of a pattern: itself, or "*." and what its names end in.
+fn is_like(name: &[u8], pattern: &[u8]) -> bool {
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    match pattern.strip_prefix(b"*") {
+        None => name.eq_ignore_ascii_case(pattern),
+        Some(end) => {
+            let begin = name.len().checked_sub(end.len()).filter(|begin| *begin > 0);
+            begin.and_then(|begin| name.get(begin..)).is_some_and(|found| found.eq_ignore_ascii_case(end))
+        }
     }
 }
 

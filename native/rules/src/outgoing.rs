@@ -13,13 +13,39 @@ pub enum Protocol {
     Udp,
 }
 
+/// From where a connection leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaves {
+    /// This machine.
+    Here,
+    /// The pod.
+    Pod,
+    /// The session knows: it depends on what a name stands for.
+    Asked,
+}
+
 /// Which destinations a line is about; None: any.
 #[derive(Clone, Debug)]
 pub(crate) struct Destination {
     protocol: Option<Protocol>,
-    /// First bits of an address (IPv4 as ::ffff:a.b.c.d), and how many of them count.
-    network: Option<([u8; 16], u32)>,
+    place: Place,
     port: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Anywhere,
+    /// First bits of an address (IPv4 as ::ffff:a.b.c.d), and how many of them count.
+    Network([u8; 16], u32),
+    Name,
+}
+
+/// Whether a destination is one of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Found {
+    No,
+    Perhaps,
+    Yes,
 }
 
 /// What a session says about outgoing connections.
@@ -44,19 +70,24 @@ impl Default for Outgoing {
 }
 
 impl Rules {
-    /// Whether the session decides where a connection to `to` goes.
-    pub fn connects_remotely(&self, to: &Addr, protocol: Protocol) -> bool {
+    /// From where a connection to `to` leaves.
+    pub fn leaves(&self, to: &Addr, protocol: Protocol) -> Leaves {
         let is_here = to.is_loopback() || to.is_any();
         let outgoing = &self.outgoing;
         let is_on = match protocol {
             Protocol::Tcp => outgoing.tcp,
             Protocol::Udp => outgoing.udp,
         };
-        self.may_connect(to)
-            && is_on
-            && !(is_here && (!outgoing.localhost || self.is_local_port(to.port)))
-            && (outgoing.remote.is_empty() || outgoing.remote.iter().any(|wanted| wanted.has(to, protocol)))
-            && !outgoing.local.iter().any(|unwanted| unwanted.has(to, protocol))
+        let stays = is_here && (!outgoing.localhost || self.is_local_port(to.port));
+        if !self.may_connect(to) || !is_on || stays {
+            return Leaves::Here;
+        }
+        let find = |list: &[Destination]| list.iter().map(|one| one.has(to, protocol)).max();
+        match (find(&outgoing.remote).unwrap_or(Found::Yes), find(&outgoing.local).unwrap_or(Found::No)) {
+            (Found::No, _) | (_, Found::Yes) => Leaves::Here,
+            (Found::Yes, Found::No) => Leaves::Pod,
+            _ => Leaves::Asked,
+        }
     }
 
     /// Whether it is worth a look of what protocol a socket is.
@@ -75,30 +106,37 @@ impl Destination {
             "*" => None,
             _ => return None,
         };
-        let network = match words.next()? {
-            "*" => None,
-            text => Some(network(text)?),
+        let place = match words.next()? {
+            "*" => Place::Anywhere,
+            text if text.starts_with("name:") => Place::Name,
+            text => network(text)?,
         };
         let port = match words.next()? {
             "*" => None,
             text => Some(text.parse().ok()?),
         };
-        Some(Self { protocol, network, port })
+        Some(Self { protocol, place, port })
     }
 
-    fn has(&self, to: &Addr, protocol: Protocol) -> bool {
-        self.protocol.is_none_or(|wanted| wanted == protocol)
-            && self.port.is_none_or(|port| port == to.port)
-            && self.network.is_none_or(|(network, bits)| begins_alike(&network, &to.ip, bits))
+    fn has(&self, to: &Addr, protocol: Protocol) -> Found {
+        if self.protocol.is_some_and(|wanted| wanted != protocol) || self.port.is_some_and(|port| port != to.port) {
+            return Found::No;
+        }
+        match self.place {
+            Place::Anywhere => Found::Yes,
+            Place::Network(network, bits) if begins_alike(&network, &to.ip, bits) => Found::Yes,
+            Place::Network(..) => Found::No,
+            Place::Name => Found::Perhaps,
+        }
     }
 }
 
-fn network(text: &str) -> Option<([u8; 16], u32)> {
+fn network(text: &str) -> Option<Place> {
     let (ip, bits) = text.split_once('/')?;
     let bits: u32 = bits.parse().ok()?;
     match ip.parse().ok()? {
-        IpAddr::V4(ip) if bits <= 32 => Some((ip.to_ipv6_mapped().octets(), bits + 96)),
-        IpAddr::V6(ip) if bits <= 128 => Some((ip.octets(), bits)),
+        IpAddr::V4(ip) if bits <= 32 => Some(Place::Network(ip.to_ipv6_mapped().octets(), bits + 96)),
+        IpAddr::V6(ip) if bits <= 128 => Some(Place::Network(ip.octets(), bits)),
         _ => None,
     }
 }

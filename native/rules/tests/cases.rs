@@ -4,7 +4,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use inpod_rules::paths::Reached;
-use inpod_rules::{Addr, Family, Protocol, Rules};
+use inpod_rules::{Addr, Family, Leaves, Protocol, Rules};
 use serde_json::Value;
 
 fn sessions() -> Vec<Value> {
@@ -64,7 +64,12 @@ fn connects_and_names_are_asked_as_the_contract_says() {
         let rules = rules_of(&session);
         for case in list(&session, "connects") {
             let protocol = if case["protocol"] == "udp" { Protocol::Udp } else { Protocol::Tcp };
-            assert_eq!(rules.connects_remotely(&addr(&case["to"]), protocol), case["asks"] == true, "{case}");
+            let leaves = match case["leaves"].as_str().unwrap() {
+                "here" => Leaves::Here,
+                "pod" => Leaves::Pod,
+                _ => Leaves::Asked,
+            };
+            assert_eq!(rules.leaves(&addr(&case["to"]), protocol), leaves, "{case}");
         }
         for case in list(&session, "names") {
             let name = case["name"].as_str().unwrap().as_bytes();
@@ -78,7 +83,7 @@ fn network_off_leaves_every_socket_and_name_alone() {
     let rules = Rules::parse(b"inpod-rules 1\nnetwork\toff\n").unwrap();
     let addr = Addr::v4(Family::V4, [10, 1, 2, 3], 80);
     assert_eq!(rules.bind(&addr, false), None);
-    assert!(!rules.connects_remotely(&addr, Protocol::Tcp));
+    assert_eq!(rules.leaves(&addr, Protocol::Tcp), Leaves::Here);
     assert!(!rules.resolves_remotely(b"db", b""));
 }
 

@@ -39,6 +39,8 @@ pub enum Request<'a> {
         cookie: u64,
         /// Where the program wants to go.
         to: Addr,
+        /// Whether it leaves from the pod depends on a name: the session is to look.
+        is_undecided: bool,
     },
     /// The address is taken on this machine.
     Bind {
@@ -92,8 +94,8 @@ pub enum Request<'a> {
 pub fn encode<'r>(request: &Request<'_>, room: &'r mut [u8]) -> Option<&'r [u8]> {
     let mut to = Writer { room, at: 0 };
     match *request {
-        Request::Connect { cookie, to: address } => {
-            to.kind(1)?.put(&cookie.to_le_bytes())?.put(&address.to_bytes())?;
+        Request::Connect { cookie, to: address, is_undecided } => {
+            to.kind(1)?.put(&cookie.to_le_bytes())?.put(&address.to_bytes())?.put(&[u8::from(is_undecided)])?;
         }
         Request::Bind { wanted, reuse_port } => {
             to.kind(2)?.put(&wanted.to_bytes())?.put(&[u8::from(reuse_port)])?;

@@ -12,6 +12,10 @@ from inpod.errors import UserError
 
 PLACE = "feature.network.outgoing.filter"
 
+DNS_PLACE = "feature.network.dns.filter"
+
+_NAME = re.compile(r"(?=.{1,253}$)[\w-]{1,63}(?:\.[\w-]{1,63})*", re.ASCII)
+
 _ENTRY = re.compile(
     r"(?:(?P<protocol>tcp|udp)://)?(?:\[(?P<v6>[^]]*)\]|(?P<host>[^:\[\]]*))(?P<v6_bits>/\d+)?(?::(?P<port>\d+))?"
 )
@@ -22,7 +26,7 @@ class Filter(Section, frozen=True):
 
     remote: Annotated[
         list[str] | None,
-        Meta(description="Only these destinations are the target's: `[tcp://|udp://][IP or CIDR][:PORT]`."),
+        Meta(description="Only these destinations are the target's: `[tcp://|udp://][NAME, IP or CIDR][:PORT]`."),
     ] = None
     local: Annotated[list[str] | None, Meta(description="All but these are.")] = None
 
@@ -38,10 +42,20 @@ class Outgoing(Section, frozen=True):
     filter: Annotated[Filter, Meta(description="Which destinations.")] = Filter()
 
 
+class NameFilter(Section, frozen=True):
+    """Of the two lists one at most."""
+
+    remote: Annotated[
+        list[str] | None, Meta(description="Only these names are the target's: `NAME`, or `*.NAME` for all below it.")
+    ] = None
+    local: Annotated[list[str] | None, Meta(description="All but these are.")] = None
+
+
 class Dns(Section, frozen=True):
     """true: names are the target's; false: this machine's."""
 
     enabled: Annotated[bool, Meta(description="false: as `--no-remote-dns`.")] = True
+    filter: Annotated[NameFilter, Meta(description="Which names.")] = NameFilter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +63,9 @@ class Way:
     """What leaves from the target.
 
     Attributes:
-        remote, local: Destinations as the session's rules have them: "tcp 10.0.0.0/8 443", `*` for any.
+        remote, local: Destinations as the session's rules have them: "tcp 10.0.0.0/8 443", "* name:db *"; `*` for any.
         names: Names are resolved by the target.
+        names_remote, names_local: These only, or all but these: "db.prod.svc", "*.cluster.local".
     """
 
     tcp: bool = True
@@ -59,6 +74,8 @@ class Way:
     remote: tuple[str, ...] = ()
     local: tuple[str, ...] = ()
     names: bool = True
+    names_remote: tuple[str, ...] = ()
+    names_local: tuple[str, ...] = ()
 
 
 def outgoing_way(outgoing: Outgoing | bool, dns: Dns | bool, *, tcp: bool, udp: bool, names: bool) -> Way:
@@ -74,9 +91,10 @@ def outgoing_way(outgoing: Outgoing | bool, dns: Dns | bool, *, tcp: bool, udp: 
         outgoing = Outgoing(tcp=outgoing, udp=outgoing)
     if isinstance(dns, bool):
         dns = Dns(enabled=dns)
-    chosen = outgoing.filter
-    if chosen.remote is not None and chosen.local is not None:
-        raise UserError(f"{PLACE}.remote and {PLACE}.local exclude each other.", hint="Keep one of them.")
+    chosen, named = outgoing.filter, dns.filter
+    for place, lists in ((PLACE, chosen), (DNS_PLACE, named)):
+        if lists.remote is not None and lists.local is not None:
+            raise UserError(f"{place}.remote and {place}.local exclude each other.", hint="Keep one of them.")
     return Way(
         tcp=outgoing.tcp and tcp,
         udp=outgoing.udp and udp,
@@ -84,6 +102,8 @@ def outgoing_way(outgoing: Outgoing | bool, dns: Dns | bool, *, tcp: bool, udp: 
         remote=tuple(_destination(entry, "remote", at) for at, entry in enumerate(chosen.remote or ())),
         local=tuple(_destination(entry, "local", at) for at, entry in enumerate(chosen.local or ())),
         names=dns.enabled and names,
+        names_remote=tuple(_pattern(entry, "remote", at) for at, entry in enumerate(named.remote or ())),
+        names_local=tuple(_pattern(entry, "local", at) for at, entry in enumerate(named.local or ())),
     )
 
 
@@ -98,11 +118,25 @@ def _destination(entry: str, which: str, at: int) -> str:
     try:
         network = str(ipaddress.ip_network(host, strict=False)) if host not in ("", "0.0.0.0/0") else "*"
     except ValueError:
-        raise UserError(
-            f"{where}: '{host}' is no IP address and no network.",
-            hint="Names are not there yet: give the address, or a CIDR such as 10.0.0.0/8.",
-        ) from None
+        name = host.removesuffix(".")
+        # A number at the end: an address that is none.
+        if not _NAME.fullmatch(name) or name.rpartition(".")[2].isdecimal():
+            raise UserError(
+                f"{where}: '{host}' is no name, no IP address and no network.",
+                hint="Give a name, an address, or a CIDR such as 10.0.0.0/8.",
+            ) from None
+        network = f"name:{name}"
     port = found["port"]
     if port is not None and not 0 < int(port) < 65536:
         raise UserError(f"{where}: {port} is no port.", hint="Ports are 1 to 65535.")
     return f"{found['protocol'] or '*'} {network} {port or '*'}"
+
+
+def _pattern(entry: str, which: str, at: int) -> str:
+    name = entry.removesuffix(".")
+    if not _NAME.fullmatch(name.removeprefix("*.")):
+        raise UserError(
+            f"{DNS_PLACE}.{which}[{at}]: '{entry}' is no name.",
+            hint="Write a name as the program says it, or *.NAME for all below it; ports and addresses have no part in it.",
+        )
+    return name

@@ -89,11 +89,13 @@ class Resolved:
     addresses: IP addresses in text form, IPv4 and IPv6, in the order to try: those with a route first.
     failure: "" or "noname" (the name is not there), "nodata" (no address of that family), "again" (servers silent).
     canonical: The canonical name; "" when unknown.
+    ttl: Seconds for which the answer holds, as the servers say.
     """
 
     addresses: list[str] = field(default_factory=list)
     failure: str = ""
     canonical: str = ""
+    ttl: int = 0
 
 
 @dataclass(frozen=True, slots=True)

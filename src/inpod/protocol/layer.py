@@ -95,10 +95,12 @@ class Connect:
     Attributes:
         cookie: SO_COOKIE of the socket.
         to: Where the program wants to go.
+        is_undecided: Whether it leaves from the pod depends on what a name of the filter stands for.
     """
 
     cookie: int
     to: Addr
+    is_undecided: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +259,7 @@ def decode_request(data: bytes) -> Request:
     try:
         match read.take("H"):
             case Kind.CONNECT:
-                return Connect(read.take("Q"), read.addr())
+                return Connect(read.take("Q"), read.addr(), bool(read.take("B")))
             case Kind.BIND:
                 return Bind(read.addr(), bool(read.take("B")))
             case Kind.LISTEN:
@@ -279,8 +281,8 @@ def decode_request(data: bytes) -> Request:
 def encode_request(request: Request) -> bytes:
     """Return the datagram of a request: for tests, the layer's own encoder is native/wire."""
     match request:
-        case Connect(cookie, to):
-            return struct.pack("<HQ", Kind.CONNECT, cookie) + encode_addr(to)
+        case Connect(cookie, to, is_undecided):
+            return struct.pack("<HQ", Kind.CONNECT, cookie) + encode_addr(to) + bytes([is_undecided])
         case Bind(wanted, reuse_port):
             return _U16.pack(Kind.BIND) + encode_addr(wanted) + bytes([reuse_port])
         case Listen(wanted, real, is_local):

@@ -1,5 +1,9 @@
 """Names, as the pod resolves them."""
 
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
 from inpod.protocol import agent, layer
 from inpod.tunnel.streams import StreamRefused, Tunnel
 
@@ -8,14 +12,56 @@ EAI = {"noname": -2, "again": -3, "nodata": -5}
 
 FAMILY = {0: 0, 4: 2, 6: 10}
 
+KEPT_S = 5.0
+"""Longest that an answer is kept, however long it holds: CoreDNS says 30 s of names whose pods come and go."""
 
-async def resolve(tunnel: Tunnel, request: layer.Resolve) -> bytes:
-    """Return the reply to a RESOLVE."""
-    question = agent.Resolve(request.name, FAMILY.get(request.family, 0))
-    try:
-        found = agent.decode_answer(agent.Resolved, await tunnel.ask(agent.encode(question)))
-    except (StreamRefused, agent.PeerProtocolError):
-        return layer.encode_reply(EAI["again"])
+MAX_KEPT = 1024
+
+
+class Names:
+    """Asks the agent, and keeps what the name servers allow to keep: a program may ask for each of its connections."""
+
+    def __init__(self, tunnel: Callable[[], Tunnel]) -> None:
+        self._tunnel = tunnel
+        self._loop = asyncio.get_running_loop()
+        self._kept: OrderedDict[agent.Resolve, tuple[float, agent.Resolved]] = OrderedDict()
+
+    def answer(self, request: layer.Resolve) -> bytes | Awaitable[bytes]:
+        """Return the reply to a RESOLVE, now or later."""
+        question = agent.Resolve(request.name, FAMILY.get(request.family, 0))
+        kept = self._known(question)
+        return self._asked(question) if kept is None else _reply(kept)
+
+    async def resolve(self, name: str) -> list[str]:
+        """Return the addresses of a name in text form, none where there are none to be had."""
+        question = agent.Resolve(name)
+        try:
+            return (self._known(question) or await self._ask(question)).addresses
+        except (StreamRefused, agent.PeerProtocolError):
+            return []
+
+    async def _asked(self, question: agent.Resolve) -> bytes:
+        try:
+            return _reply(await self._ask(question))
+        except (StreamRefused, agent.PeerProtocolError):
+            return layer.encode_reply(EAI["again"])
+
+    async def _ask(self, question: agent.Resolve) -> agent.Resolved:
+        answer = await self._tunnel().ask(agent.encode(question))
+        found = agent.decode_answer(agent.Resolved, answer)
+        if found.addresses and found.ttl > 0:
+            self._kept[question] = self._loop.time() + min(found.ttl, KEPT_S), found
+            self._kept.move_to_end(question)
+            if len(self._kept) > MAX_KEPT:
+                self._kept.popitem(last=False)
+        return found
+
+    def _known(self, question: agent.Resolve) -> agent.Resolved | None:
+        until, found = self._kept.get(question, (0.0, None))
+        return found if self._loop.time() < until else None
+
+
+def _reply(found: agent.Resolved) -> bytes:
     if found.failure or not found.addresses:
         return layer.encode_reply(EAI.get(found.failure, EAI["noname"]))
     addresses = tuple(layer.Addr.of(text.partition("%")[0], 0).ip for text in found.addresses)

@@ -55,7 +55,9 @@ def _of_way(way: Way) -> list[tuple[str, str]]:
         # Who resolves by himself asks this machine's servers too.
         lines += [("local-tree", path) for path in ("/etc/hosts", "/etc/resolv.conf")]
     lines += [("outgoing-remote", destination) for destination in way.remote]
-    return lines + [("outgoing-local", destination) for destination in way.local]
+    lines += [("outgoing-local", destination) for destination in way.local]
+    lines += [("names-remote", pattern) for pattern in way.names_remote]
+    return lines + [("names-local", pattern) for pattern in way.names_local]
 
 
 def _aliases(mount: str) -> list[str]:

@@ -15,7 +15,8 @@ from inpod.errors import ExitCode, UserError
 from inpod.launch.environment import program_environment
 from inpod.launch.process import Process, start
 from inpod.protocol import agent, layer
-from inpod.session.dns import resolve
+from inpod.session.destinations import Destinations
+from inpod.session.dns import Names
 from inpod.session.events import Events, Note, Step, Summary
 from inpod.session.files.replica import Replica
 from inpod.session.files.service import Files
@@ -88,6 +89,8 @@ class _Session:
         wants: list[agent.Mode] = [] if plan.mode == "off" else [plan.mode]
         hello = agent.Hello(agent.PROTOCOL_VERSION, wants, plan.redirect)
         self.link = Link(way, self._on_stream, events, hello)
+        self._names = Names(self.link.tunnel)
+        self._destinations = Destinations(plan.way, self._names.resolve)
         self._plan = plan
         self._mounts = way.mounts
         self._probe_ports = way.probe_ports
@@ -226,7 +229,8 @@ class _Session:
         assert self._outgoing is not None
         assert self._files is not None
         if isinstance(request, layer.Connect):
-            return self._outgoing.connect(request, fd)
+            connect = self._outgoing.connect
+            return self._destinations.decide(request, fd, connect) if request.is_undecided else connect(request, fd)
         close_fd(fd)
         match request:
             case layer.Bind():
@@ -234,7 +238,7 @@ class _Session:
             case layer.Listen():
                 return self._incoming.listen(request)
             case layer.Resolve():
-                return resolve(self.link.tunnel(), request)
+                return self._names.answer(request)
             case layer.File():
                 return self._files.make_available(request)
             case layer.Warn(why, path):

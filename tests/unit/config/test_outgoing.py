@@ -33,6 +33,8 @@ def test_all_leaves_from_the_target_unless_told() -> None:
         ("0.0.0.0/0:80", "* * 80"),
         ("[fd00::5]:80", "* fd00::5/128 80"),
         ("tcp://[fd00::]/8", "tcp fd00::/8 *"),
+        ("db.default.svc:5432", "* name:db.default.svc 5432"),
+        ("udp://my_db-0.", "udp name:my_db-0 *"),
     ],
 )
 def test_destinations_become_lines(entry: str, line: str) -> None:
@@ -44,7 +46,8 @@ def test_destinations_become_lines(entry: str, line: str) -> None:
     ("entry", "says"),
     [
         ("", "no destination"),
-        ("db.default.svc:5432", "'db.default.svc' is no IP address"),
+        ("*.default.svc:5432", "'*.default.svc' is no name"),
+        ("10.0.0", "'10.0.0' is no name, no IP address"),
         ("10.0.0.0/33", "no network"),
         ("10.0.0.1:70000", "70000 is no port"),
         ("http://10.0.0.1", "no destination"),
@@ -58,6 +61,19 @@ def test_bad_destinations_are_told_with_their_place(entry: str, says: str) -> No
     assert says in caught.value.message
 
 
+@pytest.mark.parametrize("entry", ["", "*", "a..b", "db:80", "10.0.0.0/8", "a b", "x" * 64, "*.*.x"])
+def test_bad_names_are_told_with_their_place(entry: str) -> None:
+    with pytest.raises(UserError, match=r"dns\.filter\.local\[0\]: .* is no name"):
+        way({"dns": {"filter": {"local": [entry]}}})
+
+
+def test_names_can_be_chosen() -> None:
+    assert way({"dns": {"filter": {"remote": ["db.", "*.svc"]}}}) == Way(names_remote=("db", "*.svc"))
+    assert way({"dns": {"filter": {"local": ["db"]}}}) == Way(names_local=("db",))
+
+
 def test_two_lists_exclude_each_other() -> None:
+    with pytest.raises(UserError, match=r"dns\.filter\.remote and"):
+        way({"dns": {"filter": {"remote": [], "local": []}}})
     with pytest.raises(UserError, match="exclude each other"):
         way({"outgoing": {"filter": {"remote": [], "local": []}}})

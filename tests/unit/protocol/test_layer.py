@@ -43,7 +43,7 @@ def request(case: dict[str, Any]) -> Request:
     text = bytes.fromhex(case.get("text", ""))
     match case["is"]:
         case "Connect":
-            return Connect(int(case["cookie"], 16), addr(case["to"]))
+            return Connect(int(case["cookie"], 16), addr(case["to"]), case["is_undecided"])
         case "Bind":
             return Bind(addr(case["wanted"]), case["reuse_port"])
         case "Listen":

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from inpod.config.incoming import Ports
+from inpod.config.outgoing import Way
 from inpod.session.plan import Plan
 from inpod.session.rules import rules_text
 
@@ -31,6 +32,7 @@ def test_session_writes_the_rules_of_the_contract(session: dict[str, Any], monke
         files=facts["files"],
         local_ports=tuple(facts["local_ports"]),
         local_trees=tuple(facts["local_trees"]),
+        way=Way(**facts.get("way", {})),
         ports=Ports(
             only=tuple(facts.get("only_ports", ())),
             listen=tuple((asked, had) for asked, had in facts.get("listen_ports", ())),

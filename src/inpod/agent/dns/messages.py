@@ -46,11 +46,13 @@ class Record:
 
     Attributes:
         data: A `Name` for CNAME, else the address's bytes.
+        ttl: Seconds for which it holds.
     """
 
     name: Name
     kind: int
     data: bytes | Name
+    ttl: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +131,14 @@ def _read_records(data: bytes, at: int, count: int) -> list[Record]:
     records: list[Record] = []
     for _ in range(count):
         name, at = _read_name(data, at)
-        kind, cls, _, length = _RECORD.unpack_from(data, at)
+        kind, cls, ttl, length = _RECORD.unpack_from(data, at)
         at += _RECORD.size
         if at + length > len(data):
             raise MessageError("a record is cut short")
         if cls == _IN and kind == CNAME:
-            records.append(Record(name, kind, _read_name(data, at)[0]))
+            records.append(Record(name, kind, _read_name(data, at)[0], ttl))
         elif cls == _IN and (kind, length) in ((A, 4), (AAAA, 16)):
-            records.append(Record(name, kind, data[at : at + length]))
+            records.append(Record(name, kind, data[at : at + length], ttl))
         at += length
     return records
 

@@ -1,7 +1,7 @@
 """Asks the target's name servers, from its network: UDP, then TCP when an answer did not fit.
 
 Order as in libc: numeric addresses, /etc/hosts, then DNS with the search list. Files are read anew for each question,
-as the kubelet may rewrite them; nothing is cached.
+as the kubelet may rewrite them; nothing is cached here.
 """
 
 import asyncio
@@ -36,6 +36,7 @@ class _Outcome:
     failure: str
     addresses: list[str]
     canonical: str = ""
+    ttl: int = 0
 
 
 class Resolver:
@@ -74,7 +75,8 @@ class Resolver:
             return Resolved(reachable_first(found[:MAX_ADDRESSES]), canonical=canonical)
         conf = parse_resolv_conf(self._read_etc("resolv.conf"))
         outcome = await self._search(name, families, conf)
-        return Resolved(reachable_first(outcome.addresses[:MAX_ADDRESSES]), outcome.failure, outcome.canonical)
+        addresses = reachable_first(outcome.addresses[:MAX_ADDRESSES])
+        return Resolved(addresses, outcome.failure, outcome.canonical, outcome.ttl)
 
     async def _search(self, name: bytes, families: list[socket.AddressFamily], conf: ResolvConf) -> _Outcome:
         """Try the candidates in order: a name that is not there leads to the next, silence ends the search."""
@@ -163,7 +165,10 @@ def _outcome_of(response: messages.Response) -> _Outcome:
     match response.code:
         case messages.Code.NO_ERROR:
             canonical, addresses = messages.follow(response)
-            return _Outcome("", addresses, messages.name_text(canonical)) if addresses else _Outcome("nodata", [])
+            if not addresses:
+                return _Outcome("nodata", [])
+            ttl = min(record.ttl for record in response.records)
+            return _Outcome("", addresses, messages.name_text(canonical), ttl)
         case messages.Code.NAME_ERROR:
             return _Outcome("noname", [])
         case _:
@@ -187,7 +192,7 @@ def _has_route(address: str) -> bool:
 def _merge(outcomes: list[_Outcome]) -> _Outcome:
     """Return one outcome of the questions for A and AAAA of the same name."""
     if found := [o for o in outcomes if o.addresses]:
-        return _Outcome("", [a for o in found for a in o.addresses], found[0].canonical)
+        return _Outcome("", [a for o in found for a in o.addresses], found[0].canonical, min(o.ttl for o in found))
     order = ("again", "broken", "nodata", "noname")
     return min(outcomes, key=lambda o: order.index(o.failure))
 

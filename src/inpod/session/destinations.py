@@ -1,0 +1,72 @@
+"""Destinations of the outgoing filter that are names: whether an address is what one of them stands for.
+
+The layer decides all that addresses, ports and protocols decide (native/rules `outgoing`), and asks for the rest.
+"""
+
+import asyncio
+import ipaddress
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from inpod.config.outgoing import Way
+from inpod.protocol.layer import Addr, Connect, Redirect, encode_reply
+from inpod.session.outgoing import close_fd
+
+Resolve = Callable[[str], Awaitable[list[str]]]
+
+
+class Destinations:
+    """Those of a session."""
+
+    def __init__(self, way: Way, resolve: Resolve) -> None:
+        """Take the names out of the filter.
+
+        Args:
+            resolve: Returns the addresses of a name, as the pod has it.
+        """
+        self._are_remote = bool(way.remote)
+        self._entries = [_parsed(line) for line in (*way.remote, *way.local) if " name:" in line]
+        self._resolve = resolve if way.names else _resolve_here
+
+    async def decide(self, request: Connect, fd: int, connect: Callable[[Connect, int], bytes]) -> bytes:
+        """Return the reply to a CONNECT of which the layer does not know whether it leaves from the pod.
+
+        Args:
+            fd: The program's socket, which is `connect`'s or closed.
+        """
+        try:
+            with socket.socket(fileno=os.dup(fd)) as program:
+                leaves = await self._leaves(request.to, program.type)
+        except BaseException:
+            close_fd(fd)
+            raise
+        if leaves:
+            return connect(request, fd)
+        close_fd(fd)
+        # Port 0 tells the layer to let it be.
+        return encode_reply(0, Redirect(replace(request.to, port=0)))
+
+    async def _leaves(self, to: Addr, kind: int) -> bool:
+        wanted = {
+            name
+            for protocol, name, port in self._entries
+            if protocol in ("*", "tcp" if kind == socket.SOCK_STREAM else "udp") and port in ("*", str(to.port))
+        }
+        found = await asyncio.gather(*map(self._resolve, wanted))
+        is_named = ipaddress.ip_address(to.host) in {ipaddress.ip_address(text) for texts in found for text in texts}
+        return is_named == self._are_remote
+
+
+def _parsed(line: str) -> tuple[str, str, str]:
+    protocol, place, port = line.split(" ")
+    return protocol, place.removeprefix("name:"), port
+
+
+async def _resolve_here(name: str) -> list[str]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return []
+    return [str(address[0]) for _, _, _, _, address in found]
