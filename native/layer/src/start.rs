@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use inpod_ops::session;
+use inpod_ops::skipped::is_skipped;
 use inpod_ops::state::{State, SESSION_VARIABLE};
 use inpod_sys::process;
 
@@ -20,7 +21,14 @@ pub fn state() -> Option<&'static State> {
 extern "C" fn start() {
     // The default hook would print.
     std::panic::set_hook(Box::new(|_| {}));
-    let state = std::panic::catch_unwind(|| State::read(process::variable(SESSION_VARIABLE)?));
+    let state = std::panic::catch_unwind(|| {
+        let mut state = State::read(process::variable(SESSION_VARIABLE)?)?;
+        if is_skipped(&state.rules, None) {
+            // What it starts is the session's all the same.
+            state.rules.leave_alone();
+        }
+        Some(state)
+    });
     if let Ok(Some(state)) = state {
         session::start();
         if STATE.set(state).is_ok() {

@@ -16,4 +16,5 @@ pub mod outgoing;
 pub mod place;
 pub mod plan;
 pub mod session;
+pub mod skipped;
 pub mod state;

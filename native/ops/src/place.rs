@@ -7,6 +7,7 @@ use inpod_rules::paths::{is_normal, names_directory, PathText, Reached};
 use inpod_sys::files::{self, AT_CWD};
 use inpod_sys::text::until_nul;
 
+use crate::skipped::is_skipped;
 use crate::state::State;
 
 /// Who makes a call.
@@ -25,6 +26,11 @@ impl<'a> Caller<'a> {
     /// A thread, by its number (gettid(2)).
     pub fn other(state: &'a State, thread: u32) -> Self {
         Self { state, thread: Some(thread) }
+    }
+
+    /// Whether it is a program that is left alone. Of this process that was found out at its start.
+    pub fn is_skipped(&self) -> bool {
+        self.thread.is_some() && is_skipped(&self.state.rules, self.thread)
     }
 }
 
@@ -70,6 +76,9 @@ pub fn place(caller: &Caller<'_>, dir: i32, path: &[u8], text: &mut PathText) ->
     let pod_path = text.as_bytes().get(from..to)?;
     let reached = if is_absolute { Reached::ByName } else { Reached::ThroughPodDirectory };
     if state.rules.is_pod_path(pod_path, reached) {
+        if caller.is_skipped() {
+            return Some(Place::AsIs);
+        }
         // `a/` must be a directory and follows a link, whatever the call: the kernel knows.
         return (!names_directory(path) || text.push(b"/")).then_some(Place::Pod { from, to });
     }

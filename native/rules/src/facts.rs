@@ -51,6 +51,8 @@ pub struct Rules {
     pub hostname: Option<Vec<u8>>,
     /// Key `tracer`: the program that becomes one that the layer cannot be in; None: nothing is traced.
     pub tracer: Option<Vec<u8>>,
+    /// Key `skip`: names of programs that stay this machine's; what they start does not.
+    pub(crate) skipped: Vec<Vec<u8>>,
     /// Key `localhost`: `off` leaves listeners on loopback addresses alone.
     pub(crate) localhost: bool,
 }
@@ -73,6 +75,7 @@ impl Rules {
             listen_ports: Vec::new(),
             localhost: true,
             tracer: None,
+            skipped: Vec::new(),
             outgoing: Outgoing::default(),
             names: true,
             names_remote: Vec::new(),
@@ -108,6 +111,7 @@ impl Rules {
             b"names-remote" => self.names_remote.push(value.to_vec()),
             b"names-local" => self.names_local.push(value.to_vec()),
             b"hostname" => self.hostname = Some(value.to_vec()),
+            b"skip" => self.skipped.push(value.to_vec()),
             b"tracer" => self.tracer = tree(value),
             b"localhost" => self.localhost = value == b"on",
             _ => {}

@@ -12,6 +12,7 @@ mod facts;
 pub mod net;
 pub mod outgoing;
 pub mod paths;
+pub mod processes;
 pub mod table;
 
 pub use addr::{Addr, Family};

@@ -79,6 +79,20 @@ fn connects_and_names_are_asked_as_the_contract_says() {
 }
 
 #[test]
+fn programs_are_skipped_as_the_contract_says() {
+    let sessions = sessions();
+    let session = sessions.iter().find(|session| !session["programs"].is_null()).unwrap();
+    let mut rules = rules_of(session);
+    for case in list(session, "programs") {
+        assert_eq!(rules.skips(case[0].as_str().unwrap().as_bytes()), case[1] == "skipped", "{case}");
+    }
+    rules.leave_alone();
+    let addr = Addr::v4(Family::V4, [10, 9, 9, 9], 80);
+    assert_eq!(rules.leaves(&addr, Protocol::Tcp), Leaves::Here);
+    assert!(!rules.is_pod_path(b"/app", Reached::ByName) && !rules.resolves_remotely(b"db", b""));
+}
+
+#[test]
 fn network_off_leaves_every_socket_and_name_alone() {
     let rules = Rules::parse(b"inpod-rules 1\nnetwork\toff\n").unwrap();
     let addr = Addr::v4(Family::V4, [10, 1, 2, 3], 80);

@@ -26,6 +26,9 @@ const MAX_PARTS: usize = 1024;
 
 pub fn sendto(call: &Call<'_>) -> Outcome {
     let (Some(wanted), Some(fd)) = (call.address(4, 5), call.fd(0)) else { return Outcome::GoOn };
+    if call.caller().is_skipped() {
+        return Outcome::GoOn;
+    }
     match guarded(|| datagrams::send_to(call.state, fd.raw(), &wanted)) {
         None => return Outcome::GoOn,
         Some(Err(error)) => return Outcome::Done(Err(error)),

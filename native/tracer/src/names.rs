@@ -6,6 +6,9 @@ use crate::call::{Call, Outcome};
 
 pub fn uname(call: &Call<'_>) -> Outcome {
     let Some(name) = call.state.rules.hostname.as_deref() else { return Outcome::GoOn };
+    if call.caller().is_skipped() {
+        return Outcome::GoOn;
+    }
     let Some(mut facts) = machine_facts() else { return Outcome::GoOn };
     let Some(node) = facts.get_mut(NODE_AT..NODE_AT + NODE_BYTES) else { return Outcome::GoOn };
     node.fill(0);

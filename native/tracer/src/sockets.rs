@@ -32,6 +32,9 @@ pub fn bind(call: &Call<'_>) -> Outcome {
     if !call.may_wait {
         return Outcome::Later;
     }
+    if call.caller().is_skipped() {
+        return Outcome::GoOn;
+    }
     let Some(fd) = call.fd(0) else { return Outcome::GoOn };
     match guarded(|| incoming::bind(call.state, fd.raw(), &wanted)) {
         Some(done) => Outcome::Done(done.map(|()| 0)),
@@ -84,6 +87,9 @@ pub fn connect(call: &Call<'_>) -> Outcome {
     }
     if !call.may_wait {
         return Outcome::Later;
+    }
+    if call.caller().is_skipped() {
+        return Outcome::GoOn;
     }
     let Some(fd) = call.fd(0) else { return Outcome::GoOn };
     match guarded(|| outgoing::connect(call.state, fd.raw(), &wanted)) {

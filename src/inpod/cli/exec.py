@@ -156,6 +156,7 @@ def run(options: argparse.Namespace) -> int:
         follows=chosen.interceptor != "layer",
         way=chosen.way,
         hostname=chosen.hostname,
+        skipped=chosen.skipped,
     )
     return _run_session(plan, target, options.progress)
 
@@ -164,12 +165,18 @@ def _run_session(plan: "Plan", target: "Target", progress: "Mode") -> int:
     import uvloop
 
     from inpod.cli.progress import show
+    from inpod.config.processes import is_skipped
     from inpod.launch.process import end_like
-    from inpod.session.events import Events
+    from inpod.session.events import Events, Note
     from inpod.session.run import run as run_session
 
     events = Events()
     with show(events, progress):
+        if is_skipped(plan.skipped, plan.executable, plan.argv[0]):
+            name = os.path.basename(plan.argv[0])
+            events.emit(
+                Note(f"{name} itself stays outside the pod (skip_build_tools); what it starts stands in it.", "info")
+            )
         status = uvloop.run(run_session(plan, target, events))
     return end_like(status)
 

@@ -13,6 +13,7 @@ from inpod.config.http_filter import HttpFilter
 from inpod.config.incoming import Incoming, IncomingMode, Ports, incoming_mode, incoming_ports
 from inpod.config.mistakes import invalid
 from inpod.config.outgoing import Way, outgoing_way
+from inpod.config.processes import BUILD_TOOLS, skipped_names
 from inpod.config.schema import File, Interceptor
 from inpod.config.target import as_target
 from inpod.errors import UserError
@@ -59,6 +60,7 @@ class Settings:
     interceptor: Interceptor = "auto"
     way: Way = field(default_factory=Way)
     hostname: bool = True
+    skipped: tuple[str, ...] = BUILD_TOOLS
 
 
 def settings(options: Options, file: File) -> Settings:
@@ -88,6 +90,7 @@ def settings(options: Options, file: File) -> Settings:
         env=env,
         interceptor=options.interceptor or file.interceptor,
         hostname=file.feature.hostname,
+        skipped=skipped_names(file.skip_processes, file.skip_extra_build_tools, build_tools=file.skip_build_tools),
         way=outgoing_way(
             file.feature.network.outgoing,
             file.feature.network.dns,

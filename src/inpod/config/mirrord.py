@@ -2,7 +2,7 @@
 
 NOT_YET = {
     "": (
-        *("accept_invalid_certificates", "skip_processes", "skip_build_tools", "skip_extra_build_tools", "operator"),
+        *("accept_invalid_certificates", "operator"),
         *("connect_tcp", "internal_proxy", "external_proxy", "use_proxy", "kubeconfig", "ci", "telemetry", "baggage"),
         *("experimental", "startup_retry", "container", "profile", "sip_binaries", "skip_sip", "traceparent", "up"),
     ),
@@ -19,7 +19,6 @@ NOT_YET = {
     "feature.network.incoming.http_filter": ("header_filter_jq",),
     "feature.network": ("ipv6",),
     "feature.network.outgoing": ("unix_streams",),
-    "feature.network.dns": ("filter",),
     "feature.network.incoming": (*("https_delivery", "tls_delivery"),),
 }
 """By the place of the object, as in the file."""

@@ -47,5 +47,16 @@ class File(Section, frozen=True):
             "kernel, auto: by the layer where it can be in the program."
         ),
     ] = "auto"
+    skip_processes: Annotated[
+        str | list[str] | None,
+        Meta(
+            description="Programs that stay this machine's, by the name of their file or of the command: a list, or names "
+            "with `;` between. What they start stands in the target."
+        ),
+    ] = None
+    skip_build_tools: Annotated[
+        bool, Meta(description="Compilers, linkers, `go`, `cargo`, `git` and their like are such programs.")
+    ] = True
+    skip_extra_build_tools: Annotated[list[str] | None, Meta(description="Further build tools.")] = None
     agent: Annotated[Agent, Meta(description="What runs beside the target.")] = Agent()
     feature: Annotated[Feature, Meta(description="What of the target the program gets.")] = Feature()

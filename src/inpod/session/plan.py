@@ -29,6 +29,7 @@ class Plan:
     interceptor: What the program itself is run with.
     way: What leaves from the target.
     hostname: Whether the host's name is the target's.
+    skipped: Names of programs that are left alone, but for what they start.
     follows: Whether children that the layer cannot be in are traced.
     """
 
@@ -51,3 +52,4 @@ class Plan:
     follows: bool = True
     way: Way = field(default_factory=Way)
     hostname: bool = True
+    skipped: tuple[str, ...] = ()

@@ -35,6 +35,7 @@ def rules_text(plan: Plan, folder: Path, mounts: tuple[str, ...], *, files_work:
     lines += _of_way(plan.way)
     if hostname and plan.hostname:
         lines.append(("hostname", hostname))
+    lines += [("skip", name) for name in plan.skipped]
     if plan.follows:
         lines.append(("tracer", str(plan.native / TRACE)))
     if plan.ports.ignores_localhost:

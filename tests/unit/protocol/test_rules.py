@@ -32,6 +32,7 @@ def test_session_writes_the_rules_of_the_contract(session: dict[str, Any], monke
         files=facts["files"],
         local_ports=tuple(facts["local_ports"]),
         local_trees=tuple(facts["local_trees"]),
+        skipped=tuple(facts.get("skipped", ())),
         way=Way(**facts.get("way", {})),
         ports=Ports(
             only=tuple(facts.get("only_ports", ())),

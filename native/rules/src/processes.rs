@@ -1,0 +1,24 @@
+//! Programs that are left alone: build tools, and what the user names.
+
+use crate::{FilesMode, Rules};
+
+impl Rules {
+    /// Whether there are such programs at all.
+    pub fn skips_some(&self) -> bool {
+        !self.skipped.is_empty()
+    }
+
+    /// Whether a program is one of them. `name`: of its file, or what it was called as, with or without folders.
+    pub fn skips(&self, name: &[u8]) -> bool {
+        let name = name.rsplit(|byte| *byte == b'/').next().unwrap_or(name);
+        self.skipped.iter().any(|skipped| skipped == name)
+    }
+
+    /// From now on, everything is this machine's.
+    pub fn leave_alone(&mut self) {
+        self.files = FilesMode::Local;
+        self.network = false;
+        self.incoming = false;
+        self.hostname = None;
+    }
+}
