@@ -28,12 +28,14 @@ class Pod:
         files: Content or link by absolute path; directories come by themselves.
         modes: Of files and directories, by path, where not the usual.
         names: Addresses by host name, or an EAI_ number.
+        unnamed: EAI_ number for the name of an address that has none.
         services: By (host, port): the port on 127.0.0.1 that answers, or the errno of the connect.
     """
 
     files: dict[str, bytes | Link] = field(default_factory=dict)
     modes: dict[str, int] = field(default_factory=dict)
     names: dict[str, list[str] | int] = field(default_factory=dict)
+    unnamed: int = -2
     services: dict[tuple[str, int], int | OSError] = field(default_factory=dict)
 
     def look_up(self, path: str, want: Want) -> list[tuple[Entry, bytes | None]]:

@@ -26,6 +26,7 @@ from inpod.protocol.layer import (
     Connect,
     File,
     Listen,
+    Name,
     Redirect,
     Request,
     Resolve,
@@ -190,6 +191,8 @@ class FakeSession:
                 return encode_reply(0)
             case Resolve(family, name):
                 return self._resolve(family, name)
+            case Name(ip):
+                return self._find_name(ip)
             case File(want, path):
                 with self._pod_lock:
                     entries = self.pod.look_up(os.fsdecode(path), want)
@@ -216,6 +219,12 @@ class FakeSession:
         ips = [Addr.of(text, 0) for text in found]
         chosen = tuple(addr.ip for addr in ips if family in (0, addr.family))
         return encode_reply(0, Resolved(chosen, f"{name}.svc")) if chosen else encode_reply(-5)
+
+    def _find_name(self, ip: bytes) -> bytes:
+        for name, found in self.pod.names.items():
+            if not isinstance(found, int) and ip in [Addr.of(text, 0).ip for text in found]:
+                return encode_reply(0, Resolved((), f"{name}.svc"))
+        return encode_reply(self.pod.unnamed)
 
     def _connect(self, request: Connect, fd: int) -> bytes:
         program = socket.socket(fileno=fd)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from inpod.protocol.layer import Resolve
+from inpod.protocol.layer import Addr, Name, Resolve
 from tests.fakes.pod import Pod
 from tests.layer.conftest import Stage
 from tests.layer.test_files import lines
@@ -65,6 +65,40 @@ def test_servers_that_are_silent(stage: Stage) -> None:
     found = lines(stage.output("hosts", "silent"))
     assert found["both"] == "EAI_AGAIN"
     assert found["gethostbyname"] == "h_errno=2"
+
+
+@pytest.mark.parametrize("address", ["10.9.9.9", "fd00::9"])
+def test_every_call_of_libc_finds_the_pods_name_of_an_address(stage: Stage, address: str) -> None:
+    assert lines(stage.output("reverse", address)) == {
+        "both": "db.svc 443",
+        "service-name": "db.svc https",
+        "service-only": " https",
+        "numeric": f"{address} 443",
+        "required": "db.svc 443",
+        "small": "EAI_OVERFLOW",
+        "gethostbyaddr": f"db.svc {address}",
+        "gethostbyaddr_r": "0 0 db.svc",
+        "gethostbyaddr_r-small": "ERANGE -",
+    }
+    assert {request.ip for request in stage.session.asked(Name)} == {Addr.of(address, 0).ip}
+
+
+def test_address_without_a_name(stage: Stage) -> None:
+    found = lines(stage.output("reverse", "10.1.1.1"))
+    assert found["both"] == found["numeric"] == "10.1.1.1 443"
+    assert found["service-name"] == "10.1.1.1 https"
+    assert found["required"] == "EAI_NONAME"
+    assert found["gethostbyaddr"] == "h_errno=1"
+    assert found["gethostbyaddr_r"] == "1 1 -"
+    stage.pod.unnamed = -3
+    found = lines(stage.output("reverse", "10.1.1.1"))
+    assert found["both"] == found["required"] == "EAI_AGAIN"
+    assert found["gethostbyaddr"] == "h_errno=2"
+
+
+def test_loopback_has_its_name_of_here(stage: Stage) -> None:
+    stage.output("reverse", "127.0.0.1")
+    assert stage.session.asked(Name) == []
 
 
 def test_name_of_this_machine_stays_here(stage: Stage) -> None:

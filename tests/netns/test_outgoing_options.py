@@ -115,6 +115,18 @@ def test_destinations_can_be_names(pod: Pod, tmp_path: Path, interceptor: str) -
 
 
 @pytest.mark.usefixtures("hosts")
+def test_addresses_have_the_pods_names(pod: Pod, tmp_path: Path) -> None:
+    """By libc, that is under the layer; who is traced reads the pod's hosts file by himself."""
+    command = [
+        sys.executable,
+        "-c",
+        "import socket; print(socket.gethostbyaddr('10.9.8.7')[0], socket.getfqdn('10.9.8.7'))",
+    ]
+    assert run(pod, tmp_path, "layer", {}, *command) == run(pod, tmp_path, "tracer", {}, *command)
+    assert run(pod, tmp_path, "layer", {}, *command) == "only-in-the-pod only-in-the-pod\n"
+
+
+@pytest.mark.usefixtures("hosts")
 def test_names_are_of_this_machine_where_asked(pod: Pod, tmp_path: Path, interceptor: str) -> None:
     code = "import socket\ntry: print(socket.getaddrinfo('only-in-the-pod', 80)[0][4][0])\nexcept OSError: print('unknown')"
 

@@ -6,6 +6,8 @@
 //! Variadic functions are defined with their longest form: stable Rust cannot define variadic ones, and on Linux x86-64
 //! and arm64 integers are passed alike. `C-unwind`, as a thread may be cancelled in an original call, which unwinds.
 
+#![allow(clippy::too_many_arguments, reason = "libc's own")]
+
 use core::ffi::{c_char, c_int, c_long, c_uint, c_void};
 
 use inpod_sys::exec::CArray;
@@ -204,6 +206,17 @@ hooks! {
         name: Text, family: c_int, host: *mut hostent, buffer: *mut c_char, length: usize, found: *mut *mut hostent,
         h_errno: *mut c_int,
     ) -> c_int = hook hooks::hosts::gethostbyname2_r;
+
+    fn gethostbyaddr(address: *const c_void, length: socklen_t, family: c_int) -> *mut hostent
+        = hook hooks::reverse::gethostbyaddr;
+    fn gethostbyaddr_r(
+        address: *const c_void, length: socklen_t, family: c_int, host: *mut hostent, buffer: *mut c_char, size: usize,
+        found: *mut *mut hostent, h_errno: *mut c_int,
+    ) -> c_int = hook hooks::reverse::gethostbyaddr_r;
+    fn getnameinfo(
+        address: *const sockaddr, length: socklen_t, host: *mut c_char, host_size: socklen_t, service: *mut c_char,
+        service_size: socklen_t, flags: c_int,
+    ) -> c_int = hook hooks::reverse::getnameinfo;
 
     fn gethostname(to: *mut c_char, size: usize) -> c_int = hook hooks::names::gethostname;
     fn uname(to: *mut utsname) -> c_int = hook hooks::names::uname;

@@ -1,6 +1,6 @@
 //! Host names, as the pod resolves them.
 
-use inpod_rules::Family;
+use inpod_rules::{Addr, Family};
 use inpod_sys::process::HostName;
 use inpod_wire::{decode_reply, decode_resolved, Request, Resolved};
 
@@ -16,7 +16,7 @@ const NO_DATA: i32 = 4;
 /// The pod's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer<'a> {
-    /// At least one address.
+    /// At least one address, or the name that was asked for.
     Found(Resolved<'a>),
     /// An EAI_ number of glibc.
     Failed(i32),
@@ -28,7 +28,20 @@ pub fn resolve<'r>(state: &State, name: &[u8], family: Option<Family>, reply: &'
         return None;
     }
     let length = ask_into(state, &Request::Resolve { family, name }, None, reply)?;
-    let (number, body) = decode_reply(reply.get(..length)?)?;
+    answer_in(reply.get(..length)?)
+}
+
+/// Asks for the name of an address, as `Resolved::canonical`. None: libc's own lookup.
+pub fn find_name<'r>(state: &State, addr: &Addr, reply: &'r mut [u8]) -> Option<Answer<'r>> {
+    if !state.rules.names_remotely(addr) {
+        return None;
+    }
+    let length = ask_into(state, &Request::Name { ip: addr.ip }, None, reply)?;
+    answer_in(reply.get(..length)?)
+}
+
+fn answer_in(reply: &[u8]) -> Option<Answer<'_>> {
+    let (number, body) = decode_reply(reply)?;
     if number != 0 {
         return Some(Answer::Failed(number));
     }
@@ -47,5 +60,5 @@ pub fn h_errno_of(eai: i32) -> i32 {
 
 /// Whether an address goes where `family` is asked for: IPv4 ones have a form for both.
 pub fn is_v4(ip: &[u8; 16]) -> bool {
-    inpod_rules::Addr { family: Family::V6, port: 0, ip: *ip }.ipv4().is_some()
+    Addr { family: Family::V6, port: 0, ip: *ip }.ipv4().is_some()
 }

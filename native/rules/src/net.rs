@@ -31,6 +31,11 @@ impl Rules {
             && !self.names_local.iter().any(|unwanted| is_like(name, unwanted))
     }
 
+    /// Whether the pod tells an address's name: loopback has the same everywhere.
+    pub fn names_remotely(&self, addr: &Addr) -> bool {
+        self.network && self.names && !addr.is_loopback() && !addr.is_any()
+    }
+
     fn is_pod_port(&self, port: u16) -> bool {
         port != 0 && !self.is_local_port(port) && (self.only_ports.is_empty() || self.only_ports.contains(&port))
     }

@@ -65,6 +65,11 @@ pub enum Request<'a> {
         /// As the program gave it.
         name: &'a [u8],
     },
+    /// The name of an address.
+    Name {
+        /// IPv4 as ::ffff:a.b.c.d.
+        ip: [u8; 16],
+    },
     /// A path is to be in the replica.
     File {
         /// How much of it.
@@ -111,6 +116,9 @@ pub fn encode<'r>(request: &Request<'_>, room: &'r mut [u8]) -> Option<&'r [u8]>
             };
             to.kind(4)?.put(&[family])?.text(name)?;
         }
+        Request::Name { ip } => {
+            to.kind(8)?.put(&ip)?;
+        }
         Request::File { want, path } => {
             to.kind(5)?.put(&[want as u8])?.text(path)?;
         }
@@ -151,7 +159,7 @@ impl<'a> Resolved<'a> {
     }
 }
 
-/// Reads the body of a reply to RESOLVE. None: cut short.
+/// Reads the body of a reply to RESOLVE or NAME. None: cut short.
 pub fn decode_resolved(body: &[u8]) -> Option<Resolved<'_>> {
     let (count, rest) = body.split_first()?;
     let (addresses, rest) = rest.split_at_checked(usize::from(*count) * 16)?;

@@ -21,6 +21,7 @@ from inpod.protocol.agent import (
     PROTOCOL_VERSION,
     Connect,
     ConnectUdp,
+    FindName,
     Hello,
     Incoming,
     LookUp,
@@ -147,9 +148,9 @@ class _Link:
                 stream.accept()
                 await stream.write(answer)
                 stream.write_eof()
-            case Resolve():
+            case Resolve() | FindName():
                 assert abilities.resolver is not None
-                stream.accept(encode(await abilities.resolver.resolve(request)))
+                stream.accept(encode(await abilities.resolver.answer(request)))
             case Connect():
                 await abilities.outgoing.connect(stream, request)
             case ConnectUdp():

@@ -4,7 +4,7 @@ A stream begins with an OPEN frame whose payload is a request of this file, as J
 (a JSON payload, then data may flow both ways) or RESET (a `Refusal`). A question whose answer may be large gets it as
 the stream's data, ended by EOF.
 
-    session -> agent    Hello, ReadEnv, Resolve, Connect, ConnectUdp, LookUp, ReadFile, Subscribe
+    session -> agent    Hello, ReadEnv, Resolve, FindName, Connect, ConnectUdp, LookUp, ReadFile, Subscribe
     agent -> session    Incoming
 
 Session and agent are of one version (the code travels, see targets/kube), so nothing here needs to be compatible.
@@ -14,7 +14,7 @@ Text in JSON may carry bytes that are not UTF-8, as lone surrogates (`surrogatee
 import errno
 import json
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from inpod.protocol.listing import PeerProtocolError as PeerProtocolError  # of both files
 
@@ -81,6 +81,13 @@ class Resolve:
 
     name: str
     family: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FindName:
+    """The name of an IP address in text form. Answer: `Resolved` as ACCEPT, with `canonical` and no addresses."""
+
+    ip: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,13 +245,12 @@ class Refusal:
     reason: str = ""
 
 
-Request = Hello | ReadEnv | Resolve | Connect | ConnectUdp | LookUp | ReadFile | WatchFiles | Subscribe | Incoming
+Request = (
+    Hello | ReadEnv | Resolve | FindName | Connect | ConnectUdp | LookUp | ReadFile | WatchFiles | Subscribe | Incoming
+)
 Answer = Welcome | Resolved | Connected | PortReport | Refusal
 
-_NAMES: dict[str, type[Request]] = {
-    t.__name__: t
-    for t in (Hello, ReadEnv, Resolve, Connect, ConnectUdp, LookUp, ReadFile, WatchFiles, Subscribe, Incoming)
-}
+_NAMES: dict[str, type[Request]] = {t.__name__: t for t in get_args(Request)}
 
 
 def encode(message: Request | Answer) -> bytes:

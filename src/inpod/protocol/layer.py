@@ -39,6 +39,7 @@ class Kind(IntEnum):
     FILE = 5
     WARN = 6
     TRACE = 7
+    NAME = 8
 
 
 class Want(IntEnum):
@@ -149,8 +150,19 @@ class Resolve:
 
 
 @dataclass(frozen=True, slots=True)
+class Name:
+    """The name of an address. Reply: `Resolved`, without addresses.
+
+    Attributes:
+        ip: 16 bytes, as in `Addr`.
+    """
+
+    ip: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved:
-    """Reply to RESOLVE. Its errno field carries the EAI_* number of glibc (negative) instead.
+    """Reply to RESOLVE and NAME. Its errno field carries the EAI_* number of glibc (negative) instead.
 
     Attributes:
         addresses: Of 16 bytes each.
@@ -204,11 +216,12 @@ class Trace:
     process: int = 0
 
 
-Request = Connect | Bind | Listen | Resolve | File | Warn | Trace
+Request = Connect | Bind | Listen | Resolve | File | Warn | Trace | Name
 
 _U16 = struct.Struct("<H")
 _ADDR = struct.Struct("<BBH16s")
 _ERRNO = struct.Struct("<i")
+_IP_BYTES = 16
 
 
 class _Reader:
@@ -230,10 +243,12 @@ class _Reader:
         return Addr(family, port, ip)
 
     def text(self) -> bytes:
-        size = self.take("I")
+        return self.bytes(self.take("I"))
+
+    def bytes(self, size: int) -> bytes:
         value = self.data[self.at : self.at + size]
         if len(value) != size:
-            raise LayerProtocolError("text cut short")
+            raise LayerProtocolError("cut short")
         self.at += size
         return value
 
@@ -272,6 +287,8 @@ def decode_request(data: bytes) -> Request:
                 return Warn(read.text().decode(), read.text())
             case Kind.TRACE:
                 return Trace(read.take("i"), read.take("i"), read.text())
+            case Kind.NAME:
+                return Name(read.bytes(_IP_BYTES))
             case kind:
                 raise LayerProtocolError(f"unknown kind {kind}")
     except (struct.error, ValueError) as error:
@@ -295,6 +312,8 @@ def encode_request(request: Request) -> bytes:
             return _U16.pack(Kind.WARN) + _text(why.encode()) + _text(path)
         case Trace(listener, errno, path):
             return struct.pack("<Hii", Kind.TRACE, listener, errno) + _text(path)
+        case Name(ip):
+            return _U16.pack(Kind.NAME) + ip
 
 
 def encode_reply(errno: int, body: Redirect | Resolved | None = None) -> bytes:

@@ -17,6 +17,8 @@ KEPT_S = 5.0
 
 MAX_KEPT = 1024
 
+Question = agent.Resolve | agent.FindName
+
 
 class Names:
     """Asks the agent, and keeps what the name servers allow to keep: a program may ask for each of its connections."""
@@ -24,11 +26,15 @@ class Names:
     def __init__(self, tunnel: Callable[[], Tunnel]) -> None:
         self._tunnel = tunnel
         self._loop = asyncio.get_running_loop()
-        self._kept: OrderedDict[agent.Resolve, tuple[float, agent.Resolved]] = OrderedDict()
+        self._kept: OrderedDict[Question, tuple[float, agent.Resolved]] = OrderedDict()
 
-    def answer(self, request: layer.Resolve) -> bytes | Awaitable[bytes]:
-        """Return the reply to a RESOLVE, now or later."""
-        question = agent.Resolve(request.name, FAMILY.get(request.family, 0))
+    def answer(self, request: layer.Resolve | layer.Name) -> bytes | Awaitable[bytes]:
+        """Return the reply to a RESOLVE or NAME, now or later."""
+        question: Question
+        if isinstance(request, layer.Name):
+            question = agent.FindName(layer.Addr(6, 0, request.ip).host)
+        else:
+            question = agent.Resolve(request.name, FAMILY.get(request.family, 0))
         kept = self._known(question)
         return self._asked(question) if kept is None else _reply(kept)
 
@@ -40,29 +46,29 @@ class Names:
         except (StreamRefused, agent.PeerProtocolError):
             return []
 
-    async def _asked(self, question: agent.Resolve) -> bytes:
+    async def _asked(self, question: Question) -> bytes:
         try:
             return _reply(await self._ask(question))
         except (StreamRefused, agent.PeerProtocolError):
             return layer.encode_reply(EAI["again"])
 
-    async def _ask(self, question: agent.Resolve) -> agent.Resolved:
+    async def _ask(self, question: Question) -> agent.Resolved:
         answer = await self._tunnel().ask(agent.encode(question))
         found = agent.decode_answer(agent.Resolved, answer)
-        if found.addresses and found.ttl > 0:
+        if not found.failure and found.ttl > 0:
             self._kept[question] = self._loop.time() + min(found.ttl, KEPT_S), found
             self._kept.move_to_end(question)
             if len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
         return found
 
-    def _known(self, question: agent.Resolve) -> agent.Resolved | None:
+    def _known(self, question: Question) -> agent.Resolved | None:
         until, found = self._kept.get(question, (0.0, None))
         return found if self._loop.time() < until else None
 
 
 def _reply(found: agent.Resolved) -> bytes:
-    if found.failure or not found.addresses:
+    if found.failure or not (found.addresses or found.canonical):
         return layer.encode_reply(EAI.get(found.failure, EAI["noname"]))
     addresses = tuple(layer.Addr.of(text.partition("%")[0], 0).ip for text in found.addresses)
     return layer.encode_reply(0, layer.Resolved(addresses, found.canonical))

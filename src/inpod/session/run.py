@@ -237,7 +237,7 @@ class _Session:
                 return self._incoming.bind(request)
             case layer.Listen():
                 return self._incoming.listen(request)
-            case layer.Resolve():
+            case layer.Resolve() | layer.Name():
                 return self._names.answer(request)
             case layer.File():
                 return self._files.make_available(request)

@@ -16,6 +16,7 @@ from inpod.protocol.layer import (
     File,
     LayerProtocolError,
     Listen,
+    Name,
     Redirect,
     Request,
     Resolve,
@@ -52,6 +53,8 @@ def request(case: dict[str, Any]) -> Request:
             return Resolve(case["family"], text.decode("utf-8", "surrogateescape"))
         case "File":
             return File(Want[case["want"]], text)
+        case "Name":
+            return Name(addr({"host": case["ip"], "port": 0, "family": 6}).ip)
         case "Trace":
             return Trace(case["listener"], case["errno"], text)
         case _:

@@ -13,18 +13,18 @@ from inpod.agent.dispatch import Abilities
 from inpod.agent.dns.resolver import Resolver
 from inpod.agent.target import Target
 from inpod.config.outgoing import Way
-from inpod.protocol.layer import Addr, Connect, Resolve
+from inpod.protocol.layer import Addr, Connect, Name, Resolve, Resolved, encode_reply
 from inpod.session import dns
 from inpod.session.destinations import Destinations
 from inpod.session.dns import Names
 from tests.unit.tunnel.conftest import Run
 from tests.unit.udp import agent_tunnel
 
-A = 1
+A, PTR = 1, 12
 
 
 class Server(asyncio.DatagramProtocol):
-    """Answers 10.0.0.N to the Nth question for an A record, and of AAAA that there is none."""
+    """Answers 10.0.0.N to the Nth question for an A record, of AAAA that there is none, pod.svc for any address but .99."""
 
     def __init__(self, ttl: int) -> None:
         self.ttl = ttl
@@ -36,10 +36,13 @@ class Server(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, sender: tuple[str, int]) -> None:
         assert self.to is not None
-        is_a = struct.unpack(">H", data[-4:-2]) == (A,)
-        self.questions += is_a
-        record = b"\xc0\x0c" + struct.pack(">HHIH4B", A, 1, self.ttl, 4, 10, 0, 0, self.questions) if is_a else b""
-        head = struct.pack(">HHHHH", 0x8180, 1, int(is_a), 0, 0)
+        (kind,) = struct.unpack(">H", data[-4:-2])
+        value = {A: bytes([10, 0, 0, self.questions + 1]), PTR: b"\x03pod\x03svc\0"}.get(kind)
+        if kind == PTR and b"\x0299" in data:
+            value = None
+        self.questions += kind in (A, PTR)
+        record = b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, self.ttl, len(value)) + value if value else b""
+        head = struct.pack(">HHHHH", 0x8180, 1, int(value is not None), 0, 0)
         self.to.sendto(data[:2] + head + data[12:] + record, sender)
 
 
@@ -87,6 +90,25 @@ def test_what_is_not_to_be_kept_is_asked_each_time(run: Run) -> None:
             assert [await ask(subject, "db"), await ask(subject, "db")] == ["10.0.0.1", "10.0.0.2"]
             assert [await ask(subject, "host"), await ask(subject, "host")] == ["10.9.9.9"] * 2
             assert server.questions == 2
+
+    run(main)
+
+
+def test_address_has_the_name_that_the_pod_knows(run: Run) -> None:
+    async def main() -> None:
+        async with names(ttl=60) as (subject, server):
+
+            async def name_of(ip: str) -> bytes:
+                reply = subject.answer(Name(Addr.of(ip, 0).ip))
+                return reply if isinstance(reply, bytes) else await reply
+
+            assert (await name_of("10.9.9.9")).endswith(b"host")  # of the hosts file
+            assert server.questions == 0
+            for _ in range(2):
+                assert await name_of("10.1.2.3") == encode_reply(0, Resolved((), "pod.svc"))
+            assert server.questions == 1
+            assert await name_of("fd00::1") == encode_reply(0, Resolved((), "pod.svc"))
+            assert await name_of("10.1.2.99") == encode_reply(dns.EAI["nodata"])
 
     run(main)
 

@@ -217,7 +217,7 @@ unsafe fn by_name_r(
 }
 
 /// h_errno: see errno (netdb.h).
-const NETDB_INTERNAL: c_int = -1;
+pub(crate) const NETDB_INTERNAL: c_int = -1;
 
 /// The addresses of one family.
 struct Addresses<'a> {

@@ -6,5 +6,6 @@ pub mod exec;
 pub mod files;
 pub mod hosts;
 pub mod names;
+pub mod reverse;
 pub mod sockets;
 pub mod syscall;

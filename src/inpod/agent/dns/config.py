@@ -74,6 +74,17 @@ def find_in_hosts(data: bytes, name: bytes, versions: tuple[int, ...]) -> tuple[
     return canonical, found
 
 
+def find_name_in_hosts(data: bytes, ip: str) -> str:
+    """Return the first name of an address in a hosts file, "" when it has none."""
+    wanted = ipaddress.ip_address(ip)
+    for line in data.splitlines():
+        address, *names = line.partition(b"#")[0].split() or [b""]
+        text = address.decode("ascii", "replace")
+        if names and is_address(text) and ipaddress.ip_address(text) == wanted:
+            return names[0].decode("utf-8", "surrogateescape")
+    return ""
+
+
 def candidates(name: bytes, conf: ResolvConf) -> list[bytes]:
     """Return the absolute names to try for `name`, in order (the search list's rules of resolv.conf(5))."""
     if name.endswith(b"."):

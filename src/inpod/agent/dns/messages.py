@@ -1,4 +1,4 @@
-"""DNS messages as bytes: queries for addresses and their answers (RFC 1035 section 4, RFC 3596). No I/O here."""
+"""DNS messages as bytes: queries for addresses and names, and their answers (RFC 1035 section 4, RFC 3596). No I/O here."""
 
 import ipaddress
 import struct
@@ -14,6 +14,7 @@ MAX_ALIASES = 16
 
 A = 1
 CNAME = 5
+PTR = 12
 AAAA = 28
 _IN = 1
 
@@ -42,10 +43,10 @@ class Code(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An address or alias of an answer.
+    """An address, alias or name of an answer.
 
     Attributes:
-        data: A `Name` for CNAME, else the address's bytes.
+        data: A `Name` for CNAME and PTR, else the address's bytes.
         ttl: Seconds for which it holds.
     """
 
@@ -116,15 +117,20 @@ def decode_response(data: bytes) -> Response:
 
 
 def follow(response: Response) -> tuple[Name, list[str]]:
-    """Return the canonical name, reached by the answer's aliases, and its addresses in text form, in order."""
-    aliases = {r.name: r.data for r in reversed(response.records) if isinstance(r.data, tuple)}
+    """Return the canonical name, reached by the answer's aliases, and what it has, in order: addresses or names as text."""
+    aliases = {r.name: r.data for r in reversed(response.records) if r.kind == CNAME and isinstance(r.data, tuple)}
     name = response.name
     for _ in range(MAX_ALIASES):
         if (further := aliases.get(name)) is None:
             break
         name = further
     found = [r for r in response.records if r.kind == response.kind and r.name == name]
-    return name, [str(ipaddress.ip_address(r.data)) for r in found if isinstance(r.data, bytes)]
+    return name, [str(ipaddress.ip_address(r.data)) if isinstance(r.data, bytes) else name_text(r.data) for r in found]
+
+
+def reverse_name(ip: str) -> Name:
+    """Return the name that has an address's names (RFC 1035 section 3.5, RFC 3596 section 2.5)."""
+    return tuple(label.encode() for label in ipaddress.ip_address(ip).reverse_pointer.split("."))
 
 
 def _read_records(data: bytes, at: int, count: int) -> list[Record]:
@@ -135,7 +141,7 @@ def _read_records(data: bytes, at: int, count: int) -> list[Record]:
         at += _RECORD.size
         if at + length > len(data):
             raise MessageError("a record is cut short")
-        if cls == _IN and kind == CNAME:
+        if cls == _IN and kind in (CNAME, PTR):
             records.append(Record(name, kind, _read_name(data, at)[0], ttl))
         elif cls == _IN and (kind, length) in ((A, 4), (AAAA, 16)):
             records.append(Record(name, kind, data[at : at + length], ttl))

@@ -13,8 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from inpod.agent.dns import messages
-from inpod.agent.dns.config import ResolvConf, candidates, find_in_hosts, is_address, parse_resolv_conf
-from inpod.protocol.agent import Resolve, Resolved
+from inpod.agent.dns.config import (
+    ResolvConf,
+    candidates,
+    find_in_hosts,
+    find_name_in_hosts,
+    is_address,
+    parse_resolv_conf,
+)
+from inpod.protocol.agent import FindName, Resolve, Resolved
 
 RESOLVE_LIMIT_S = 40.0
 """Longest a question may take, whatever resolv.conf says."""
@@ -40,7 +47,7 @@ class _Outcome:
 
 
 class Resolver:
-    """Answers `Resolve`.
+    """Answers `Resolve` and `FindName`.
 
     Args:
         read_etc: Returns the content of the target's /etc/NAME, empty when missing.
@@ -52,13 +59,24 @@ class Resolver:
         self._port = port
         self._slots = asyncio.Semaphore(MAX_QUESTIONS)
 
-    async def resolve(self, request: Resolve) -> Resolved:
+    async def answer(self, request: Resolve | FindName) -> Resolved:
         """Return what the target's libc would find; never raises for what the network does."""
         try:
             async with asyncio.timeout(RESOLVE_LIMIT_S), self._slots:
-                return await self._resolve(request)
+                return await (self._resolve(request) if isinstance(request, Resolve) else self._find_name(request.ip))
         except TimeoutError:
             return Resolved(failure="again")
+
+    async def _find_name(self, ip: str) -> Resolved:
+        if not is_address(ip):
+            return Resolved(failure="noname")
+        if name := find_name_in_hosts(self._read_etc("hosts"), ip):
+            return Resolved(canonical=name)
+        conf = parse_resolv_conf(self._read_etc("resolv.conf"))
+        (outcome,) = await self._query(messages.reverse_name(ip), [messages.PTR], conf)
+        name = next(filter(None, outcome.addresses), "")
+        failure = {"broken": "again"}.get(outcome.failure, outcome.failure)
+        return Resolved([], "" if name else failure or "noname", name, outcome.ttl)
 
     async def _resolve(self, request: Resolve) -> Resolved:
         families = [f for f in _KINDS if request.family in (0, f)]
