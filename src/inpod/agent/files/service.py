@@ -29,6 +29,7 @@ class Files:
         self._root = root
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="files")
         self._watcher: Watcher | None = None
+        self._telling: asyncio.Task[None] | None = None
 
     async def look_up(self, stream: Stream, request: LookUp) -> None:
         """Answer with entries as data."""
@@ -54,21 +55,24 @@ class Files:
         stream.write_eof()
 
     async def watch(self, stream: Stream) -> None:
-        """Tell what changes in the folders that are asked about from now on, as data, until the stream ends.
+        """Tell what changes in the folders that are asked about, as data, until the stream ends.
+
+        Folders stay watched when a link is lost; the next one is told what changed meanwhile.
 
         Raises:
             OSError: The kernel gives no means.
         """
-        watcher = self._watcher = Watcher(self._root)
-        try:
-            stream.accept()
-            while True:
-                paths = await watcher.changes()
-                await stream.write(await self._run(functools.partial(describe, self._root, paths)))
-        finally:
-            if self._watcher is watcher:
-                self._watcher = None
-            watcher.close()
+        if self._watcher is None:
+            self._watcher = Watcher(self._root)
+        if self._telling is not None:
+            # Of a link that is lost, though this end has not noticed.
+            self._telling.cancel()
+            self._watcher.tell_again()
+        self._telling = asyncio.current_task()
+        stream.accept()
+        while True:
+            paths = await self._watcher.changes()
+            await stream.write(await self._run(functools.partial(describe, self._root, paths)))
 
     async def _run(self, step: Callable[[], T]) -> T:
         try:

@@ -23,6 +23,12 @@ MAX_CHANGES = 4096
 GATHER_S = 0.02
 """A write is many events."""
 
+TELL_AGAIN_S = 60.0
+"""What was told so long ago may not have arrived when a link is lost: both ends have noticed that by then."""
+
+MAX_TOLD = 16 * 1024
+"""Of these, kept at a time."""
+
 _IN_CREATE, _IN_DELETE, _IN_MOVED_FROM, _IN_MOVED_TO = 0x100, 0x200, 0x40, 0x80
 _IN_MODIFY, _IN_ATTRIB = 0x2, 0x4
 _IN_IGNORED = 0x8000
@@ -48,14 +54,10 @@ class Watcher:
         self._folders: dict[int, bytes] = {}
         self._known: set[bytes] = set()
         self._changed: dict[bytes, None] = {}
+        self._told: dict[bytes, float] = {}
         self._has_news = asyncio.Event()
-        asyncio.get_running_loop().add_reader(self._fd, self._read)
-
-    def close(self) -> None:
-        """Watch no more."""
-        asyncio.get_running_loop().remove_reader(self._fd)
-        os.close(self._fd)
-        self._fd = -1
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._fd, self._read)
 
     def watch(self, entries: Iterable[Entry]) -> bool:
         """Watch the folders that the entries lie in, and those that they are. True: one was not watched before."""
@@ -69,11 +71,26 @@ class Watcher:
         await self._has_news.wait()
         await asyncio.sleep(GATHER_S)
         found = list(self._changed)[:MAX_CHANGES]
+        now = self._loop.time()
         for path in found:
             del self._changed[path]
+            # Told last, it is last.
+            self._told.pop(path, None)
+            self._told[path] = now
+        while self._told:
+            first = next(iter(self._told))
+            if self._told[first] > now - TELL_AGAIN_S and len(self._told) <= MAX_TOLD:
+                break
+            del self._told[first]
         if not self._changed:
             self._has_news.clear()
         return found
+
+    def tell_again(self) -> None:
+        """Tell what was told lately once more, as the link may have been lost before it arrived."""
+        self._changed |= dict.fromkeys(self._told)
+        if self._changed:
+            self._has_news.set()
 
     def _add(self, folder: bytes) -> bool:
         if len(self._known) >= MAX_FOLDERS:

@@ -1,0 +1,77 @@
+"""What changes in folders that were asked about, told over links that are lost: real files, a real tunnel, both loops."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from inpod.agent.dispatch import Abilities
+from inpod.agent.files.service import Files
+from inpod.agent.target import Target
+from inpod.protocol.agent import LookUp, WatchFiles, encode
+from inpod.protocol.listing import EntriesReader, decode_entries
+from inpod.tunnel.streams import Stream, Tunnel
+from tests.unit.tunnel.conftest import Run
+from tests.unit.udp import agent_tunnel
+
+
+@pytest.fixture
+def abilities(tmp_path: Path) -> Abilities:
+    made = Abilities(Target("this machine"))
+    made.files = Files(os.open(tmp_path, os.O_PATH))
+    return made
+
+
+async def follow(tunnel: Tunnel) -> Stream:
+    stream = tunnel.open(encode(WatchFiles()))
+    await stream.accepted()
+    return stream
+
+
+async def ask(tunnel: Tunnel, path: str) -> str:
+    found = decode_entries(await tunnel.fetch(encode(LookUp(path, "read"))))
+    return found[-1][0].kind
+
+
+async def told(stream: Stream, path: str) -> None:
+    """Wait until a change at `path` is told."""
+    reader = EntriesReader()
+    while path not in {entry.path for entry in reader.feed(await stream.read())}:
+        pass
+
+
+def test_next_link_is_told_what_changed_meanwhile(run: Run, tmp_path: Path, abilities: Abilities) -> None:
+    async def main() -> None:
+        (tmp_path / "a").write_text("1")
+        async with agent_tunnel(abilities) as tunnel:
+            stream = await follow(tunnel)
+            assert await ask(tunnel, "/a") == "file"
+            (tmp_path / "a").write_text("2")
+            await told(stream, "/a")
+            (tmp_path / "b").write_text("1")
+            await told(stream, "/b")
+        (tmp_path / "c").write_text("1")
+        async with agent_tunnel(abilities) as tunnel:
+            # Nothing is asked about by this link.
+            stream = await follow(tunnel)
+            await told(stream, "/c")
+            (tmp_path / "d").write_text("1")
+            await told(stream, "/d")
+
+    run(main)
+
+
+def test_what_was_told_as_the_link_was_lost_is_told_again(run: Run, tmp_path: Path, abilities: Abilities) -> None:
+    async def main() -> None:
+        async with agent_tunnel(abilities) as lost, agent_tunnel(abilities) as tunnel:
+            first = await follow(lost)
+            assert await ask(lost, "/a") == "missing"
+            (tmp_path / "a").write_text("1")
+            await told(first, "/a")  # as far as the agent knows
+            stream = await follow(tunnel)
+            await told(stream, "/a")
+            # The agent does not know that the first link is lost, and yet tells the second.
+            (tmp_path / "b").write_text("1")
+            await told(stream, "/b")
+
+    run(main)
