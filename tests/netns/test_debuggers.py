@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.build import made
+from tests.cluster.state import alone
 from tests.matrix import Remote, Running, inpod
 from tests.netns.test_matrix import remote as remote  # the fixture
 from tests.processes import LIMIT_S, next_line
@@ -32,6 +35,33 @@ public class Debugged {
     }
 }
 """
+
+
+GO = """
+package main
+import ("fmt"; "io"; "net/http"; "os")
+func main() {
+    answer, err := http.Get("http://orders:9000/debugged")
+    if err != nil { fmt.Println(err); os.Exit(1) }
+    text, _ := io.ReadAll(answer.Body)
+    fmt.Println("call " + string(text))
+}
+"""
+
+C = """
+#include <fcntl.h>
+#include <unistd.h>
+void stop(void) {}
+int main(void) {
+    char text[64] = "";
+    int fd = open("/srv/menu.txt", O_RDONLY);
+    int got = read(fd, text, sizeof text - 1);
+    stop();
+    return got <= 0;
+}
+"""
+
+DELVE = "v1.27.2"
 
 
 def free_port() -> int:
@@ -134,6 +164,69 @@ def test_jdb_attaches_and_the_program_calls_from_the_pod(remote: Remote, tmp_pat
                 jdb.kill()
     finally:
         running.end()
+
+
+@pytest.fixture(scope="module")
+def delve() -> Path:
+    """Built once for each version, and kept where the cluster is."""
+
+    def make(folder: Path) -> None:
+        command = ["go", "install", f"github.com/go-delve/delve/cmd/dlv@{DELVE}"]
+        subprocess.run(command, check=True, env=os.environ | {"GOBIN": str(folder), "CGO_ENABLED": "0"})
+
+    with alone():
+        return made("delve", DELVE, make) / "dlv"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root")
+def test_delve_attaches_and_the_static_program_calls_from_the_pod(remote: Remote, tmp_path: Path, delve: Path) -> None:
+    (tmp_path / "main.go").write_text(GO)
+    build = ["go", "build", "-gcflags=all=-N -l", "-o", "debugged", "main.go"]
+    subprocess.run(build, cwd=tmp_path, check=True, env=os.environ | {"CGO_ENABLED": "0"})
+    port = free_port()
+    debugger = [str(delve), "exec", "--headless", f"--listen=127.0.0.1:{port}", str(tmp_path / "debugged")]
+    argv = [*inpod(), "exec", "--target", remote.target, "--", *debugger]
+    running = Running.start(argv, dict(os.environ), tmp_path / "stderr")
+    try:
+        running.expect("API server listening at:")
+        with subprocess.Popen(
+            [str(delve), "connect", "--allow-non-terminal-interactive", f"127.0.0.1:{port}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        ) as client:
+            try:
+                assert client.stdin is not None
+                client.stdin.write("break main.main\ncontinue\n")
+                until(client, "> [Breakpoint 1] main.main()")
+                client.stdin.write("continue\n")
+                assert running.expect("call") == "two orders /debugged"
+            finally:
+                client.kill()
+    finally:
+        running.end()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root")
+@pytest.mark.skipif(shutil.which("gdb") is None, reason="gdb is not installed")
+@pytest.mark.parametrize(("interceptor", "flag"), [("layer", "-g"), ("tracer", "-g"), ("tracer", "-static")])
+def test_gdb_stops_in_a_program_that_has_the_pods_file(
+    remote: Remote, tmp_path: Path, interceptor: str, flag: str
+) -> None:
+    (tmp_path / "main.c").write_text(C)
+    subprocess.run(["gcc", "-g", flag, "-o", "debugged", "main.c"], cwd=tmp_path, check=True)
+    commands = ["break stop", "run", "up", "print text", "continue"]
+    words = [word for command in commands for word in ("-ex", command)]
+    options = ["--target", remote.target, "--interceptor", interceptor]
+    done = subprocess.run(
+        [*inpod(), "exec", *options, "--", "gdb", "-q", "-batch", *words, str(tmp_path / "debugged")],
+        capture_output=True,
+        text=True,
+        timeout=2 * LIMIT_S,
+    )
+    assert f'$1 = "{remote.file_text}' in done.stdout, done.stderr
+    assert "exited normally" in done.stdout
 
 
 def until(process: "subprocess.Popen[str]", text: str) -> None:
