@@ -205,6 +205,15 @@ def test_a_whole_port_is_not_shared(pod: Pod, original: None, tmp_path: Path) ->
         assert answers(pod, get()) == ["alice GET / 0"]
 
 
+def test_a_program_can_go_on_without_a_port_that_is_taken(pod: Pod, original: None, tmp_path: Path) -> None:
+    with developer(pod, tmp_path, "alice", {"mode": "steal"}):
+        incoming: Json = {"mode": "steal", "on_concurrent_steal": "continue"}
+        with developer(pod, tmp_path, "bob", incoming, waits=False) as bob:
+            assert "the program goes on without it" in str(event(bob, "Note")["text"])
+            assert next_line(bob.stdout) == "ready"
+            assert answers(pod, get()) == ["alice GET / 0"]
+
+
 def test_a_port_can_be_taken_over(pod: Pod, original: None, tmp_path: Path) -> None:
     with developer(pod, tmp_path, "alice", {"mode": "steal"}) as alice:
         assert answers(pod, get()) == ["alice GET / 0"]

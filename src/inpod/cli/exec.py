@@ -88,6 +88,11 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
         help="how the program's calls are had: by a library in it, or by the kernel (auto: as the program is built)",
     )
     other.add_argument(
+        "--skip-processes",
+        metavar="NAMES",
+        help="leave these programs alone, but not what they start: 'make;protoc' (build tools are)",
+    )
+    other.add_argument(
         "--progress",
         metavar="auto|plain|json|off",
         choices=("auto", "plain", "json", "off"),
@@ -126,6 +131,7 @@ def run(options: argparse.Namespace) -> int:
             env_include=options.override_env_vars_include,
             env_exclude=options.override_env_vars_exclude,
             interceptor=options.interceptor,
+            skip_processes=options.skip_processes,
             outgoing_tcp=not (options.no_outgoing or options.no_tcp_outgoing),
             outgoing_udp=not (options.no_outgoing or options.no_udp_outgoing),
             remote_names=not options.no_remote_dns,
@@ -149,7 +155,7 @@ def run(options: argparse.Namespace) -> int:
         filtered_ports=tuple(http_filter.ports or ()) if http_filter is not None else (),
         redirect=chosen.redirect,
         flush=chosen.flush,
-        on_conflict="override" if chosen.overrides else "refuse",
+        on_conflict=chosen.on_conflict,
         local_ports=debugger_ports(options.command, os.environ),
         local_trees=(*command.trees, *search_folders(search), os.getcwd()),
         interceptor=interceptor_for(command, chosen.interceptor),

@@ -15,6 +15,9 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 Pair = tuple[Port, Port]
 
 
+OnConcurrentSteal = Literal["abort", "override", "continue"]
+
+
 class Incoming(Section, frozen=True):
     """A bare string is the mode; true is "mirror", false is "off"."""
 
@@ -43,8 +46,11 @@ class Incoming(Section, frozen=True):
         HttpFilter | None, Meta(description="Only these HTTP requests come to the program; all others go on as ever.")
     ] = None
     on_concurrent_steal: Annotated[
-        Literal["abort", "override"],
-        Meta(description='Another session has the port: "abort" (the listener fails) or "override" (it loses it).'),
+        OnConcurrentSteal,
+        Meta(
+            description='Another session has the port: "abort" (the listener fails), "override" (that session loses it) or '
+            '"continue" (the program goes on without the traffic of that port).'
+        ),
     ] = "abort"
     ignore_localhost: Annotated[bool, Meta(description="Listeners on loopback addresses stay on this machine.")] = False
 

@@ -10,7 +10,7 @@ from inpod.config.agent import image_name
 from inpod.config.env import EnvFilter, as_filter
 from inpod.config.files import FilesMode, files_mode
 from inpod.config.http_filter import HttpFilter
-from inpod.config.incoming import Incoming, IncomingMode, Ports, incoming_mode, incoming_ports
+from inpod.config.incoming import Incoming, IncomingMode, OnConcurrentSteal, Ports, incoming_mode, incoming_ports
 from inpod.config.mistakes import invalid
 from inpod.config.outgoing import Way, outgoing_way
 from inpod.config.processes import BUILD_TOOLS, skipped_names
@@ -35,6 +35,7 @@ class Options:
     env_include: str | None = None
     env_exclude: str | None = None
     interceptor: Interceptor | None = None
+    skip_processes: str | None = None
     outgoing_tcp: bool = True
     outgoing_udp: bool = True
     remote_names: bool = True
@@ -54,7 +55,7 @@ class Settings:
     env: EnvFilter = field(default_factory=EnvFilter)
     ports: Ports = field(default_factory=Ports)
     http_filter: HttpFilter | None = None
-    overrides: bool = False
+    on_conflict: OnConcurrentSteal = "abort"
     flush: bool = True
     redirect: Literal["auto", "sk_lookup", "nftables"] = "auto"
     interceptor: Interceptor = "auto"
@@ -85,12 +86,16 @@ def settings(options: Options, file: File) -> Settings:
         http_filter=incoming.http_filter if isinstance(incoming, Incoming) else None,
         redirect=file.agent.redirect,
         flush=file.agent.flush_connections,
-        overrides=isinstance(incoming, Incoming) and incoming.on_concurrent_steal == "override",
+        on_conflict=incoming.on_concurrent_steal if isinstance(incoming, Incoming) else "abort",
         files=files_mode(file.feature.fs if options.files is None else options.files),
         env=env,
         interceptor=options.interceptor or file.interceptor,
         hostname=file.feature.hostname,
-        skipped=skipped_names(file.skip_processes, file.skip_extra_build_tools, build_tools=file.skip_build_tools),
+        skipped=skipped_names(
+            options.skip_processes or file.skip_processes,
+            file.skip_extra_build_tools,
+            build_tools=file.skip_build_tools,
+        ),
         way=outgoing_way(
             file.feature.network.outgoing,
             file.feature.network.dns,

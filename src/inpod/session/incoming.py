@@ -116,9 +116,13 @@ class Incoming:
         if port.subscribing is not None:
             code, reason = await asyncio.shield(port.subscribing)
             if code:
+                fails = code == errno.EADDRINUSE and not self._subscriptions.goes_on
                 if self._ports.pop(number, None) is port:
-                    self._events.emit(Note(f"The pod's port {number} cannot be had: {reason}"))
-                return encode_reply(errno.EADDRINUSE if code == errno.EADDRINUSE else 0)
+                    otherwise = "" if fails else "; the program goes on without it."
+                    self._events.emit(Note(f"The pod's port {number} cannot be had: {reason}{otherwise}"))
+                if not fails:
+                    self._locals[listener.real.port] = listener
+                return encode_reply(errno.EADDRINUSE if fails else 0)
         self._announce(number, listener)
         return encode_reply(0)
 

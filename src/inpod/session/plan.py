@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from inpod.config.incoming import Ports
+from inpod.config.incoming import OnConcurrentSteal, Ports
 from inpod.config.outgoing import Way
 from inpod.protocol.agent import Redirect
 
@@ -45,7 +45,7 @@ class Plan:
     filtered_ports: tuple[int, ...] = ()
     redirect: Redirect = "auto"
     flush: bool = True
-    on_conflict: Literal["refuse", "override"] = "refuse"
+    on_conflict: OnConcurrentSteal = "abort"
     local_ports: tuple[int, ...] = ()
     local_trees: tuple[str, ...] = field(default_factory=tuple)
     interceptor: Literal["layer", "tracer"] = "layer"

@@ -158,7 +158,8 @@ class _Session:
             filtered_ports=frozenset(plan.filtered_ports) if plan.filtered_ports else None,
             probe_ports=frozenset(self._probe_ports),
             flush=plan.flush,
-            on_conflict=plan.on_conflict,
+            on_conflict="override" if plan.on_conflict == "override" else "refuse",
+            goes_on=plan.on_conflict == "continue",
         )
 
     def start_program(self, folder: Folder, remote: dict[str, str], descriptor_limit: tuple[int, int]) -> Process:

@@ -31,6 +31,7 @@ class Wishes:
         filtered_ports: Ports of the pod that the filter is for; None: all.
         probe_ports: Ports of the pod that the kubelet asks by HTTP, whose requests stay the original's.
         flush: Connections that the original has on a stolen port are reset, so that their clients come again.
+        goes_on: A port that another session has is done without.
     """
 
     mode: agent.Mode
@@ -39,6 +40,7 @@ class Wishes:
     probe_ports: frozenset[int] = frozenset()
     flush: bool = True
     on_conflict: OnConflict = "refuse"
+    goes_on: bool = False
 
     def request(self, port: int) -> agent.Subscribe:
         """Return the request for a port of the pod."""
@@ -55,10 +57,15 @@ class Wishes:
 
 
 class Subscriptions:
-    """Opens subscriptions, and tells what becomes of their traffic."""
+    """Opens subscriptions, and tells what becomes of their traffic.
+
+    Attributes:
+        goes_on: A port that another session has is done without.
+    """
 
     def __init__(self, tunnel: Callable[[], Tunnel], wishes: Wishes, events: Events) -> None:
         self._tunnel = tunnel
+        self.goes_on = wishes.goes_on
         self._wishes = wishes
         self._events = events
         self._explained: set[int] = set()
