@@ -32,6 +32,7 @@ from inpod.protocol.layer import (
     Resolve,
     Resolved,
     Trace,
+    Unix,
     Warn,
     decode_request,
     encode_reply,
@@ -191,6 +192,8 @@ class FakeSession:
                 return encode_reply(0)
             case Resolve(family, name):
                 return self._resolve(family, name)
+            case Unix():
+                return encode_reply(-1)
             case Name(ip):
                 return self._find_name(ip)
             case File(want, path):

@@ -18,3 +18,4 @@ pub mod plan;
 pub mod session;
 pub mod skipped;
 pub mod state;
+pub mod unix_streams;

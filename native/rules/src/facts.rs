@@ -41,6 +41,8 @@ pub struct Rules {
     pub(crate) listen_ports: Vec<(u16, u16)>,
     /// Keys `outgoing-…`.
     pub(crate) outgoing: Outgoing,
+    /// Key `unix-streams`: whether the session is asked about unix sockets with a path.
+    pub unix_streams: bool,
     /// Key `names`: whether names are resolved by the pod.
     pub(crate) names: bool,
     /// Key `names-remote`: when there is one, all other names are this machine's. "*.x" is what ends in ".x".
@@ -77,6 +79,7 @@ impl Rules {
             tracer: None,
             skipped: Vec::new(),
             outgoing: Outgoing::default(),
+            unix_streams: false,
             names: true,
             names_remote: Vec::new(),
             names_local: Vec::new(),
@@ -107,6 +110,7 @@ impl Rules {
             b"outgoing-localhost" => self.outgoing.localhost = value == b"on",
             b"outgoing-remote" => self.outgoing.remote.extend(Destination::parse(value)),
             b"outgoing-local" => self.outgoing.local.extend(Destination::parse(value)),
+            b"unix-streams" => self.unix_streams = value == b"on",
             b"names" => self.names = value == b"on",
             b"names-remote" => self.names_remote.push(value.to_vec()),
             b"names-local" => self.names_local.push(value.to_vec()),

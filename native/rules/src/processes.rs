@@ -18,6 +18,7 @@ impl Rules {
     pub fn leave_alone(&mut self) {
         self.files = FilesMode::Local;
         self.network = false;
+        self.unix_streams = false;
         self.incoming = false;
         self.hostname = None;
     }

@@ -86,6 +86,29 @@ pub fn parse(bytes: &[u8]) -> Option<Addr> {
     None
 }
 
+/// Bytes of the address of a unix socket.
+pub const UNIX_BYTES: usize = size_of::<libc::sockaddr_un>();
+
+/// Reads the path of a unix socket's address. None: of another kind, without a name, or abstract (unix(7)).
+pub fn unix_path(bytes: &[u8]) -> Option<&[u8]> {
+    let (family, path) = bytes.split_first_chunk()?;
+    let end = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
+    let is_unix = i32::from(u16::from_ne_bytes(*family)) == libc::AF_UNIX;
+    path.get(..end).filter(|path| is_unix && !path.is_empty())
+}
+
+/// As [`unix_path`], of the address that a program passes to a call.
+///
+/// # Safety
+/// `address` is NULL or has `length` readable bytes, which do not change for `'a`.
+pub unsafe fn read_unix<'a>(address: *const libc::sockaddr, length: libc::socklen_t) -> Option<&'a [u8]> {
+    if address.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise, for at most `length` bytes.
+    unix_path(unsafe { core::slice::from_raw_parts(address.cast(), (length as usize).min(UNIX_BYTES)) })
+}
+
 /// Reads the address that a program passes to a call. None: not of IP, or none at all.
 ///
 /// # Safety

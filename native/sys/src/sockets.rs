@@ -39,6 +39,12 @@ pub fn is_tcp(fd: i32) -> bool {
         && (protocol == Some(libc::IPPROTO_TCP as u64) || protocol == Some(libc::IPPROTO_MPTCP as u64))
 }
 
+/// Whether it is a unix stream socket.
+pub fn is_unix_stream(fd: i32) -> bool {
+    option(fd, libc::SOL_SOCKET, libc::SO_TYPE) == Some(libc::SOCK_STREAM as u64)
+        && option(fd, libc::SOL_SOCKET, libc::SO_DOMAIN) == Some(libc::AF_UNIX as u64)
+}
+
 /// Whether it is a UDP socket.
 pub fn is_udp(fd: i32) -> bool {
     option(fd, libc::SOL_SOCKET, libc::SO_TYPE) == Some(libc::SOCK_DGRAM as u64)

@@ -10,7 +10,7 @@ use inpod_rules::Addr;
 use inpod_sys::files::OwnedFd;
 use inpod_sys::ptrace::Stopped;
 use inpod_sys::seccomp::{self, Notification};
-use inpod_sys::sockaddr::{self, SockAddr, SOCKADDR_BYTES};
+use inpod_sys::sockaddr::{self, SockAddr, SOCKADDR_BYTES, UNIX_BYTES};
 use inpod_sys::text::until_nul;
 use inpod_sys::{other, Errno};
 
@@ -145,6 +145,16 @@ impl<'a> Call<'a> {
             return None;
         }
         sockaddr::parse(room)
+    }
+
+    /// Reads the path of a unix socket's address into `room`. None: it has none.
+    pub fn unix_path<'r>(&self, at: usize, length: usize, room: &'r mut [u8; UNIX_BYTES]) -> Option<&'r [u8]> {
+        let length = (self.int(length).max(0) as usize).min(room.len());
+        let room = room.get_mut(..length)?;
+        if self.argument(at) == 0 || !self.read(self.argument(at), room) {
+            return None;
+        }
+        sockaddr::unix_path(room)
     }
 
     /// Gives the program an address as accept(2) does: cut to its room, the length set to what there was.

@@ -10,9 +10,10 @@ use inpod_ops::guard::guarded;
 use inpod_ops::incoming::{self, End};
 use inpod_ops::outgoing;
 use inpod_ops::plan::Plan;
+use inpod_ops::unix_streams;
 use inpod_rules::Addr;
 use inpod_sys::files::OwnedFd;
-use inpod_sys::sockaddr::SockAddr;
+use inpod_sys::sockaddr::{SockAddr, UNIX_BYTES};
 use inpod_sys::sockets::{self, Ready};
 use inpod_sys::Errno;
 
@@ -81,7 +82,7 @@ fn accepted(call: &Call<'_>, flags: i32) -> Outcome {
 }
 
 pub fn connect(call: &Call<'_>) -> Outcome {
-    let Some(wanted) = call.address(1, 2) else { return Outcome::GoOn };
+    let Some(wanted) = call.address(1, 2) else { return connect_unix(call) };
     if !call.state.rules.may_connect(&wanted) {
         return Outcome::GoOn;
     }
@@ -101,6 +102,21 @@ pub fn connect(call: &Call<'_>) -> Outcome {
             });
             Outcome::Done(done.map(|()| 0))
         }
+    }
+}
+
+fn connect_unix(call: &Call<'_>) -> Outcome {
+    let mut room = [0; UNIX_BYTES];
+    let Some(path) = call.unix_path(1, 2, &mut room).filter(|_| call.state.rules.unix_streams) else {
+        return Outcome::GoOn;
+    };
+    if !call.may_wait {
+        return Outcome::Later;
+    }
+    let Some(fd) = call.fd(0).filter(|_| !call.caller().is_skipped()) else { return Outcome::GoOn };
+    match guarded(|| unix_streams::connect(call.state, fd.raw(), path)) {
+        Some(done) => Outcome::Done(done.map(|()| 0)),
+        None => Outcome::GoOn,
     }
 }
 

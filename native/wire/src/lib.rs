@@ -65,6 +65,11 @@ pub enum Request<'a> {
         /// As the program gave it.
         name: &'a [u8],
     },
+    /// A unix stream socket is about to connect; it comes along as a descriptor. An errno of -1: to this machine's.
+    Unix {
+        /// As the program gave it, absolute.
+        path: &'a [u8],
+    },
     /// The name of an address.
     Name {
         /// IPv4 as ::ffff:a.b.c.d.
@@ -115,6 +120,9 @@ pub fn encode<'r>(request: &Request<'_>, room: &'r mut [u8]) -> Option<&'r [u8]>
                 Some(Family::V6) => 6,
             };
             to.kind(4)?.put(&[family])?.text(name)?;
+        }
+        Request::Unix { path } => {
+            to.kind(9)?.text(path)?;
         }
         Request::Name { ip } => {
             to.kind(8)?.put(&ip)?;

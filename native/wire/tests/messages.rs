@@ -55,6 +55,7 @@ fn requests_are_the_bytes_of_the_contract() {
                 is_local: case["is_local"] == true,
             },
             "Resolve" => Request::Resolve { family: family(&case["family"]), name: &text },
+            "Unix" => Request::Unix { path: &text },
             "Name" => Request::Name { ip: ip(&case["ip"]) },
             "File" => {
                 let want = match case["want"].as_str().unwrap() {

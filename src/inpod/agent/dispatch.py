@@ -21,6 +21,7 @@ from inpod.protocol.agent import (
     PROTOCOL_VERSION,
     Connect,
     ConnectUdp,
+    ConnectUnix,
     FindName,
     Hello,
     Incoming,
@@ -37,6 +38,7 @@ from inpod.protocol.agent import (
     decode_request,
     encode,
 )
+from inpod.protocol.listing import path_bytes
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 
 MAX_STREAMS = 16384
@@ -153,6 +155,10 @@ class _Link:
                 stream.accept(encode(await abilities.resolver.answer(request)))
             case Connect():
                 await abilities.outgoing.connect(stream, request)
+            case ConnectUnix(path):
+                if target.root is None:
+                    raise OSError(errno.ENOTSUP, target.cannot["files"])
+                await abilities.outgoing.connect_unix(stream, target.root, path_bytes(path))
             case ConnectUdp():
                 await abilities.datagrams.connect(stream, request)
             case LookUp() | ReadFile() | WatchFiles():

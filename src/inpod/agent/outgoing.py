@@ -5,7 +5,10 @@ import errno
 import ipaddress
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from inpod.agent.namespaces import open_in_root
 from inpod.protocol.agent import Address, Connect, Connected, encode
 from inpod.tunnel.relay import relay
 from inpod.tunnel.streams import Stream
@@ -18,7 +21,7 @@ MAX_CONNECTIONS = 8192
 
 
 class Outgoing:
-    """Answers `Connect`."""
+    """Answers `Connect` and `ConnectUnix`."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -29,17 +32,50 @@ class Outgoing:
         Raises:
             OSError: The connection was not made; its errno is the kernel's.
         """
-        if self._count >= MAX_CONNECTIONS:
-            raise OSError(errno.EAGAIN, f"{MAX_CONNECTIONS} connections are open at a time at most")
-        self._count += 1
-        try:
+        with self._one_more():
             sock = await open_connection(request.to)
             # From here on the end of the stream is the relay's matter: bytes may still be on their way to the socket.
             stream.on_closed = None
             stream.accept(encode(Connected(_address(sock))))
             await relay(stream, sock)
+
+    async def connect_unix(self, stream: Stream, root: int, path: bytes) -> None:
+        """As `connect`, to a socket below the directory `root`."""
+        with self._one_more():
+            sock = open_unix(root, path)
+            stream.on_closed = None
+            stream.accept()
+            await relay(stream, sock)
+
+    @contextmanager
+    def _one_more(self) -> Iterator[None]:
+        if self._count >= MAX_CONNECTIONS:
+            raise OSError(errno.EAGAIN, f"{MAX_CONNECTIONS} connections are open at a time at most")
+        self._count += 1
+        try:
+            yield
         finally:
             self._count -= 1
+
+
+def open_unix(root: int, path: bytes) -> socket.socket:
+    """Return a non-blocking socket, connected to the one at `path` below `root`.
+
+    Raises:
+        OSError: The kernel's errno; EAGAIN when too many wait there.
+    """
+    place = open_in_root(root, path, os.O_PATH)
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            # By its descriptor: no link on the way can lead elsewhere meanwhile.
+            sock.connect(f"/proc/self/fd/{place}")
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+    finally:
+        os.close(place)
 
 
 async def open_connection(to: Address) -> socket.socket:

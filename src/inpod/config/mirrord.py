@@ -18,7 +18,6 @@ NOT_YET = {
     "feature.fs": ("read_write", "read_only", "local", "not_found", "mapping", "readonly_file_buffer"),
     "feature.network.incoming.http_filter": ("header_filter_jq",),
     "feature.network": ("ipv6",),
-    "feature.network.outgoing": ("unix_streams",),
     "feature.network.incoming": (*("https_delivery", "tls_delivery"),),
 }
 """By the place of the object, as in the file."""

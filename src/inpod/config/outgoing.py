@@ -40,6 +40,10 @@ class Outgoing(Section, frozen=True):
         False
     )
     filter: Annotated[Filter, Meta(description="Which destinations.")] = Filter()
+    unix_streams: Annotated[
+        str | list[str] | None,
+        Meta(description="Unix stream sockets that are the target's: regular expressions, found anywhere in the path."),
+    ] = None
 
 
 class NameFilter(Section, frozen=True):
@@ -64,6 +68,7 @@ class Way:
 
     Attributes:
         remote, local: Destinations as the session's rules have them: "tcp 10.0.0.0/8 443", "* name:db *"; `*` for any.
+        unix_streams: Regular expressions of paths.
         names: Names are resolved by the target.
         names_remote, names_local: These only, or all but these: "db.prod.svc", "*.cluster.local".
     """
@@ -73,6 +78,7 @@ class Way:
     localhost: bool = True
     remote: tuple[str, ...] = ()
     local: tuple[str, ...] = ()
+    unix_streams: tuple[str, ...] = ()
     names: bool = True
     names_remote: tuple[str, ...] = ()
     names_local: tuple[str, ...] = ()
@@ -101,6 +107,7 @@ def outgoing_way(outgoing: Outgoing | bool, dns: Dns | bool, *, tcp: bool, udp: 
         localhost=not outgoing.ignore_localhost,
         remote=tuple(_destination(entry, "remote", at) for at, entry in enumerate(chosen.remote or ())),
         local=tuple(_destination(entry, "local", at) for at, entry in enumerate(chosen.local or ())),
+        unix_streams=_expressions(outgoing.unix_streams),
         names=dns.enabled and names,
         names_remote=tuple(_pattern(entry, "remote", at) for at, entry in enumerate(named.remote or ())),
         names_local=tuple(_pattern(entry, "local", at) for at, entry in enumerate(named.local or ())),
@@ -130,6 +137,18 @@ def _destination(entry: str, which: str, at: int) -> str:
     if port is not None and not 0 < int(port) < 65536:
         raise UserError(f"{where}: {port} is no port.", hint="Ports are 1 to 65535.")
     return f"{found['protocol'] or '*'} {network} {port or '*'}"
+
+
+def _expressions(given: str | list[str] | None) -> tuple[str, ...]:
+    found = (given,) if isinstance(given, str) else tuple(given or ())
+    for at, text in enumerate(found):
+        try:
+            re.compile(text)
+        except re.error as error:
+            where = "feature.network.outgoing.unix_streams" + ("" if isinstance(given, str) else f"[{at}]")
+            caret = " " * (error.pos or 0) + "^"
+            raise UserError(f"{where}: {error.msg}\n{text}\n{caret}", hint="Correct the regular expression.") from None
+    return found
 
 
 def _pattern(entry: str, which: str, at: int) -> str:

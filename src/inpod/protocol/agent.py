@@ -4,7 +4,7 @@ A stream begins with an OPEN frame whose payload is a request of this file, as J
 (a JSON payload, then data may flow both ways) or RESET (a `Refusal`). A question whose answer may be large gets it as
 the stream's data, ended by EOF.
 
-    session -> agent    Hello, ReadEnv, Resolve, FindName, Connect, ConnectUdp, LookUp, ReadFile, Subscribe
+    session -> agent    Hello, ReadEnv, Resolve, FindName, Connect, ConnectUdp, ConnectUnix, LookUp, ReadFile, Subscribe
     agent -> session    Incoming
 
 Session and agent are of one version (the code travels, see targets/kube), so nothing here needs to be compatible.
@@ -245,8 +245,26 @@ class Refusal:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectUnix:
+    """A connection to a unix stream socket of the target's files. Answer: ACCEPT, then its bytes; or RESET with errno."""
+
+    path: str
+
+
 Request = (
-    Hello | ReadEnv | Resolve | FindName | Connect | ConnectUdp | LookUp | ReadFile | WatchFiles | Subscribe | Incoming
+    Hello
+    | ReadEnv
+    | Resolve
+    | FindName
+    | Connect
+    | ConnectUdp
+    | ConnectUnix
+    | LookUp
+    | ReadFile
+    | WatchFiles
+    | Subscribe
+    | Incoming
 )
 Answer = Welcome | Resolved | Connected | PortReport | Refusal
 

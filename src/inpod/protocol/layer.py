@@ -40,6 +40,7 @@ class Kind(IntEnum):
     WARN = 6
     TRACE = 7
     NAME = 8
+    UNIX = 9
 
 
 class Want(IntEnum):
@@ -161,6 +162,19 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
+class Unix:
+    """A unix stream socket is about to connect; the socket itself comes along (SCM_RIGHTS).
+
+    Reply: errno, 0 once it is connected, -1: connect as if the layer were not there.
+
+    Attributes:
+        path: Absolute, as the program gave it.
+    """
+
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved:
     """Reply to RESOLVE and NAME. Its errno field carries the EAI_* number of glibc (negative) instead.
 
@@ -216,7 +230,7 @@ class Trace:
     process: int = 0
 
 
-Request = Connect | Bind | Listen | Resolve | File | Warn | Trace | Name
+Request = Connect | Bind | Listen | Resolve | File | Warn | Trace | Name | Unix
 
 _U16 = struct.Struct("<H")
 _ADDR = struct.Struct("<BBH16s")
@@ -289,6 +303,8 @@ def decode_request(data: bytes) -> Request:
                 return Trace(read.take("i"), read.take("i"), read.text())
             case Kind.NAME:
                 return Name(read.bytes(_IP_BYTES))
+            case Kind.UNIX:
+                return Unix(read.text())
             case kind:
                 raise LayerProtocolError(f"unknown kind {kind}")
     except (struct.error, ValueError) as error:
@@ -314,6 +330,8 @@ def encode_request(request: Request) -> bytes:
             return struct.pack("<Hii", Kind.TRACE, listener, errno) + _text(path)
         case Name(ip):
             return _U16.pack(Kind.NAME) + ip
+        case Unix(path):
+            return _U16.pack(Kind.UNIX) + _text(path)
 
 
 def encode_reply(errno: int, body: Redirect | Resolved | None = None) -> bytes:

@@ -55,6 +55,8 @@ def _of_way(way: Way) -> list[tuple[str, str]]:
     if not way.names:
         # Who resolves by himself asks this machine's servers too.
         lines += [("local-tree", path) for path in ("/etc/hosts", "/etc/resolv.conf")]
+    if way.unix_streams:
+        lines.append(("unix-streams", "on"))
     lines += [("outgoing-remote", destination) for destination in way.remote]
     lines += [("outgoing-local", destination) for destination in way.local]
     lines += [("names-remote", pattern) for pattern in way.names_remote]

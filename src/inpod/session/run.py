@@ -32,6 +32,7 @@ from inpod.session.subscriptions import Subscriptions, Wishes
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
 from inpod.session.tracer import TRACE, Tracer, intercepted_environment
+from inpod.session.unix_streams import UnixStreams
 from inpod.targets.base import AgentLink, Target
 from inpod.tunnel.streams import Stream
 
@@ -100,6 +101,7 @@ class _Session:
         self._outgoing: Outgoing | None = None
         self._files: Files | None = None
         self._tracer: Tracer | None = None
+        self._unix_streams: UnixStreams | None = None
 
     def check(self, welcome: agent.Welcome) -> None:
         """Refuse what the agent cannot do, before anything is started.
@@ -142,6 +144,7 @@ class _Session:
         undo.callback(outgoing.close)
         if plan.mode == "mirror":
             outgoing.on_first = lambda: events.emit(Note(OUTGOING_HINT, "info"))
+        self._unix_streams = UnixStreams(tunnel, folder, plan.way.unix_streams, self.tasks)
         hostname = welcome.hostname
         rules = rules_text(plan, folder, self._mounts, files_work=self._reads_files, hostname=hostname)
         (folder / "rules").write_bytes(rules)
@@ -225,13 +228,16 @@ class _Session:
         stream.refuse()
 
     def _answer(self, request: layer.Request, fd: int) -> bytes | Awaitable[bytes]:
-        """Answer a layer. Only CONNECT has a use for a descriptor."""
+        """Answer a layer. Only CONNECT and UNIX have a use for a descriptor."""
         assert self._incoming is not None
         assert self._outgoing is not None
         assert self._files is not None
         if isinstance(request, layer.Connect):
             connect = self._outgoing.connect
             return self._destinations.decide(request, fd, connect) if request.is_undecided else connect(request, fd)
+        if isinstance(request, layer.Unix):
+            assert self._unix_streams is not None
+            return self._unix_streams.connect(request, fd)
         close_fd(fd)
         match request:
             case layer.Bind():

@@ -104,11 +104,6 @@ def test_ports() -> None:
         ({"xyzzy": 1}, "no key 'xyzzy'", "config.md"),
         ({"feature": {"network": {"ipv6": True}}}, "'feature.network.ipv6' is not there yet", "config.md"),
         (
-            {"feature": {"network": {"outgoing": {"unix_streams": "x"}}}},
-            "'feature.network.outgoing.unix_streams' is not there yet",
-            "",
-        ),
-        (
             {"feature": {"network": {"incoming": {"https_delivery": {}}}}},
             "incoming.https_delivery' is not there yet",
             "",

@@ -77,3 +77,13 @@ def test_two_lists_exclude_each_other() -> None:
         way({"dns": {"filter": {"remote": [], "local": []}}})
     with pytest.raises(UserError, match="exclude each other"):
         way({"outgoing": {"filter": {"remote": [], "local": []}}})
+
+
+def test_unix_sockets_can_be_chosen() -> None:
+    assert way({"outgoing": {"unix_streams": "^/run/"}}) == Way(unix_streams=("^/run/",))
+    assert way({"outgoing": {"unix_streams": ["a", "b$"]}}) == Way(unix_streams=("a", "b$"))
+    with pytest.raises(UserError) as caught:
+        way({"outgoing": {"unix_streams": ["a", "b(c"]}})
+    first, text, caret = caught.value.message.splitlines()
+    assert "feature.network.outgoing.unix_streams[1]: missing )" in first
+    assert (text, caret) == ("b(c", " ^")

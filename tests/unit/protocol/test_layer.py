@@ -22,6 +22,7 @@ from inpod.protocol.layer import (
     Resolve,
     Resolved,
     Trace,
+    Unix,
     Want,
     Warn,
     decode_request,
@@ -53,6 +54,8 @@ def request(case: dict[str, Any]) -> Request:
             return Resolve(case["family"], text.decode("utf-8", "surrogateescape"))
         case "File":
             return File(Want[case["want"]], text)
+        case "Unix":
+            return Unix(text)
         case "Name":
             return Name(addr({"host": case["ip"], "port": 0, "family": 6}).ip)
         case "Trace":

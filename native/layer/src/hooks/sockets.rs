@@ -6,7 +6,8 @@ use inpod_ops::guard::{fail, guarded};
 use inpod_ops::incoming::{self, End};
 use inpod_ops::outgoing;
 use inpod_ops::plan::Plan;
-use inpod_sys::sockaddr::{read, write, SockAddr};
+use inpod_ops::unix_streams;
+use inpod_sys::sockaddr::{read, read_unix, write, SockAddr};
 use inpod_sys::{errno, Errno};
 use libc::{sockaddr, socklen_t};
 
@@ -82,6 +83,15 @@ unsafe fn accepted(
 /// # Safety
 /// As connect(2).
 pub unsafe fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
+    // SAFETY: connect(2): an address of that length.
+    if let Some(path) = unsafe { read_unix(address, length) } {
+        return match guarded(|| unix_streams::connect(start::state()?, fd, path)) {
+            // SAFETY: the program's own call.
+            None => unsafe { original::connect(fd, address, length) },
+            Some(Ok(())) => 0,
+            Some(Err(Errno(number))) => fail(number),
+        };
+    }
     // SAFETY: connect(2): an address of that length.
     let wanted = unsafe { read(address, length) };
     match guarded(|| outgoing::connect(start::state()?, fd, &wanted?)) {
