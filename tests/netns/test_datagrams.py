@@ -18,6 +18,7 @@ from inpod.protocol.datagrams import MAX_DATAGRAM
 from inpod.protocol.datagrams import encode as framed
 from inpod.protocol.layer import Addr, Connect, decode_addr
 from inpod.session.outgoing import Outgoing
+from inpod.session.relays import Relays
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
 from inpod.tunnel.streams import StreamRefused
@@ -68,7 +69,7 @@ async def program_in(
     """A UDP socket as a program has it whose layer let the session connect it to `to`."""
     async with running_agent("--pid", str(pod.pid), env=env) as agent:
         table, tasks = Table(folder / "table"), Tasks()
-        outgoing = Outgoing(lambda: agent.tunnel, table, lambda to: None, tasks)
+        outgoing = Outgoing(lambda: agent.tunnel, table, lambda to: None, tasks, Relays())
         try:
             with socket.socket(socket.AF_INET6 if ":" in to[0] else socket.AF_INET, socket.SOCK_DGRAM) as sock:
                 sock.settimeout(LIMIT_S)

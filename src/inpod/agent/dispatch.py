@@ -23,6 +23,7 @@ from inpod.protocol.agent import (
     ConnectUdp,
     ConnectUnix,
     FindName,
+    Finish,
     Hello,
     Incoming,
     LookUp,
@@ -39,6 +40,7 @@ from inpod.protocol.agent import (
     encode,
 )
 from inpod.protocol.listing import path_bytes
+from inpod.tunnel import outlets
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 
 MAX_STREAMS = 16384
@@ -172,6 +174,9 @@ class _Link:
                     await abilities.files.read_file(stream, request)
             case Subscribe():
                 await self._subscriptions.subscribe(stream, request)
+            case Finish():
+                await outlets.arrived()
+                stream.accept()
             case Incoming():
                 raise OSError(errno.EPROTO, "only the agent opens incoming connections")
             case _:

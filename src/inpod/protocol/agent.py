@@ -4,7 +4,8 @@ A stream begins with an OPEN frame whose payload is a request of this file, as J
 (a JSON payload, then data may flow both ways) or RESET (a `Refusal`). A question whose answer may be large gets it as
 the stream's data, ended by EOF.
 
-    session -> agent    Hello, ReadEnv, Resolve, FindName, Connect, ConnectUdp, ConnectUnix, LookUp, ReadFile, Subscribe
+    session -> agent    Hello, ReadEnv, Resolve, FindName, Connect, ConnectUdp, ConnectUnix, LookUp, ReadFile, Subscribe,
+                        Finish
     agent -> session    Incoming
 
 Session and agent are of one version (the code travels, see targets/kube), so nothing here needs to be compatible.
@@ -252,6 +253,11 @@ class ConnectUnix:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The program has ended. Answer: an empty ACCEPT, once what it said has reached the far ends of its connections."""
+
+
 Request = (
     Hello
     | ReadEnv
@@ -265,6 +271,7 @@ Request = (
     | WatchFiles
     | Subscribe
     | Incoming
+    | Finish
 )
 Answer = Welcome | Resolved | Connected | PortReport | Refusal
 

@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 AT_ONCE = 64
 """Datagrams that are read of one socket before others have their turn."""
 
+LEFT_AT_MOST = 1024
+"""Datagrams that may wait in a socket: each takes more than 512 bytes of its buffer, which has 208 KiB by default."""
+
 Endpoint = tuple[str, int]
 
 
@@ -58,7 +61,8 @@ class Relay:
         readiness.add(sock, self.readable)
 
     def close(self) -> None:
-        """End; what the program sent is still delivered."""
+        """End; what the program sent is still delivered, as far as the stream takes it at once."""
+        self._read(LEFT_AT_MOST)
         self._is_closed = True
         self.forget_stream()
         self._readiness.remove(self.sock)
@@ -95,7 +99,10 @@ class Relay:
 
     def readable(self) -> None:
         """Pass on what the program sent."""
-        for _ in range(AT_ONCE):
+        self._read(AT_ONCE)
+
+    def _read(self, count: int) -> None:
+        for _ in range(count):
             if self._is_closed or self._is_paused:
                 return
             try:

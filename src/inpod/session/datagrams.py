@@ -61,7 +61,7 @@ class Datagrams:
         """Relays since the last look."""
 
     def close(self) -> None:
-        """End every relay."""
+        """End every relay; what the program sent is still delivered."""
         for cookie in list(self._relays):
             self._end(cookie)
         if self._next_look is not None:
@@ -137,8 +137,6 @@ class Datagrams:
             there = None
         for cookie, relay in list(self._relays.items()):
             if there is not None and ((ends := there.get(relay.inode)) is None or ends.peer != relay.place):
-                # What the program sent before it closed its socket.
-                relay.readable()
                 self._end(cookie)
             elif relay.refusing_until is not None and now >= relay.refusing_until:
                 self._table.set_errno(cookie, 0)

@@ -16,6 +16,7 @@ from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Bind, Listen, encode_reply
 from inpod.session.events import Events, Note, PortSubscribed
 from inpod.session.listeners import Listener, choose, is_any, is_loopback, listening
+from inpod.session.relays import Relays
 from inpod.session.subscriptions import Answer, Subscriptions
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
@@ -51,6 +52,7 @@ class Incoming:
         events: Events,
         mode: str,
         tasks: Tasks,
+        relays: Relays,
         ports: Ports,
         subscriptions: Subscriptions,
     ) -> None:
@@ -61,6 +63,7 @@ class Incoming:
         self._events = events
         self._mode = mode
         self._tasks = tasks
+        self._relays = relays
         self._ports: dict[int, _Port] = {}
         self._locals: dict[int, Listener] = {}
         self._forgetting: dict[int, asyncio.TimerHandle] = {}
@@ -70,7 +73,7 @@ class Incoming:
         """The pod's own IP addresses, as `Addr.ip`: connecting to them reaches one's own listener."""
 
     def close(self) -> None:
-        """End all subscriptions."""
+        """End all subscriptions; connections go on."""
         for timer in self._forgetting.values():
             timer.cancel()
         for port in self._ports.values():
@@ -226,7 +229,10 @@ class Incoming:
                 self._drop_closed()
                 return
             stream.accept()
-            await relay(stream, sock, discard=request.mode == "mirror")
+            if request.mode == "mirror":
+                await relay(stream, sock, discard=True)
+            else:
+                await self._relays.run(stream, sock)
         finally:
             self._forget_later(source)
 

@@ -17,9 +17,9 @@ from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Connect, Redirect, encode_reply
 from inpod.session.datagrams import Datagrams
 from inpod.session.loopback import HOST, HOST6, loopback_of, plain
+from inpod.session.relays import Relays
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
-from inpod.tunnel.relay import relay
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 
 ESTABLISHED, SYN_SENT = 1, 2
@@ -88,7 +88,12 @@ class Outgoing:
     """Answers CONNECT requests and carries the connections."""
 
     def __init__(
-        self, tunnel: Callable[[], Tunnel], table: Table, own_listener: Callable[[Addr], Addr | None], tasks: Tasks
+        self,
+        tunnel: Callable[[], Tunnel],
+        table: Table,
+        own_listener: Callable[[Addr], Addr | None],
+        tasks: Tasks,
+        relays: Relays,
     ) -> None:
         """Hold the ports.
 
@@ -99,6 +104,7 @@ class Outgoing:
         self._table = table
         self._own_listener = own_listener
         self._tasks = tasks
+        self._relays = relays
         self._count = 0
         self._held = HeldPort(socket.AF_INET, HOST)
         self._held6: HeldPort | None = None
@@ -108,7 +114,7 @@ class Outgoing:
         self.on_first: Callable[[], None] | None = None
 
     def close(self) -> None:
-        """Give the ports back."""
+        """Give the ports back. What the program sent is still delivered, as far as the tunnel stays."""
         self._datagrams.close()
         self._held.close()
         if self._held6 is not None:
@@ -153,7 +159,7 @@ class Outgoing:
             with program:
                 sock = await self._decide(request, stream, program, held)
             if sock is not None:
-                await relay(stream, sock)
+                await self._relays.run(stream, sock)
         finally:
             stream.refuse()
 

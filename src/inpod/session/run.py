@@ -26,6 +26,7 @@ from inpod.session.layer_server import LayerServer
 from inpod.session.link import Link
 from inpod.session.outgoing import Outgoing, close_fd
 from inpod.session.plan import Plan
+from inpod.session.relays import Relays
 from inpod.session.rules import rules_text
 from inpod.session.status import Status
 from inpod.session.subscriptions import Subscriptions, Wishes
@@ -34,12 +35,15 @@ from inpod.session.tasks import Tasks
 from inpod.session.tracer import TRACE, Tracer, intercepted_environment
 from inpod.session.unix_streams import UnixStreams
 from inpod.targets.base import AgentLink, Target
-from inpod.tunnel.streams import Stream
+from inpod.tunnel.streams import Stream, StreamRefused
 
 log = logging.getLogger(__name__)
 
 UNDO_LIMIT_S = 20.0
 """Longest that ending the agent may take; its lease does the rest."""
+
+FINISH_LIMIT_S = 5.0
+"""Longest that what the program said in its last moment may take to arrive."""
 
 OUTGOING_HINT = "Mirroring copies what comes in; what the program sends out is real."
 
@@ -87,6 +91,7 @@ class _Session:
 
     def __init__(self, plan: Plan, way: AgentLink, events: Events) -> None:
         self.tasks = Tasks()
+        self._relays = Relays()
         wants: list[agent.Mode] = [] if plan.mode == "off" else [plan.mode]
         hello = agent.Hello(agent.PROTOCOL_VERSION, wants, plan.redirect)
         self.link = Link(way, self._on_stream, events, hello)
@@ -137,14 +142,16 @@ class _Session:
         # Before the program's first question.
         self._follow_files()
         subscriptions = Subscriptions(tunnel, self._wishes(), events)
-        incoming = self._incoming = Incoming(table, events, plan.mode, self.tasks, plan.ports, subscriptions)
+        incoming = self._incoming = Incoming(
+            table, events, plan.mode, self.tasks, self._relays, plan.ports, subscriptions
+        )
         incoming.addresses = frozenset(layer.Addr.of(text.partition("%")[0], 0).ip for text in welcome.addresses)
         undo.callback(incoming.close)
-        outgoing = self._outgoing = Outgoing(tunnel, table, incoming.own_listener, self.tasks)
+        outgoing = self._outgoing = Outgoing(tunnel, table, incoming.own_listener, self.tasks, self._relays)
         undo.callback(outgoing.close)
         if plan.mode == "mirror":
             outgoing.on_first = lambda: events.emit(Note(OUTGOING_HINT, "info"))
-        self._unix_streams = UnixStreams(tunnel, folder, plan.way.unix_streams, self.tasks)
+        self._unix_streams = UnixStreams(tunnel, folder, plan.way.unix_streams, self.tasks, self._relays)
         hostname = welcome.hostname
         rules = rules_text(plan, folder, self._mounts, files_work=self._reads_files, hostname=hostname)
         (folder / "rules").write_bytes(rules)
@@ -202,6 +209,7 @@ class _Session:
         ending = self.tasks.spawn(process.wait())
         await asyncio.wait([keeping, ending], return_when=asyncio.FIRST_COMPLETED)
         if ending.done():
+            await self._finish()
             return ending.result()
         await process.end()
         raise UserError(
@@ -209,6 +217,22 @@ class _Session:
             hint="Look at the pod and at the connection to the cluster, then run the command again.",
             exit_code=ExitCode.AGENT_LOST,
         )
+
+    async def _finish(self) -> None:
+        """Have arrive what the program said in its last moment."""
+        assert self._incoming is not None
+        assert self._outgoing is not None
+        self._incoming.close()
+        self._outgoing.close()
+        try:
+            async with asyncio.timeout(FINISH_LIMIT_S):
+                await self._relays.finish()
+                await self.link.tunnel().ask(agent.encode(agent.Finish()))
+        except StreamRefused:
+            pass  # the link is lost
+        except TimeoutError:
+            text = f"Not all that the program sent in the end was taken within {FINISH_LIMIT_S:g} s; the rest is lost."
+            self._events.emit(Note(text))
 
     async def _again(self) -> None:
         self._follow_files()

@@ -6,6 +6,7 @@ import socket
 import struct
 from typing import cast
 
+from inpod.tunnel import outlets
 from inpod.tunnel.stream import Stream
 
 HIGH_WATER = 256 * 1024
@@ -64,6 +65,7 @@ class _Bridge(asyncio.Protocol):
         # Not asserted: uvloop's transports are none of asyncio's classes.
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        outlets.add(self._transport)
         self._stream.set_sink(self)
 
     def data_received(self, data: bytes) -> None:
@@ -86,6 +88,7 @@ class _Bridge(asyncio.Protocol):
         self._stream.passed_on(owed)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        outlets.remove(self._transport)
         self._transport = None
         if exc is not None or not (self._socket_ended and self._stream_ended):
             self._stream.refuse()

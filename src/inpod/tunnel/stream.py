@@ -121,7 +121,13 @@ class Stream:
         if not self.closed:
             self._mux.send_eof(self._state)
             self._flush_soon()
+            self._wake()
             self._check_ended()
+
+    async def said_all(self) -> None:
+        """Wait until our EOF is on its way, and all data before it; or the stream is gone."""
+        while not (self._state.eof_sent or self.closed):
+            await self._event()
 
     def send(self, data: bytes) -> bool:
         """Send, or keep what cannot go yet; return whether more may be given now (else wait for `Sink.writable`).

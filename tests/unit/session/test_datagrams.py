@@ -15,6 +15,7 @@ from inpod.protocol.layer import Addr, Connect, decode_addr, encode_addr
 from inpod.session import datagram_sockets as kernel
 from inpod.session import datagrams as subject
 from inpod.session.outgoing import Outgoing
+from inpod.session.relays import Relays
 from inpod.session.table import SOCKET_SLOT, SOCKETS_AT, Table
 from inpod.session.tasks import Tasks
 from inpod.tunnel.streams import Tunnel
@@ -33,7 +34,7 @@ class Scene:
         self.path = path
         self.table = Table(path)
         self.tasks = Tasks()
-        self.outgoing = Outgoing(self._tunnel, self.table, self._no_listener, self.tasks)
+        self.outgoing = Outgoing(self._tunnel, self.table, self._no_listener, self.tasks, Relays())
 
     def _tunnel(self) -> Tunnel:
         self.opened += 1

@@ -10,6 +10,7 @@ from inpod.agent.incoming.http.choice import Chooser, Taker
 from inpod.agent.incoming.http.counts import Counts
 from inpod.agent.incoming.http.exchange import Exchange
 from inpod.agent.incoming.http.wires import HIGH_WATER, OriginalWire, TakerWire, abort_with_reset
+from inpod.tunnel import outlets
 from inpod.tunnel.stream import StreamRefused
 
 OPEN_LIMIT_S = 15.0
@@ -81,6 +82,7 @@ class Client(asyncio.Protocol):
         # Not asserted: uvloop's transports are none of asyncio's classes.
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        outlets.add(self._transport)
         if self._ready is not None:
             self.exchange.expect_original()
             self.open(None)
@@ -100,6 +102,7 @@ class Client(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End with the client."""
+        outlets.remove(self._transport)
         self._transport = None
         self._end()
 

@@ -14,6 +14,7 @@ from inpod.agent.incoming.http.h2_limits import Held
 from inpod.agent.incoming.http.h2_side import Side
 from inpod.agent.incoming.http.h2_wires import OriginalWire, TakerWire
 from inpod.agent.incoming.http.wires import HIGH_WATER, abort_with_reset
+from inpod.tunnel import outlets
 from inpod.tunnel.stream import StreamRefused
 
 _HELD = Held()
@@ -75,6 +76,7 @@ class _Client(asyncio.Protocol):
         # Not asserted: uvloop's transports are none of asyncio's classes.
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        outlets.add(self._transport)
         self.exchange.client_data(self._first)
         self._first = b""
 
@@ -88,6 +90,7 @@ class _Client(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End with the client."""
+        outlets.remove(self._transport)
         self._transport = None
         self._end()
 

@@ -1,0 +1,169 @@
+"""What a program says in the moment of its end reaches the far end, as it does from a pod."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.netns.conftest import Pod
+from tests.netns.session import output_of
+from tests.netns.test_filter import event
+from tests.processes import LIMIT_S, end, next_line
+
+pytestmark = pytest.mark.usefixtures("interceptor")
+
+SIZE = 12_000_000
+"""More than the kernel's buffers and the tunnel's window hold."""
+
+DATAGRAMS = 200
+TIMES = 3
+
+COLLECTOR = """
+import socket, sys, threading
+tcp, udp = socket.create_server(("10.77.0.1", 2003)), socket.socket(type=socket.SOCK_DGRAM)
+udp.bind(("10.77.0.1", 8125))
+def datagrams():
+    while data := udp.recv(2000):
+        print(data.decode(), flush=True)
+threading.Thread(target=datagrams, daemon=True).start()
+print("ready", flush=True)
+while True:
+    connection, _ = tcp.accept()
+    size = 0
+    try:
+        while data := connection.recv(65536):
+            size += len(data)
+        print(size, flush=True)
+    except OSError as error:
+        print(size, error, flush=True)
+"""
+
+ASK = """
+import socket, sys, time
+sock = socket.create_connection(("10.77.0.1", 8080), 20)
+sock.sendall(b"GET / HTTP/1.1\\r\\nHost: pod\\r\\n\\r\\n")
+time.sleep(0.3)
+size = 0
+while data := sock.recv(65536):
+    size += len(data)
+print(size)
+"""
+
+SERVE_ONCE = """
+import os, socket, sys
+listener = socket.create_server(("0.0.0.0", 8080))
+connection, _ = listener.accept()
+connection.recv(65536)
+body = b"x" * int(sys.argv[1])
+connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: %8d\\r\\n\\r\\n" % len(body) + body)
+os._exit(7)
+"""
+HEAD_SIZE = len("HTTP/1.1 200 OK\r\nContent-Length: 12345678\r\n\r\n")
+
+
+@contextmanager
+def collector(pod: Pod) -> Iterator["subprocess.Popen[str]"]:
+    """Tells the size of each connection at its end, and each datagram."""
+    command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", COLLECTOR]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert next_line(process.stdout) == "ready"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_bytes_sent_just_before_the_end_arrive(pod: Pod) -> None:
+    code = f"""
+import os, socket
+sock = socket.create_connection(("10.77.0.1", 2003))
+sock.sendall(b"x" * {SIZE})
+os._exit(0)
+"""
+    with collector(pod) as process:
+        for _ in range(TIMES):
+            output_of(f"pid/{pod.pid}", sys.executable, "-c", code)
+            assert next_line(process.stdout) == str(SIZE)
+
+
+def test_datagrams_sent_just_before_the_end_arrive(pod: Pod) -> None:
+    code = f"""
+import os, socket
+sock = socket.socket(type=socket.SOCK_DGRAM)
+sock.connect(("10.77.0.1", 8125))
+for number in range({DATAGRAMS}):
+    sock.send(b"%d" % number)
+os._exit(0)
+"""
+    with collector(pod) as process:
+        for _ in range(TIMES):
+            output_of(f"pid/{pod.pid}", sys.executable, "-c", code)
+            assert [next_line(process.stdout) for _ in range(DATAGRAMS)] == [str(n) for n in range(DATAGRAMS)]
+
+
+@pytest.mark.parametrize("http_filter", [None, {"path_filter": "/"}], ids=["whole", "filtered"])
+def test_an_answer_given_just_before_the_end_arrives(
+    pod: Pod, tmp_path: Path, interceptor: str, http_filter: object
+) -> None:
+    incoming = {"mode": "steal"} | ({"http_filter": http_filter} if http_filter else {})
+    config = {"interceptor": interceptor, "feature": {"network": {"incoming": incoming}}}
+    (tmp_path / "inpod.json").write_text(json.dumps(config))
+    options = ["-t", f"pid/{pod.pid}", "-f", str(tmp_path / "inpod.json"), "--progress", "json"]
+    program = [sys.executable, "-c", SERVE_ONCE, str(SIZE)]
+    for _ in range(TIMES):
+        with subprocess.Popen(
+            [sys.executable, "-m", "inpod", "exec", *options, "--", *program],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ,
+        ) as process:
+            try:
+                event(process, "PortSubscribed")
+                command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", ASK]
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=LIMIT_S)
+                assert done.stdout == f"{SIZE + HEAD_SIZE}\n"
+                assert process.wait(LIMIT_S) == 7
+            finally:
+                end(process)
+
+
+def test_who_never_reads_does_not_hold_up_the_end_for_ever(pod: Pod, tmp_path: Path) -> None:
+    options = ["-t", f"pid/{pod.pid}", "--steal", "--progress", "json"]
+    program = [sys.executable, "-c", SERVE_ONCE, str(SIZE // 4)]
+    deaf = ASK.replace("time.sleep(0.3)", "print('asked', flush=True); sys.stdin.read()")
+    with ExitStack() as undo:
+        session = subprocess.Popen(
+            [sys.executable, "-m", "inpod", "exec", *options, "--", *program], stderr=subprocess.PIPE, text=True
+        )
+        undo.callback(end, session)
+        event(session, "PortSubscribed")
+        command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", deaf]
+        client = undo.enter_context(
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+        )
+        undo.callback(client.kill)
+        assert next_line(client.stdout) == "asked"
+        assert "the rest is lost" in str(event(session, "Note"))
+        assert session.wait(LIMIT_S) == 7
+
+
+def test_who_holds_a_connection_and_stays_does_not_hold_up_the_end(pod: Pod) -> None:
+    code = """
+import os, socket
+sock = socket.create_connection(("10.77.0.1", 2003))
+sock.send(b"x")
+if os.fork() == 0:
+    os.close(1); os.close(2)
+    sock.recv(1)
+print("over")
+"""
+    with collector(pod) as process:
+        assert output_of(f"pid/{pod.pid}", sys.executable, "-c", code) == "over\n"
+        assert next_line(process.stdout).startswith("1")
