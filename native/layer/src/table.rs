@@ -13,7 +13,7 @@ use core::ffi::{c_char, c_int, c_long, c_uint, c_void};
 use inpod_sys::exec::CArray;
 use inpod_sys::files::AT_CWD;
 use inpod_wire::Want;
-use libc::{addrinfo, hostent, mmsghdr, mode_t, msghdr, sockaddr, socklen_t, utsname};
+use libc::{addrinfo, hostent, mmsghdr, mode_t, msghdr, sockaddr, socklen_t, timespec, utsname};
 
 use crate::files::{contents, enter, look, open as opened};
 use crate::hooks;
@@ -192,6 +192,8 @@ hooks! {
     fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> isize = hook hooks::datagrams::recvmsg;
     fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int
         = hook hooks::datagrams::sendmmsg;
+    fn recvmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int, limit: *mut timespec) -> c_int
+        = hook hooks::datagrams::recvmmsg;
 
     // Hosts.
     fn getaddrinfo(node: Text, service: Text, hints: *const addrinfo, list: *mut *mut addrinfo) -> c_int

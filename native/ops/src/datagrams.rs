@@ -1,10 +1,10 @@
 //! UDP that leaves from the pod.
 //!
-//! The session connects the program's socket to one of its own on loopback, which stands for the peer in the pod. So a
-//! socket has one peer: a program that sends to several from one socket hears from the last.
+//! The session has a socket of its own on loopback for each peer in the pod, its relay: the program's socket is connected
+//! to it, or sends to it and knows the peer by it.
 
 use inpod_rules::table::{Kind, Socket};
-use inpod_rules::{Addr, FilesMode, Leaves, Protocol};
+use inpod_rules::{Addr, Family, FilesMode, Leaves, Protocol};
 use inpod_sys::sockets;
 use inpod_sys::Errno;
 
@@ -20,42 +20,75 @@ pub fn connect(state: &State, fd: i32, wanted: &Addr) -> Option<Plan> {
         return None;
     }
     let cookie = sockets::cookie(fd)?;
-    let plan = Plan::ask(state, fd, cookie, wanted, leaves)?;
+    let plan = Plan::ask(state, fd, cookie, wanted, leaves, false)?;
+    let relay = match plan {
+        Plan::Connect { to, .. } => to.port,
+        Plan::Fail(_) => 0,
+    };
     // Known only now: what the socket was connected to before holds until then.
-    let connected = Socket { kind: Some(Kind::Connecting), local: None, peer: Some(*wanted), errno: 0 };
+    let connected = Socket { kind: Some(Kind::Connecting), peer: Some(*wanted), relay, ..Socket::default() };
     state.table.put(cookie, &connected);
     Some(plan)
 }
 
-/// sendto with an address: Ok: the socket is connected to it, send without one. None: the original call.
-///
-/// Not for sockets that the program has bound, which serve: but for names, as musl's resolver binds its own.
-pub fn send_to(state: &State, fd: i32, wanted: &Addr) -> Option<Result<(), Errno>> {
-    if leaves(state, wanted) == Leaves::Here || !sockets::is_udp(fd) {
-        return None;
-    }
-    match peer(state, fd) {
-        Some(known) if known.port == wanted.port && known.ip == wanted.ip => return Some(Ok(())),
-        Some(_) => {}
-        None if wanted.port != DNS && sockets::local_address(fd)?.port != 0 => return None,
-        None => {}
-    }
-    match connect(state, fd, wanted)? {
-        Plan::Connect { .. } => Some(Ok(())),
-        Plan::Fail(number) => Some(Err(Errno(number))),
+/// bind to a port of the program's choice: what such a socket sends to others than name servers stays here, as it serves.
+pub fn bound(state: &State, fd: i32, wanted: &Addr) {
+    if let Some(cookie) = sockets::cookie(fd).filter(|_| wanted.port != 0 && sockets::is_udp(fd)) {
+        state.table.put(cookie, &Socket { kind: Some(Kind::Bound), ..Socket::default() });
     }
 }
 
-/// Returns the pod's peer of a socket. None: it is not connected by us.
-pub fn peer(state: &State, fd: i32) -> Option<Addr> {
-    let known = state.table.socket(sockets::cookie(fd)?)?;
-    known.peer.filter(|_| known.kind == Some(Kind::Connecting) && sockets::is_udp(fd))
+/// sendto with an address. Ok: where to send instead. None: the original call.
+pub fn send_to(state: &State, fd: i32, wanted: &Addr) -> Option<Result<Addr, Errno>> {
+    let leaves = leaves(state, wanted);
+    if leaves == Leaves::Here || !sockets::is_udp(fd) {
+        return None;
+    }
+    let cookie = sockets::cookie(fd)?;
+    let known = state.table.socket(cookie).unwrap_or_default();
+    if known.relay != 0 && known.peer.is_some_and(|peer| peer.port == wanted.port && peer.ip == wanted.ip) {
+        return Some(Ok(Addr::loopback(wanted.family, is_only_v6(fd, wanted.family), known.relay)));
+    }
+    if known.kind == Some(Kind::Bound) && wanted.port != DNS {
+        return None;
+    }
+    match Plan::ask(state, fd, cookie, wanted, leaves, true)? {
+        Plan::Fail(number) => Some(Err(Errno(number))),
+        Plan::Connect { to, .. } => {
+            // Of a connected socket the table says whom it is connected to.
+            if known.kind != Some(Kind::Connecting) {
+                let kind = known.kind.or(Some(Kind::Sending));
+                state.table.put(cookie, &Socket { kind, peer: Some(*wanted), relay: to.port, ..known });
+            }
+            Some(Ok(to))
+        }
+    }
+}
+
+/// Whether datagrams that a socket receives may be from the pod.
+pub fn is_known(state: &State, fd: i32) -> Option<()> {
+    known(state, fd).map(|_| ())
 }
 
 /// After a datagram from `real`: returns the sender that the program is to see. None: the real one.
 pub fn sender(state: &State, fd: i32, real: &Addr) -> Option<Addr> {
-    let peer = Addr { family: real.family, ..peer(state, fd)? };
-    (real.is_loopback() && peer.is_expressible()).then_some(peer)
+    let known = known(state, fd).filter(|_| real.is_loopback())?;
+    let peer = match known.kind {
+        Some(Kind::Connecting) => known.peer,
+        _ => state.table.udp_port(real.port).map(|(peer, _)| peer),
+    };
+    peer.map(|peer| Addr { family: real.family, ..peer }).filter(Addr::is_expressible)
+}
+
+/// Whether a socket cannot reach 127.0.0.1.
+fn is_only_v6(fd: i32, family: Family) -> bool {
+    let is_bound = || sockets::local_address(fd).is_some_and(|local| !local.is_any() && local.ipv4().is_none());
+    family == Family::V6 && (sockets::is_v6_only(fd) || is_bound())
+}
+
+fn known(state: &State, fd: i32) -> Option<Socket> {
+    let known = state.table.socket(sockets::cookie(fd)?)?;
+    (known.relay != 0 && sockets::is_udp(fd)).then_some(known)
 }
 
 /// This machine's own services on loopback, multicast and broadcast stay here; but for the pod's name server, which may

@@ -5,12 +5,14 @@ use inpod_rules::Addr;
 use inpod_sys::{sockets, Errno};
 use inpod_wire::Request;
 
+use crate::datagrams;
 use crate::session::ask;
 use crate::state::State;
 
 /// bind. None: the original call.
 pub fn bind(state: &State, fd: i32, wanted: &Addr) -> Option<Result<(), Errno>> {
     if !sockets::is_tcp(fd) {
+        datagrams::bound(state, fd, wanted);
         return None;
     }
     let real = state.rules.bind(wanted, sockets::is_v6_only(fd))?;
@@ -30,7 +32,7 @@ pub fn bind(state: &State, fd: i32, wanted: &Addr) -> Option<Result<(), Errno>> 
         }
         Err(error) => return Some(Err(error)),
     }
-    state.table.put(cookie, &Socket { kind: Some(Kind::Bound), local: Some(*wanted), peer: None, errno: 0 });
+    state.table.put(cookie, &Socket { kind: Some(Kind::Bound), local: Some(*wanted), ..Socket::default() });
     Some(Ok(()))
 }
 
@@ -44,7 +46,7 @@ pub fn listening(state: &State, fd: i32) -> Option<Result<(), Errno>> {
     let known = state.table.socket(cookie).filter(|socket| socket.kind.is_some());
     let wanted = match known {
         Some(Socket { kind: Some(Kind::Bound), local: Some(wanted), .. }) => {
-            state.table.put(cookie, &Socket { kind: Some(Kind::Listener), local: Some(wanted), peer: None, errno: 0 });
+            state.table.put(cookie, &Socket { kind: Some(Kind::Listener), local: Some(wanted), ..Socket::default() });
             Some(wanted)
         }
         Some(_) => return None,
@@ -73,7 +75,7 @@ pub fn accepted(state: &State, fd: i32, real: &Addr) -> Option<Addr> {
     if !peer.is_expressible() || !local.is_expressible() {
         return None;
     }
-    let socket = Socket { kind: Some(Kind::Accepted), local: Some(local), peer: Some(peer), errno: 0 };
+    let socket = Socket { kind: Some(Kind::Accepted), local: Some(local), peer: Some(peer), ..Socket::default() };
     state.table.put(sockets::cookie(fd)?, &socket);
     Some(peer)
 }

@@ -42,9 +42,9 @@ pub fn connect(state: &State, fd: i32, wanted: &Addr) -> Option<Plan> {
         }
         Some(_) => return None,
     };
-    let connecting = Socket { kind: Some(Kind::Connecting), local, peer: Some(*wanted), errno: 0 };
+    let connecting = Socket { kind: Some(Kind::Connecting), local, peer: Some(*wanted), ..Socket::default() };
     state.table.put(cookie, &connecting);
-    let plan = Plan::ask(state, fd, cookie, wanted, leaves);
+    let plan = Plan::ask(state, fd, cookie, wanted, leaves, false);
     if !matches!(plan, Some(Plan::Connect { .. })) {
         match before {
             Some(before) if before.kind == Some(Kind::Bound) => state.table.put(cookie, &before),

@@ -22,8 +22,16 @@ pub enum Plan {
 
 impl Plan {
     /// Asks the session, which gets a copy of the socket. None: the original call.
-    pub(crate) fn ask(state: &State, fd: i32, cookie: u64, wanted: &Addr, leaves: Leaves) -> Option<Self> {
-        let request = Request::Connect { cookie, to: *wanted, is_undecided: leaves == Leaves::Asked };
+    pub(crate) fn ask(
+        state: &State,
+        fd: i32,
+        cookie: u64,
+        wanted: &Addr,
+        leaves: Leaves,
+        is_send: bool,
+    ) -> Option<Self> {
+        let is_undecided = leaves == Leaves::Asked;
+        let request = Request::Connect { cookie, to: *wanted, is_undecided, is_send };
         ask(state, &request, Some(fd), |number, body| match number {
             0 => decode_redirect(body).filter(|to| to.port != 0).map(|to| {
                 let to = Addr { family: wanted.family, ..to };

@@ -7,7 +7,7 @@
 //! word 0       cookie (0: empty, CLAIMED: being written)
 //! word 1 to 5  address local (20 bytes), address peer (20 bytes)
 //! word 6       errno (low half), kind (next byte)
-//! word 7       zero
+//! word 7       relay (lowest two bytes)
 //! ```
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -26,7 +26,8 @@ const PORTS_AT: usize = 8;
 const PORT_WORDS: usize = 6;
 const SOCKETS_AT: usize = PORTS_AT + SLOTS * PORT_WORDS;
 const SOCKET_WORDS: usize = 8;
-const WORDS: usize = SOCKETS_AT + SLOTS * SOCKET_WORDS;
+const UDP_PORTS_AT: usize = SOCKETS_AT + SLOTS * SOCKET_WORDS;
+const WORDS: usize = UDP_PORTS_AT + SLOTS * PORT_WORDS;
 const PROBES: usize = 32;
 const HASH: u64 = 0x9E37_79B9_7F4A_7C15;
 const CLAIMED: u64 = u64::MAX;
@@ -43,10 +44,12 @@ pub enum Kind {
     Connecting = 3,
     /// Came from a listener.
     Accepted = 4,
+    /// Sends datagrams to addresses of the pod, each by a relay of its own.
+    Sending = 5,
 }
 
 /// What the table says of one socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Socket {
     /// None for a slot that has been given up.
     pub kind: Option<Kind>,
@@ -56,6 +59,8 @@ pub struct Socket {
     pub peer: Option<Addr>,
     /// Why its connect failed in the pod; 0: it has not.
     pub errno: i32,
+    /// The loopback port that stands for `peer`, of a UDP socket; 0: none.
+    pub relay: u16,
 }
 
 /// The mapped file.
@@ -85,7 +90,16 @@ impl<'a> Table<'a> {
 
     /// Returns peer and local address of the connection that the session makes from loopback port `port`.
     pub fn port(&self, port: u16) -> Option<(Addr, Addr)> {
-        let at = PORTS_AT + usize::from(port) * PORT_WORDS;
+        self.addresses(PORTS_AT, port)
+    }
+
+    /// As [`Table::port`], for the datagrams that come from UDP port `port`.
+    pub fn udp_port(&self, port: u16) -> Option<(Addr, Addr)> {
+        self.addresses(UDP_PORTS_AT, port)
+    }
+
+    fn addresses(&self, ports_at: usize, port: u16) -> Option<(Addr, Addr)> {
+        let at = ports_at + usize::from(port) * PORT_WORDS;
         let slot = self.words.get(at..at + PORT_WORDS)?;
         let words = [slot.first()?, slot.get(1)?, slot.get(2)?, slot.get(3)?, slot.get(4)?];
         let generation = slot.get(5)?;
@@ -98,10 +112,11 @@ impl<'a> Table<'a> {
     /// Returns what is known of a socket.
     pub fn socket(&self, cookie: u64) -> Option<Socket> {
         let slot = self.find(cookie)?;
-        let [first, words @ .., facts, _] = slot else { return None };
+        let [first, words @ .., facts, relay] = slot else { return None };
         let [a, b, c, d, e] = words else { return None };
         let (local, peer) = two_addresses([a, b, c, d, e].map(|word| word.load(Acquire)));
         let facts = facts.load(Acquire);
+        let relay = relay.load(Acquire) as u16;
         let [e0, e1, e2, e3, kind, ..] = facts.to_le_bytes();
         // Overwritten meanwhile by another socket's.
         (first.load(Acquire) == cookie).then_some(Socket {
@@ -110,11 +125,13 @@ impl<'a> Table<'a> {
                 2 => Some(Kind::Listener),
                 3 => Some(Kind::Connecting),
                 4 => Some(Kind::Accepted),
+                5 => Some(Kind::Sending),
                 _ => None,
             },
             local,
             peer,
             errno: i32::from_le_bytes([e0, e1, e2, e3]),
+            relay,
         })
     }
 
@@ -123,7 +140,7 @@ impl<'a> Table<'a> {
         if cookie == 0 || cookie == CLAIMED {
             return;
         }
-        let Some([first, words @ .., facts, _]) = self.claim(cookie) else { return };
+        let Some([first, words @ .., facts, relay]) = self.claim(cookie) else { return };
         // Who sees one of the words below sees CLAIMED as well.
         fence(Release);
         let mut bytes = [0; 2 * ADDR_BYTES];
@@ -139,13 +156,14 @@ impl<'a> Table<'a> {
         let [e0, e1, e2, e3] = socket.errno.to_le_bytes();
         let kind = socket.kind.map_or(0, |kind| kind as u8);
         facts.store(u64::from_le_bytes([e0, e1, e2, e3, kind, 0, 0, 0]), Relaxed);
+        relay.store(u64::from(socket.relay), Relaxed);
         first.store(cookie, Release);
     }
 
     /// Forgets a socket. Its slot stays taken, as those behind it are found by passing it.
     pub fn forget(&self, cookie: u64) {
         if self.find(cookie).is_some() {
-            self.put(cookie, &Socket { kind: None, local: None, peer: None, errno: 0 });
+            self.put(cookie, &Socket::default());
         }
     }
 

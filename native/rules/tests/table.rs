@@ -41,7 +41,13 @@ fn bytes_at(words: &[AtomicU64], at: usize, length: usize) -> Vec<u8> {
 
 fn socket(kind: Kind) -> Socket {
     let peer = Addr { family: Family::V6, port: 8080, ip: [7; 16] };
-    Socket { kind: Some(kind), local: Some(Addr::v4(Family::V4, [10, 1, 2, 3], 80)), peer: Some(peer), errno: -3 }
+    Socket {
+        kind: Some(kind),
+        local: Some(Addr::v4(Family::V4, [10, 1, 2, 3], 80)),
+        peer: Some(peer),
+        errno: -3,
+        relay: 9,
+    }
 }
 
 #[test]
@@ -57,18 +63,23 @@ fn a_socket_lies_where_and_as_the_contract_says() {
         local: Some(addr(&slot["local"])),
         peer: Some(addr(&slot["peer"])),
         errno: slot["errno"].as_i64().unwrap() as i32,
+        relay: slot["relay"].as_u64().unwrap() as u16,
     };
     table.put(cookie, &written);
     assert_eq!(bytes_at(&words, slot["at"].as_u64().unwrap() as usize, 64), hex(&slot["hex"]));
     assert_eq!(table.socket(cookie), Some(written));
-    for kind in [Kind::Bound, Kind::Listener, Kind::Connecting, Kind::Accepted] {
+    for kind in [Kind::Bound, Kind::Listener, Kind::Connecting, Kind::Accepted, Kind::Sending] {
         assert_eq!(contract["kinds"][format!("{kind:?}")], kind as u8);
     }
 }
 
 #[test]
 fn a_port_of_the_session_is_read_as_the_contract_says() {
-    let slot = &contract()["port"];
+    a_port_is_read(&contract()["port"], |table, port| table.port(port));
+    a_port_is_read(&contract()["udp_port"], |table, port| table.udp_port(port));
+}
+
+fn a_port_is_read(slot: &Value, read: fn(&Table<'_>, u16) -> Option<(Addr, Addr)>) {
     let words = words();
     let at = slot["at"].as_u64().unwrap() as usize / 8;
     for (word, bytes) in words[at..].iter().zip(hex(&slot["hex"]).chunks_exact(8)) {
@@ -76,8 +87,8 @@ fn a_port_of_the_session_is_read_as_the_contract_says() {
     }
     let table = Table::new(&words).unwrap();
     let port = slot["port"].as_u64().unwrap() as u16;
-    assert_eq!(table.port(port), Some((addr(&slot["peer"]), addr(&slot["local"]))));
-    assert_eq!(table.port(port + 1), None);
+    assert_eq!(read(&table, port), Some((addr(&slot["peer"]), addr(&slot["local"]))));
+    assert_eq!(read(&table, port + 1), None);
 }
 
 #[test]

@@ -1,137 +1,167 @@
 //! UDP with addresses in the call. Without them a socket sends to, and hears from, its one peer: nothing is trapped.
+//!
+//! Calls of several messages do one: the program asks for the rest, as it must in any case.
 
 use std::cell::RefCell;
 
 use inpod_ops::datagrams;
 use inpod_ops::guard::guarded;
-use inpod_sys::sockaddr::SockAddr;
+use inpod_rules::Addr;
+use inpod_sys::sockaddr::{self, SockAddr, SOCKADDR_BYTES};
 use inpod_sys::sockets::{self, Ready};
 use inpod_sys::Errno;
 
 use crate::call::{Call, Outcome};
+use crate::message::{Message, LENGTH_AT};
 use crate::sockets::{patiently, Waited};
 
 /// Longest datagram (udp(7)).
 const MAX_DATAGRAM: usize = 65536;
 
-// struct msghdr and struct iovec of 64-bit machines.
-const MESSAGE_BYTES: usize = size_of::<libc::msghdr>();
-const NAME_LENGTH_AT: u64 = 8;
-const CONTROL_LENGTH_AT: u64 = 40;
-const FLAGS_AT: u64 = 48;
-const PART_BYTES: usize = size_of::<libc::iovec>();
+/// Control data of a datagram; more than there are kinds of it for UDP.
+const MAX_CONTROL: u64 = 1024;
 
-/// UIO_MAXIOV of the kernel.
-const MAX_PARTS: usize = 1024;
+/// Returns from recvmmsg(2) after one message.
+const WAIT_FOR_ONE: i32 = 0x10000;
 
 pub fn sendto(call: &Call<'_>) -> Outcome {
-    let (Some(wanted), Some(fd)) = (call.address(4, 5), call.fd(0)) else { return Outcome::GoOn };
-    if call.caller().is_skipped() {
-        return Outcome::GoOn;
-    }
-    match guarded(|| datagrams::send_to(call.state, fd.raw(), &wanted)) {
-        None => return Outcome::GoOn,
-        Some(Err(error)) => return Outcome::Done(Err(error)),
-        Some(Ok(())) => {}
-    }
-    let length = call.argument(2) as usize;
-    let mut data = vec![0; length.min(MAX_DATAGRAM)];
-    if !call.read(call.argument(1), &mut data) {
-        return Outcome::GoOn;
-    }
-    match patiently(call, &fd, Ready::ToWrite, || sockets::send_some(fd.raw(), &data, call.int(3))) {
-        Waited::Done(done) => Outcome::Done(done.map(|sent| sent as i64)),
-        Waited::NotYet => Outcome::Later,
+    let Some(wanted) = call.address(4, 5) else { return Outcome::GoOn };
+    let length = (call.argument(2) as usize).min(MAX_DATAGRAM);
+    sent(call, &wanted, call.int(3), || {
+        let mut data = vec![0; length];
+        call.read(call.argument(1), &mut data).then(|| (data, Vec::new()))
+    })
+    .map_or(Outcome::GoOn, Outcome::from)
+}
+
+pub fn sendmsg(call: &Call<'_>) -> Outcome {
+    message_sent(call, call.argument(1), call.int(2)).map_or(Outcome::GoOn, Outcome::from)
+}
+
+pub fn sendmmsg(call: &Call<'_>) -> Outcome {
+    let first = call.argument(1);
+    match if call.int(2) == 0 { None } else { message_sent(call, first, call.int(3)) } {
+        None => Outcome::GoOn,
+        Some(Waited::Done(Ok(sent))) => told_of_one(call, first, sent),
+        Some(done) => done.into(),
     }
 }
 
 pub fn recvfrom(call: &Call<'_>) -> Outcome {
     let size = call.argument(2) as usize;
-    let Some((data, length, peer)) = received(call, size, call.int(3)) else { return Outcome::GoOn };
-    let length = match length {
-        Waited::Done(Ok(length)) => length,
-        Waited::Done(Err(error)) => return Outcome::Done(Err(error)),
-        Waited::NotYet => return Outcome::Later,
-    };
-    let given = call
-        .write(call.argument(1), data.get(..length.min(data.len())).unwrap_or_default())
-        .and_then(|()| call.give_address(call.argument(4), call.argument(5), &peer));
-    given.map(|()| length as i64).into()
+    received(call, size, call.int(3), |data, length, sender| {
+        call.write(call.argument(1), data)?;
+        call.give_address(call.argument(4), call.argument(5), sender)?;
+        Ok(length)
+    })
+    .map_or(Outcome::GoOn, Outcome::from)
 }
 
 /// With a place for an address; musl's resolver takes answers so, and checks who they are from.
 pub fn recvmsg(call: &Call<'_>) -> Outcome {
-    let at = call.argument(1);
-    let Some(message) = Message::read(call, at).filter(|message| message.name != 0) else { return Outcome::GoOn };
-    let Some(parts) = message.parts(call) else { return Outcome::GoOn };
-    let size = parts.iter().map(|(_, length)| *length as usize).fold(0, usize::saturating_add);
-    let Some((data, length, peer)) = received(call, size, call.int(2)) else { return Outcome::GoOn };
-    let length = match length {
-        Waited::Done(Ok(length)) => length,
-        Waited::Done(Err(error)) => return Outcome::Done(Err(error)),
-        Waited::NotYet => return Outcome::Later,
-    };
-    let mut rest = data.get(..length.min(data.len())).unwrap_or_default();
-    for (to, room) in parts {
-        let (part, others) = rest.split_at(rest.len().min(room as usize));
-        if let Err(error) = call.write(to, part) {
-            return Outcome::Done(Err(error));
-        }
-        rest = others;
-    }
-    message.tell(call, at, &peer, length > data.len()).map(|()| length as i64).into()
+    message_received(call, call.argument(1), call.int(2)).map_or(Outcome::GoOn, Outcome::from)
 }
 
-/// Receives for a connected socket of the pod: the data, the length (of the whole datagram with MSG_TRUNC), and the
-/// sender. None: another kind of socket.
-fn received(call: &Call<'_>, size: usize, flags: i32) -> Option<(Vec<u8>, Waited<usize>, SockAddr)> {
-    let fd = call.fd(0)?;
-    let peer = guarded(|| datagrams::peer(call.state, fd.raw()))?;
-    let room = RefCell::new(vec![0; size.min(MAX_DATAGRAM)]);
-    let receive = || sockets::receive_now(fd.raw(), &mut room.borrow_mut(), flags);
-    let done = if flags & libc::MSG_DONTWAIT != 0 {
-        Waited::Done(receive())
+pub fn recvmmsg(call: &Call<'_>) -> Outcome {
+    let first = call.argument(1);
+    match if call.int(2) == 0 { None } else { message_received(call, first, call.int(3) & !WAIT_FOR_ONE) } {
+        None => Outcome::GoOn,
+        Some(Waited::Done(Ok(received))) => told_of_one(call, first, received),
+        Some(done) => done.into(),
+    }
+}
+
+/// Says in the first of several messages how long it was; returns that it was one.
+fn told_of_one(call: &Call<'_>, first: u64, length: usize) -> Outcome {
+    call.write(first + LENGTH_AT, &(length as u32).to_ne_bytes()).map(|()| 1).into()
+}
+
+/// Sends the message at an address. None: the kernel is to.
+fn message_sent(call: &Call<'_>, at: u64, flags: i32) -> Option<Waited<usize>> {
+    let message = Message::read(call, at).filter(|message| message.name != 0)?;
+    let mut name = [0; SOCKADDR_BYTES];
+    let name = name.get_mut(..(message.name_room as usize).min(SOCKADDR_BYTES))?;
+    let wanted = call.read(message.name, name).then(|| sockaddr::parse(name)).flatten()?;
+    sent(call, &wanted, flags, || {
+        let mut data = Vec::new();
+        for (from, length) in message.parts(call)? {
+            let start = data.len();
+            data.resize(start + (length as usize).min(MAX_DATAGRAM - start), 0);
+            call.read(from, data.get_mut(start..)?).then_some(())?;
+        }
+        let mut control = vec![0; message.control_length.min(MAX_CONTROL) as usize];
+        call.read(message.control, &mut control).then_some((data, control))
+    })
+}
+
+/// Sends what `content` gives, data and control data, by the relay of `wanted`. None: the kernel is to send.
+fn sent(
+    call: &Call<'_>,
+    wanted: &Addr,
+    flags: i32,
+    content: impl FnOnce() -> Option<(Vec<u8>, Vec<u8>)>,
+) -> Option<Waited<usize>> {
+    let fd = call.fd(0).filter(|_| !call.caller().is_skipped())?;
+    let to = match guarded(|| datagrams::send_to(call.state, fd.raw(), wanted))? {
+        Ok(to) => SockAddr::new(&to),
+        Err(error) => return Some(Waited::Done(Err(error))),
+    };
+    let (data, control) = content()?;
+    let control = RefCell::new(control);
+    let send = || sockets::send_datagram(fd.raw(), &data, &mut control.borrow_mut(), flags, &to);
+    Some(if flags & libc::MSG_DONTWAIT == 0 {
+        patiently(call, &fd, Ready::ToWrite, send)
     } else {
-        patiently(call, &fd, Ready::ToRead, receive)
+        Waited::Done(send())
+    })
+}
+
+/// Receives the message at an address. None: the kernel is to.
+fn message_received(call: &Call<'_>, at: u64, flags: i32) -> Option<Waited<usize>> {
+    let message = Message::read(call, at).filter(|message| message.name != 0)?;
+    let parts = message.parts(call)?;
+    let size = parts.iter().map(|(_, length)| *length as usize).fold(0, usize::saturating_add);
+    received(call, size, flags, |data, length, sender| {
+        let mut rest = data;
+        for (to, room) in &parts {
+            let (part, others) = rest.split_at(rest.len().min(*room as usize));
+            call.write(*to, part)?;
+            rest = others;
+        }
+        message.tell(call, at, sender, length > size)?;
+        Ok(length)
+    })
+}
+
+/// Receives for a socket that has peers in the pod, and hands to `give`: the data; the length (of the whole datagram with
+/// MSG_TRUNC) and the sender as the program is to see it. None: another kind of socket.
+fn received(
+    call: &Call<'_>,
+    size: usize,
+    flags: i32,
+    give: impl Fn(&[u8], usize, &SockAddr) -> Result<usize, Errno>,
+) -> Option<Waited<usize>> {
+    let fd = call.fd(0)?;
+    guarded(|| datagrams::is_known(call.state, fd.raw()))?;
+    let room = RefCell::new(vec![0; size.min(MAX_DATAGRAM)]);
+    let receive = || {
+        let (length, real) = sockets::receive_now(fd.raw(), &mut room.borrow_mut(), flags)?;
+        let sender = guarded(|| datagrams::sender(call.state, fd.raw(), &real.addr()?));
+        let sender = sender.map_or(real, |sender| SockAddr::new(&sender));
+        give(room.borrow().get(..length.min(size)).unwrap_or_default(), length, &sender)
     };
-    Some((room.into_inner(), done, SockAddr::new(&peer)))
+    Some(if flags & libc::MSG_DONTWAIT == 0 {
+        patiently(call, &fd, Ready::ToRead, receive)
+    } else {
+        Waited::Done(receive())
+    })
 }
 
-/// `struct msghdr` of recvmsg(2), as far as it concerns us.
-struct Message {
-    name: u64,
-    name_room: u32,
-    parts_at: u64,
-    part_count: u64,
-}
-
-impl Message {
-    fn read(call: &Call<'_>, at: u64) -> Option<Self> {
-        let mut bytes = [0; MESSAGE_BYTES];
-        if !call.read(at, &mut bytes) {
-            return None;
+impl From<Waited<usize>> for Outcome {
+    fn from(waited: Waited<usize>) -> Self {
+        match waited {
+            Waited::Done(done) => Self::Done(done.map(|length| length as i64)),
+            Waited::NotYet => Self::Later,
         }
-        let word = |at| Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-        Some(Self { name: word(0)?, name_room: word(8)? as u32, parts_at: word(16)?, part_count: word(24)? })
-    }
-
-    /// Addresses and lengths of its parts; None when they cannot be read, or are more than the kernel takes.
-    fn parts(&self, call: &Call<'_>) -> Option<Vec<(u64, u64)>> {
-        let count = usize::try_from(self.part_count).ok().filter(|count| *count <= MAX_PARTS)?;
-        let mut bytes = vec![0; count * PART_BYTES];
-        if !call.read(self.parts_at, &mut bytes) {
-            return None;
-        }
-        let word = |bytes: &[u8], at| Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-        bytes.chunks_exact(PART_BYTES).map(|part| Some((word(part, 0)?, word(part, 8)?))).collect()
-    }
-
-    /// Writes what the kernel would: the sender, no control data, and whether the datagram was cut.
-    fn tell(&self, call: &Call<'_>, at: u64, sender: &SockAddr, is_cut: bool) -> Result<(), Errno> {
-        let name = sender.as_bytes();
-        call.write(self.name, name.get(..name.len().min(self.name_room as usize)).unwrap_or_default())?;
-        call.write(at + NAME_LENGTH_AT, &sender.length().to_ne_bytes())?;
-        call.write(at + CONTROL_LENGTH_AT, &0u64.to_ne_bytes())?;
-        call.write(at + FLAGS_AT, &(if is_cut { libc::MSG_TRUNC } else { 0 }).to_ne_bytes())
     }
 }

@@ -14,6 +14,7 @@ mod datagrams;
 mod files;
 pub mod filter;
 mod interface;
+mod message;
 mod names;
 mod serve;
 mod sockets;

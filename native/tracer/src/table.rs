@@ -65,7 +65,10 @@ calls! {
     sendto SYS_sendto Network When::Given(4) => datagrams::sendto;
     recvfrom SYS_recvfrom Network When::Given(4) => datagrams::recvfrom;
     uname SYS_uname Network When::Always => names::uname;
+    sendmsg SYS_sendmsg Network When::Always => datagrams::sendmsg;
+    sendmmsg SYS_sendmmsg Network When::Always => datagrams::sendmmsg;
     recvmsg SYS_recvmsg Network When::Always => datagrams::recvmsg;
+    recvmmsg SYS_recvmmsg Network When::Always => datagrams::recvmmsg;
 
     openat SYS_openat Files When::Always => files::openat;
     openat2 SYS_openat2 Files When::Always => files::openat2;

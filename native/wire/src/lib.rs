@@ -41,6 +41,8 @@ pub enum Request<'a> {
         to: Addr,
         /// Whether it leaves from the pod depends on a name: the session is to look.
         is_undecided: bool,
+        /// It is about to send a datagram there, and stays unconnected.
+        is_send: bool,
     },
     /// The address is taken on this machine.
     Bind {
@@ -104,8 +106,9 @@ pub enum Request<'a> {
 pub fn encode<'r>(request: &Request<'_>, room: &'r mut [u8]) -> Option<&'r [u8]> {
     let mut to = Writer { room, at: 0 };
     match *request {
-        Request::Connect { cookie, to: address, is_undecided } => {
-            to.kind(1)?.put(&cookie.to_le_bytes())?.put(&address.to_bytes())?.put(&[u8::from(is_undecided)])?;
+        Request::Connect { cookie, to: address, is_undecided, is_send } => {
+            let flags = u8::from(is_undecided) | u8::from(is_send) << 1;
+            to.kind(1)?.put(&cookie.to_le_bytes())?.put(&address.to_bytes())?.put(&[flags])?;
         }
         Request::Bind { wanted, reuse_port } => {
             to.kind(2)?.put(&wanted.to_bytes())?.put(&[u8::from(reuse_port)])?;

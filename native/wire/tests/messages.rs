@@ -46,7 +46,8 @@ fn requests_are_the_bytes_of_the_contract() {
         let request = match case["is"].as_str().unwrap() {
             "Connect" => {
                 let cookie = u64::from_str_radix(case["cookie"].as_str().unwrap(), 16).unwrap();
-                Request::Connect { cookie, to: addr(&case["to"]), is_undecided: case["is_undecided"] == true }
+                let (is_undecided, is_send) = (case["is_undecided"] == true, case["is_send"] == true);
+                Request::Connect { cookie, to: addr(&case["to"]), is_undecided, is_send }
             }
             "Bind" => Request::Bind { wanted: addr(&case["wanted"]), reuse_port: case["reuse_port"] == true },
             "Listen" => Request::Listen {

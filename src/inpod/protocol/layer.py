@@ -98,11 +98,13 @@ class Connect:
         cookie: SO_COOKIE of the socket.
         to: Where the program wants to go.
         is_undecided: Whether it leaves from the pod depends on what a name of the filter stands for.
+        is_send: It is about to send a datagram to `to`, and stays unconnected: the layer sends to `Redirect.to`.
     """
 
     cookie: int
     to: Addr
     is_undecided: bool = False
+    is_send: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +290,8 @@ def decode_request(data: bytes) -> Request:
     try:
         match read.take("H"):
             case Kind.CONNECT:
-                return Connect(read.take("Q"), read.addr(), bool(read.take("B")))
+                cookie, to, flags = read.take("Q"), read.addr(), read.take("B")
+                return Connect(cookie, to, bool(flags & 1), bool(flags & 2))
             case Kind.BIND:
                 return Bind(read.addr(), bool(read.take("B")))
             case Kind.LISTEN:
@@ -314,8 +317,8 @@ def decode_request(data: bytes) -> Request:
 def encode_request(request: Request) -> bytes:
     """Return the datagram of a request: for tests, the layer's own encoder is native/wire."""
     match request:
-        case Connect(cookie, to, is_undecided):
-            return struct.pack("<HQ", Kind.CONNECT, cookie) + encode_addr(to) + bytes([is_undecided])
+        case Connect(cookie, to, is_undecided, is_send):
+            return struct.pack("<HQ", Kind.CONNECT, cookie) + encode_addr(to) + bytes([is_undecided | is_send << 1])
         case Bind(wanted, reuse_port):
             return _U16.pack(Kind.BIND) + encode_addr(wanted) + bytes([reuse_port])
         case Listen(wanted, real, is_local):

@@ -1,5 +1,6 @@
 """The loopback end of one UDP socket of the program; `datagrams` says how they live."""
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -58,7 +59,12 @@ class Relay:
         self._home = home
         self._is_paused = False
         self._is_closed = False
+        self._without_stream_since = asyncio.get_running_loop().time()
         readiness.add(sock, self.readable)
+
+    def is_idle(self, since: float) -> bool:
+        """Return whether it is one of an unconnected socket, and has had no stream since that loop time."""
+        return self.request.is_send and self.stream is None and self._without_stream_since < since
 
     def close(self) -> None:
         """End; what the program sent is still delivered, as far as the stream takes it at once."""
@@ -73,6 +79,7 @@ class Relay:
         stream, self.stream = self.stream, None
         if stream is not None:
             stream.write_eof()
+            self._without_stream_since = asyncio.get_running_loop().time()
             self._resume()
 
     def refuse(self, until: float) -> None:

@@ -1,6 +1,8 @@
-"""UDP sockets that the program connects: their datagrams leave from the pod.
+"""UDP sockets of the program: their datagrams leave from the pod.
 
-Each gets a relay, a socket on loopback that is connected to the program's, so that nobody else can speak in its name.
+A socket that the program connects gets a relay, a socket on loopback that both are connected to; one that it does not
+connect gets such a relay for each address that it sends to, and the table tells whose datagrams come from it. A relay
+is connected to the program's socket, so that nobody else can speak in its name.
 The agent is asked with the first datagram: many programs connect a UDP socket only to learn an address.
 
     taking      datagrams of the program go to the agent, on a stream that is opened when there is none
@@ -8,12 +10,14 @@ The agent is asked with the first datagram: many programs connect a UDP socket o
                 the program's datagrams with ECONNREFUSED. After REFUSING_S: taking
     ended       the program's socket is gone, or connected to something else
 
-A relay lives as long as the program's socket stays connected to it. No event tells the end of that: the kernel is asked
+A relay lives as long as the program's socket stays connected to it; that of an unconnected one, until the agent has
+closed its end because nothing passed for long. No event tells the end of that: the kernel is asked
 every LOOK_EVERY_S or LOOK_AFTER relays, and only while there are relays.
 """
 
 import asyncio
 import errno
+import ipaddress
 import logging
 import os
 import socket
@@ -22,7 +26,7 @@ from collections.abc import Callable
 from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Connect, Redirect, encode_reply
 from inpod.session.datagram_relay import Endpoint, Relay
-from inpod.session.datagram_sockets import datagram_sockets
+from inpod.session.datagram_sockets import Ends, datagram_sockets
 from inpod.session.loopback import HOST6, loopback_of, plain
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
@@ -41,6 +45,9 @@ LOOK_AFTER = 128
 LOOK_WHEN_FULL_S = 0.05
 """How often at most the kernel is asked because there are too many relays."""
 
+IDLE_S = 10.0
+"""How long a relay of an unconnected socket stays after the agent has closed its end."""
+
 REFUSING_S = 5.0
 """Long enough that a program that tries again learns of the error, short enough that a server may come back."""
 
@@ -54,7 +61,7 @@ class Datagrams:
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._readiness = Readiness()
-        self._relays: dict[int, Relay] = {}
+        self._relays: dict[Key, Relay] = {}
         self._next_look: asyncio.TimerHandle | None = None
         self._last_look = 0.0
         self._made = 0
@@ -62,8 +69,8 @@ class Datagrams:
 
     def close(self) -> None:
         """End every relay; what the program sent is still delivered."""
-        for cookie in list(self._relays):
-            self._end(cookie)
+        for key in list(self._relays):
+            self._end(key)
         if self._next_look is not None:
             self._next_look.cancel()
             self._next_look = None
@@ -73,15 +80,20 @@ class Datagrams:
         if program.family not in (socket.AF_INET, socket.AF_INET6) or program.proto != socket.IPPROTO_UDP:
             # Ping sockets and others are none of ours: port 0 tells the layer to let them be.
             return encode_reply(0, Redirect(Addr(request.to.family, 0, request.to.ip)))
+        key = _key(request)
+        if request.is_send and (known := self._relays.get(key)) is not None:
+            return encode_reply(0, Redirect(Addr.of(*known.own, request.to.family)))
         if not self._has_room():
             return encode_reply(errno.EAGAIN)
         try:
-            sock, peer = _relay_socket(program)
+            sock, peer = _relay_socket(program, is_connected=not request.is_send)
         except OSError as error:
             return encode_reply(error.errno or errno.EADDRNOTAVAIL)
-        self._end(request.cookie)
+        self._end(key)
         relay = Relay(sock, peer, os.fstat(program.fileno()).st_ino, request, self._readiness, self)
-        self._relays[request.cookie] = relay
+        self._relays[key] = relay
+        if request.is_send:
+            self._table.set_udp_port(relay.own[1], peer=request.to, local=request.to)
         self._made += 1
         if self._made == LOOK_AFTER:
             self._loop.call_soon(self._look)
@@ -100,7 +112,7 @@ class Datagrams:
 
     def gone(self, relay: Relay) -> None:
         """End a relay: nobody is at the program's end."""
-        self._end(relay.request.cookie)
+        self._end(_key(relay.request))
 
     async def _until_refused(self, relay: Relay, stream: Stream) -> None:
         """Tell the program when the agent refused, or the link is lost."""
@@ -135,23 +147,39 @@ class Datagrams:
         except OSError as error:
             log.debug("the kernel does not list its UDP sockets: %s", error)
             there = None
-        for cookie, relay in list(self._relays.items()):
-            if there is not None and ((ends := there.get(relay.inode)) is None or ends.peer != relay.place):
-                self._end(cookie)
+        for key, relay in list(self._relays.items()):
+            if (there is not None and _is_over(relay, there)) or relay.is_idle(now - IDLE_S):
+                self._end(key)
             elif relay.refusing_until is not None and now >= relay.refusing_until:
-                self._table.set_errno(cookie, 0)
+                self._table.set_errno(relay.request.cookie, 0)
                 relay.take()
 
-    def _end(self, cookie: int) -> None:
-        relay = self._relays.pop(cookie, None)
+    def _end(self, key: "Key") -> None:
+        relay = self._relays.pop(key, None)
         if relay is not None:
             relay.close()
+            if relay.request.is_send:
+                self._table.clear_udp_port(relay.own[1], relay.request.cookie)
 
 
-def _relay_socket(program: socket.socket) -> tuple[socket.socket, Endpoint]:
+Key = tuple[int, Addr | None]
+"""A socket's cookie; and, of one that is not connected, whom it sends to."""
+
+
+def _key(request: Connect) -> Key:
+    return request.cookie, request.to if request.is_send else None
+
+
+def _is_over(relay: Relay, there: dict[int, Ends]) -> bool:
+    """Return whether the program's socket is gone, or connected to something else."""
+    ends = there.get(relay.inode)
+    return ends is None or (not relay.request.is_send and ends.peer != relay.place)
+
+
+def _relay_socket(program: socket.socket, *, is_connected: bool) -> tuple[socket.socket, Endpoint]:
     """Return a socket on loopback, joined with the program's, and where that one is.
 
-    The program's socket is connected here and not only by the layer, which will do the same once more: so its address
+    The program's socket is connected, or else bound, here and not only by what the layer does next: so its address
     is known at once, and the descriptor need not be kept, which would keep the socket open after the program closed it.
 
     Raises:
@@ -163,8 +191,14 @@ def _relay_socket(program: socket.socket) -> tuple[socket.socket, Endpoint]:
         sock.bind((host, 0))
         port = sock.getsockname()[1]
         is_mapped = program.family == socket.AF_INET6 and host != HOST6
-        program.connect((f"::ffff:{host}" if is_mapped else host, port))
+        if is_connected:
+            program.connect((f"::ffff:{host}" if is_mapped else host, port))
+        elif not program.getsockname()[1]:
+            program.bind(("", 0))
         peer = plain(program.getsockname())
+        if not is_connected and ipaddress.ip_address(peer[0]).is_unspecified:
+            # What it sends to loopback comes from there.
+            peer = host, peer[1]
         sock.connect(peer)
     except BaseException:
         sock.close()

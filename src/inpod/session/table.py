@@ -6,7 +6,9 @@ Twin of native/rules `table`. Little-endian, every slot aligned to 8 bytes:
     ports       65536 slots of 48 bytes, index: a loopback port that the session connects *from* to the program
                             address peer (20), address local (20), u32 generation (0: empty), u32 zero
     sockets     65536 slots of 64 bytes, open addressing by SO_COOKIE
-                            u64 cookie (0: empty), address local (20), address peer (20), i32 errno, u8 kind, 11 zero
+                            u64 cookie (0: empty), address local (20), address peer (20), i32 errno, u8 kind, 3 zero,
+                            u16 relay (the loopback port that stands for peer, of a UDP socket), 6 zero
+    UDP ports   as ports, index: a loopback port that datagrams come from
 
 Addresses as in protocol/layer.py; family 0 means none. A socket's slot is (cookie * 0x9E3779B97F4A7C15 mod 2^64) >> 48,
 then the next ones, at most PROBES; when all are taken, one whose kind is not LISTENER is overwritten.
@@ -24,16 +26,18 @@ MAGIC = b"inpodtb1"
 SLOTS = 65536
 HEADER_BYTES = 64
 PORT_SLOT = struct.Struct("<20s20sII")
-SOCKET_SLOT = struct.Struct("<Q20s20siB11x")
+SOCKET_SLOT = struct.Struct("<Q20s20siB3xH6x")
 PORTS_AT = HEADER_BYTES
 SOCKETS_AT = PORTS_AT + SLOTS * PORT_SLOT.size
-TABLE_BYTES = SOCKETS_AT + SLOTS * SOCKET_SLOT.size
+UDP_PORTS_AT = SOCKETS_AT + SLOTS * SOCKET_SLOT.size
+TABLE_BYTES = UDP_PORTS_AT + SLOTS * PORT_SLOT.size
 PROBES = 32
 NO_ADDRESS = bytes(20)
 
 _U64 = struct.Struct("<Q")
 _I32 = struct.Struct("<i")
-_LOCAL, _PEER, _ERRNO = 8, 28, 48
+_U16 = struct.Struct("<H")
+_LOCAL, _PEER, _ERRNO, _RELAY = 8, 28, 48, 56
 """Offsets inside a socket's slot."""
 
 
@@ -56,15 +60,21 @@ class Table:
 
     def set_port(self, port: int, *, peer: Addr, local: Addr) -> None:
         """Say whose connection comes from our loopback port `port`; before we connect."""
-        self._generation += 1
-        slot = PORT_SLOT.pack(encode_addr(peer), encode_addr(local), self._generation & 0xFFFFFFFF or 1, 0)
-        at = PORTS_AT + port * PORT_SLOT.size
-        self._map[at : at + PORT_SLOT.size] = slot
+        self._set(PORTS_AT + port * PORT_SLOT.size, peer, local)
 
     def clear_port(self, port: int) -> None:
         """Forget the connection from `port`."""
-        at = PORTS_AT + port * PORT_SLOT.size
-        self._map[at : at + PORT_SLOT.size] = bytes(PORT_SLOT.size)
+        self._clear(PORTS_AT + port * PORT_SLOT.size)
+
+    def set_udp_port(self, port: int, *, peer: Addr, local: Addr) -> None:
+        """Say whose datagrams come from our loopback port `port`; before they do."""
+        self._set(UDP_PORTS_AT + port * PORT_SLOT.size, peer, local)
+
+    def clear_udp_port(self, port: int, cookie: int) -> None:
+        """Forget whose datagrams come from `port`, and that what a socket sends is to go there."""
+        self._clear(UDP_PORTS_AT + port * PORT_SLOT.size)
+        if (at := self._find(cookie)) is not None and _U16.unpack_from(self._map, at + _RELAY)[0] == port:
+            self._map[at + _RELAY : at + _RELAY + 2] = bytes(2)
 
     def set_local(self, cookie: int, local: Addr) -> None:
         """Give a connected socket its pod-side address."""
@@ -80,6 +90,14 @@ class Table:
         """Return local and peer of a socket; None when it has no slot."""
         at = self._find(cookie)
         return None if at is None else (decode_addr(self._map, at + _LOCAL), decode_addr(self._map, at + _PEER))
+
+    def _set(self, at: int, peer: Addr, local: Addr) -> None:
+        self._generation += 1
+        slot = PORT_SLOT.pack(encode_addr(peer), encode_addr(local), self._generation & 0xFFFFFFFF or 1, 0)
+        self._map[at : at + PORT_SLOT.size] = slot
+
+    def _clear(self, at: int) -> None:
+        self._map[at : at + PORT_SLOT.size] = bytes(PORT_SLOT.size)
 
     def _find(self, cookie: int) -> int | None:
         first = ((cookie * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF) >> 48

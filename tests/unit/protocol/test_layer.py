@@ -45,7 +45,7 @@ def request(case: dict[str, Any]) -> Request:
     text = bytes.fromhex(case.get("text", ""))
     match case["is"]:
         case "Connect":
-            return Connect(int(case["cookie"], 16), addr(case["to"]), case["is_undecided"])
+            return Connect(int(case["cookie"], 16), addr(case["to"]), case["is_undecided"], case["is_send"])
         case "Bind":
             return Bind(addr(case["wanted"]), case["reuse_port"])
         case "Listen":

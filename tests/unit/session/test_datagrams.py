@@ -50,7 +50,7 @@ class Scene:
         first = ((cookie * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF) >> 48
         with self.path.open("rb+") as file:
             file.seek(SOCKETS_AT + first * SOCKET_SLOT.size)
-            file.write(SOCKET_SLOT.pack(cookie, bytes(20), encode_addr(wanted), 0, 1))
+            file.write(SOCKET_SLOT.pack(cookie, bytes(20), encode_addr(wanted), 0, 1, 0))
         reply = self.outgoing.connect(Connect(cookie, wanted), os.dup(program.fileno()))
         (code,) = struct.unpack_from("<i", reply)
         return code, decode_addr(reply, 4) if len(reply) > 4 else None
@@ -286,8 +286,7 @@ def test_relays_have_a_limit_and_closed_sockets_do_not_count(
                 with program_socket() as other:
                     outgoing.connect(other, server.getsockname())
                     assert outgoing.ask(third, server.getsockname()) == (errno.EAGAIN, None)
-                await asyncio.sleep(subject.LOOK_WHEN_FULL_S)
-                outgoing.connect(third, server.getsockname())
+                await until(lambda: outgoing.ask(third, server.getsockname())[0] == 0)
 
     run(main)
 

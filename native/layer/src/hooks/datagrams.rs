@@ -1,13 +1,12 @@
 //! UDP with addresses in the call.
 
 use core::ffi::{c_int, c_uint, c_void};
-use core::ptr::{null, null_mut};
 
 use inpod_ops::datagrams;
 use inpod_ops::guard::{fail, guarded};
 use inpod_sys::sockaddr::{read, write, SockAddr};
 use inpod_sys::Errno;
-use libc::{mmsghdr, msghdr, sockaddr, socklen_t};
+use libc::{mmsghdr, msghdr, sockaddr, socklen_t, timespec};
 
 use crate::start;
 use crate::table::original;
@@ -23,10 +22,10 @@ pub unsafe fn sendto(
     length: socklen_t,
 ) -> isize {
     // SAFETY: sendto(2): an address of that length, or none.
-    match unsafe { connected_to(fd, address, length) } {
+    match unsafe { sent_to(fd, address, length) } {
         Some(Err(Errno(number))) => fail(number),
         // SAFETY: the program's own call, but for the address.
-        Some(Ok(())) => unsafe { original::sendto(fd, data, size, flags, null(), 0) },
+        Some(Ok(to)) => unsafe { original::sendto(fd, data, size, flags, to.as_ptr(), to.length()) },
         // SAFETY: the program's own call.
         None => unsafe { original::sendto(fd, data, size, flags, address, length) },
     }
@@ -36,18 +35,18 @@ pub unsafe fn sendto(
 /// As sendmsg(2).
 pub unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> isize {
     // SAFETY: sendmsg(2): a message, or NULL, which is libc's to refuse.
-    let Some(mut anonymous) = (unsafe { message.as_ref() }).copied() else {
+    let Some(mut readdressed) = (unsafe { message.as_ref() }).copied() else {
         // SAFETY: the program's own call.
         return unsafe { original::sendmsg(fd, message, flags) };
     };
     // SAFETY: sendmsg(2): an address of that length, or none.
-    match unsafe { connected_to(fd, anonymous.msg_name.cast(), anonymous.msg_namelen) } {
+    match unsafe { sent_to(fd, readdressed.msg_name.cast(), readdressed.msg_namelen) } {
         Some(Err(Errno(number))) => fail(number),
-        Some(Ok(())) => {
-            anonymous.msg_name = null_mut();
-            anonymous.msg_namelen = 0;
+        Some(Ok(mut to)) => {
+            readdressed.msg_name = to.as_mut_ptr().cast();
+            readdressed.msg_namelen = to.length();
             // SAFETY: the program's own message, but for the address.
-            unsafe { original::sendmsg(fd, &raw const anonymous, flags) }
+            unsafe { original::sendmsg(fd, &raw const readdressed, flags) }
         }
         // SAFETY: the program's own call.
         None => unsafe { original::sendmsg(fd, message, flags) },
@@ -136,6 +135,35 @@ pub unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> isize {
 }
 
 /// # Safety
+/// As recvmmsg(2).
+pub unsafe fn recvmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int, limit: *mut timespec) -> c_int {
+    // The kernel takes so many at most (UIO_MAXIOV).
+    let mut rooms = [0; 1024];
+    let is_ours = guarded(|| datagrams::is_known(start::state()?, fd)).is_some() && !messages.is_null();
+    if is_ours {
+        for (index, room) in rooms.iter_mut().enumerate().take(count as usize) {
+            // SAFETY: recvmmsg(2): an array of that length.
+            let at = unsafe { messages.add(index) };
+            // SAFETY: as above.
+            *room = unsafe { (*at).msg_hdr.msg_namelen };
+        }
+    }
+    // SAFETY: the program's own call.
+    let done = unsafe { original::recvmmsg(fd, messages, count, flags, limit) };
+    if is_ours {
+        for (index, room) in rooms.iter().enumerate().take(done.max(0) as usize) {
+            // SAFETY: as above.
+            let at = unsafe { messages.add(index) };
+            // SAFETY: as above; nobody else has a reference.
+            let message = unsafe { &mut (*at).msg_hdr };
+            // SAFETY: room of that length, of which libc wrote what it says.
+            unsafe { tell_sender(fd, message.msg_name.cast(), &raw mut message.msg_namelen, *room) };
+        }
+    }
+    done
+}
+
+/// # Safety
 /// As recvfrom(2).
 unsafe fn received(
     fd: c_int,
@@ -175,8 +203,8 @@ unsafe fn tell_sender(fd: c_int, address: *mut sockaddr, length: *mut socklen_t,
 
 /// # Safety
 /// `address` is NULL or has `length` bytes.
-unsafe fn connected_to(fd: c_int, address: *const sockaddr, length: socklen_t) -> Option<Result<(), Errno>> {
+unsafe fn sent_to(fd: c_int, address: *const sockaddr, length: socklen_t) -> Option<Result<SockAddr, Errno>> {
     // SAFETY: the caller's promise.
     let wanted = unsafe { read(address, length) }?;
-    guarded(|| datagrams::send_to(start::state()?, fd, &wanted))
+    guarded(|| datagrams::send_to(start::state()?, fd, &wanted)).map(|to| to.map(|to| SockAddr::new(&to)))
 }
