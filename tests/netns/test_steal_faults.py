@@ -128,7 +128,7 @@ async def test_silent_sessions_port_is_free_for_another(hosts: Hosts) -> None:
         await subscribe(agent, PORT, "steal")
         assert wait_until(lambda: serves(hosts) == "original", "the original serves") < LET_GO_LIMIT_S
         other = hosts.pod.inside(lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-        other.bind(f"\0inpod/steal/{PORT}")
+        other.bind(f"\0inpod/steal/tcp/{PORT}")
         heard = agent.tunnel.last_heard
         await until(lambda: agent.tunnel.last_heard > heard + 1, "the session is there again")
         assert await asyncio.to_thread(serves, hosts) == "original"

@@ -31,17 +31,11 @@ pub fn connect(state: &State, fd: i32, wanted: &Addr) -> Option<Plan> {
     Some(plan)
 }
 
-/// bind to a port of the program's choice: what such a socket sends to others than name servers stays here, as it serves.
-pub fn bound(state: &State, fd: i32, wanted: &Addr) {
-    if let Some(cookie) = sockets::cookie(fd).filter(|_| wanted.port != 0 && sockets::is_udp(fd)) {
-        state.table.put(cookie, &Socket { kind: Some(Kind::Bound), ..Socket::default() });
-    }
-}
-
 /// sendto with an address. Ok: where to send instead. None: the original call.
 pub fn send_to(state: &State, fd: i32, wanted: &Addr) -> Option<Result<Addr, Errno>> {
     let leaves = leaves(state, wanted);
-    if leaves == Leaves::Here || !sockets::is_udp(fd) {
+    let is_here = leaves == Leaves::Here;
+    if (is_here && !wanted.is_loopback()) || !sockets::is_udp(fd) {
         return None;
     }
     let cookie = sockets::cookie(fd)?;
@@ -49,7 +43,9 @@ pub fn send_to(state: &State, fd: i32, wanted: &Addr) -> Option<Result<Addr, Err
     if known.relay != 0 && known.peer.is_some_and(|peer| peer.port == wanted.port && peer.ip == wanted.ip) {
         return Some(Ok(Addr::loopback(wanted.family, is_only_v6(fd, wanted.family), known.relay)));
     }
-    if known.kind == Some(Kind::Bound) && wanted.port != DNS {
+    // It serves this machine; or it serves the pod, where peers may be on loopback: the session knows who sent to it.
+    let serves_here = known.kind == Some(Kind::Bound) && wanted.port != DNS;
+    if serves_here || (is_here && known.kind != Some(Kind::Listener)) {
         return None;
     }
     match Plan::ask(state, fd, cookie, wanted, leaves, true)? {
@@ -88,7 +84,7 @@ fn is_only_v6(fd: i32, family: Family) -> bool {
 
 fn known(state: &State, fd: i32) -> Option<Socket> {
     let known = state.table.socket(sockets::cookie(fd)?)?;
-    (known.relay != 0 && sockets::is_udp(fd)).then_some(known)
+    ((known.relay != 0 || known.kind == Some(Kind::Listener)) && sockets::is_udp(fd)).then_some(known)
 }
 
 /// This machine's own services on loopback, multicast and broadcast stay here; but for the pod's name server, which may

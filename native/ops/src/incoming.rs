@@ -5,24 +5,30 @@ use inpod_rules::Addr;
 use inpod_sys::{sockets, Errno};
 use inpod_wire::Request;
 
-use crate::datagrams;
 use crate::session::ask;
 use crate::state::State;
 
 /// bind. None: the original call.
 pub fn bind(state: &State, fd: i32, wanted: &Addr) -> Option<Result<(), Errno>> {
-    if !sockets::is_tcp(fd) {
-        datagrams::bound(state, fd, wanted);
+    let is_udp = !sockets::is_tcp(fd);
+    if is_udp && !sockets::is_udp(fd) {
         return None;
     }
-    let real = state.rules.bind(wanted, sockets::is_v6_only(fd))?;
     let cookie = sockets::cookie(fd)?;
+    let Some(real) = state.rules.bind(wanted, sockets::is_v6_only(fd)) else {
+        if is_udp && wanted.port != 0 {
+            // It serves this machine.
+            state.table.put(cookie, &Socket { kind: Some(Kind::Bound), ..Socket::default() });
+        }
+        return None;
+    };
     match sockets::bind(fd, &real) {
         Ok(()) => {}
         // Taken, or privileged, on this machine; the pod's port is another matter.
         Err(Errno(libc::EADDRINUSE | libc::EACCES)) => {
             let reuse_port = sockets::reuses_port(fd);
-            let number = ask(state, &Request::Bind { wanted: *wanted, reuse_port }, None, |number, _| Some(number))?;
+            let number =
+                ask(state, &Request::Bind { wanted: *wanted, reuse_port, is_udp }, None, |number, _| Some(number))?;
             if number != 0 {
                 return Some(Err(Errno(number)));
             }
@@ -33,12 +39,14 @@ pub fn bind(state: &State, fd: i32, wanted: &Addr) -> Option<Result<(), Errno>> 
         Err(error) => return Some(Err(error)),
     }
     state.table.put(cookie, &Socket { kind: Some(Kind::Bound), local: Some(*wanted), ..Socket::default() });
-    Some(Ok(()))
+    // UDP has no listen.
+    if is_udp { listening(state, fd) } else { None }.or(Some(Ok(())))
 }
 
-/// After a successful listen: tells the session. None: the socket is not of our kind, or is known.
+/// After a successful listen, or bind of UDP: tells the session. None: the socket is not of our kind, or is known.
 pub fn listening(state: &State, fd: i32) -> Option<Result<(), Errno>> {
-    if !state.rules.network || !sockets::is_tcp(fd) {
+    let is_udp = !sockets::is_tcp(fd);
+    if !state.rules.network || (is_udp && !sockets::is_udp(fd)) {
         return None;
     }
     let cookie = sockets::cookie(fd)?;
@@ -52,7 +60,7 @@ pub fn listening(state: &State, fd: i32) -> Option<Result<(), Errno>> {
         Some(_) => return None,
         None => None,
     };
-    let request = Request::Listen { wanted: wanted.unwrap_or(real), real, is_local: wanted.is_none() };
+    let request = Request::Listen { wanted: wanted.unwrap_or(real), real, is_local: wanted.is_none(), is_udp };
     let number = ask(state, &request, None, |number, _| Some(number))?;
     Some(if number == 0 { Ok(()) } else { Err(Errno(number)) })
 }

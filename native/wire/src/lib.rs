@@ -50,8 +50,10 @@ pub enum Request<'a> {
         wanted: Addr,
         /// Whether the socket has SO_REUSEPORT.
         reuse_port: bool,
+        /// And is one of UDP.
+        is_udp: bool,
     },
-    /// A socket listens.
+    /// A socket listens, or a UDP socket is bound.
     Listen {
         /// What the program asked for.
         wanted: Addr,
@@ -59,6 +61,8 @@ pub enum Request<'a> {
         real: Addr,
         /// Not to be subscribed.
         is_local: bool,
+        /// Of which kind it is.
+        is_udp: bool,
     },
     /// A host's addresses.
     Resolve {
@@ -107,14 +111,14 @@ pub fn encode<'r>(request: &Request<'_>, room: &'r mut [u8]) -> Option<&'r [u8]>
     let mut to = Writer { room, at: 0 };
     match *request {
         Request::Connect { cookie, to: address, is_undecided, is_send } => {
-            let flags = u8::from(is_undecided) | u8::from(is_send) << 1;
+            let flags = flags(is_undecided, is_send);
             to.kind(1)?.put(&cookie.to_le_bytes())?.put(&address.to_bytes())?.put(&[flags])?;
         }
-        Request::Bind { wanted, reuse_port } => {
-            to.kind(2)?.put(&wanted.to_bytes())?.put(&[u8::from(reuse_port)])?;
+        Request::Bind { wanted, reuse_port, is_udp } => {
+            to.kind(2)?.put(&wanted.to_bytes())?.put(&[flags(reuse_port, is_udp)])?;
         }
-        Request::Listen { wanted, real, is_local } => {
-            to.kind(3)?.put(&wanted.to_bytes())?.put(&real.to_bytes())?.put(&[u8::from(is_local)])?;
+        Request::Listen { wanted, real, is_local, is_udp } => {
+            to.kind(3)?.put(&wanted.to_bytes())?.put(&real.to_bytes())?.put(&[flags(is_local, is_udp)])?;
         }
         Request::Resolve { family, name } => {
             let family = match family {
@@ -142,6 +146,10 @@ pub fn encode<'r>(request: &Request<'_>, room: &'r mut [u8]) -> Option<&'r [u8]>
     }
     let Writer { room, at } = to;
     room.get(..at)
+}
+
+fn flags(first: bool, second: bool) -> u8 {
+    u8::from(first) | u8::from(second) << 1
 }
 
 /// Returns the errno of a reply and the rest of it. None: cut short.

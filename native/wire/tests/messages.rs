@@ -49,11 +49,15 @@ fn requests_are_the_bytes_of_the_contract() {
                 let (is_undecided, is_send) = (case["is_undecided"] == true, case["is_send"] == true);
                 Request::Connect { cookie, to: addr(&case["to"]), is_undecided, is_send }
             }
-            "Bind" => Request::Bind { wanted: addr(&case["wanted"]), reuse_port: case["reuse_port"] == true },
+            "Bind" => {
+                let (reuse_port, is_udp) = (case["reuse_port"] == true, case["is_udp"] == true);
+                Request::Bind { wanted: addr(&case["wanted"]), reuse_port, is_udp }
+            }
             "Listen" => Request::Listen {
                 wanted: addr(&case["wanted"]),
                 real: addr(&case["real"]),
                 is_local: case["is_local"] == true,
+                is_udp: case["is_udp"] == true,
             },
             "Resolve" => Request::Resolve { family: family(&case["family"]), name: &text },
             "Unix" => Request::Unix { path: &text },

@@ -44,8 +44,9 @@ def words(event: Event) -> str:
             }
             reads = "its files are read, writes stay here" if files == "read" else "files are those of this machine"
             return f"In {target}: {comes[incoming]}, connections and names go out through it, {reads}."
-        case PortSubscribed(port, mode, local):
-            return f"Port {port} of the pod {'is mirrored to' if mode == 'mirror' else 'goes to'} {local}."
+        case PortSubscribed(port, mode, local, protocol):
+            of_what = "UDP port" if protocol == "udp" else "Port"
+            return f"{of_what} {port} of the pod {'is mirrored to' if mode == 'mirror' else 'goes to'} {local}."
         case PortTraffic(port, seen, matched, passed, _, dropped, _, _):
             return f"Port {port}: {seen} requests, {matched} to the program, {passed} to the original, {dropped} packets missing."
         case Note(text):

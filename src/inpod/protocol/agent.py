@@ -26,6 +26,7 @@ A = TypeVar("A")
 _dump = json.JSONEncoder(separators=(",", ":")).encode
 
 Mode = Literal["mirror", "steal"]
+IpProtocol = Literal["tcp", "udp"]
 Redirect = Literal["auto", "sk_lookup", "nftables"]
 Want = Literal["lstat", "stat", "read", "list"]
 
@@ -167,7 +168,7 @@ class WatchFiles:
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """The target's incoming TCP connections to a port.
+    """The target's incoming TCP connections to a port, or UDP datagrams.
 
     Answer: an empty ACCEPT once they come, or RESET. The subscription lives as long as this stream; the agent sends
     `PortReport`s as data, one JSON line each. RESET later on means that another session took the port.
@@ -187,6 +188,7 @@ class Subscribe:
     flush: bool = False
     on_conflict: Literal["refuse", "override"] = "refuse"
     who: str = ""
+    protocol: IpProtocol = "tcp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,10 +218,10 @@ class PortReport:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A connection of a subscription, opened by the agent.
+    """A connection of a subscription, opened by the agent; or the datagrams of one peer, as data (protocol/datagrams.py).
 
     The session answers ACCEPT when the program took it, RESET when it did not. In mirror mode what the session
-    writes is thrown away.
+    writes is thrown away. EOF of either end means that it has no more use for the datagrams' stream.
 
     Attributes:
         port: The subscription's.
@@ -231,6 +233,7 @@ class Incoming:
     mode: Mode
     peer: Address
     local: Address
+    protocol: IpProtocol = "tcp"
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,11 +125,12 @@ class Bind:
 
     wanted: Addr
     reuse_port: bool
+    is_udp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """A socket listens. Reply: errno only, 0 once the traffic comes or when it is local.
+    """A socket listens, or a UDP socket is bound. Reply: errno only, 0 once the traffic comes or when it is local.
 
     Attributes:
         wanted: What the program asked for.
@@ -140,6 +141,7 @@ class Listen:
     wanted: Addr
     real: Addr
     is_local: bool
+    is_udp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,9 +295,11 @@ def decode_request(data: bytes) -> Request:
                 cookie, to, flags = read.take("Q"), read.addr(), read.take("B")
                 return Connect(cookie, to, bool(flags & 1), bool(flags & 2))
             case Kind.BIND:
-                return Bind(read.addr(), bool(read.take("B")))
+                wanted, flags = read.addr(), read.take("B")
+                return Bind(wanted, bool(flags & 1), bool(flags & 2))
             case Kind.LISTEN:
-                return Listen(read.addr(), read.addr(), bool(read.take("B")))
+                wanted, real, flags = read.addr(), read.addr(), read.take("B")
+                return Listen(wanted, real, bool(flags & 1), bool(flags & 2))
             case Kind.RESOLVE:
                 return Resolve(read.take("B"), read.text().decode("utf-8", "surrogateescape"))
             case Kind.FILE:
@@ -319,10 +323,10 @@ def encode_request(request: Request) -> bytes:
     match request:
         case Connect(cookie, to, is_undecided, is_send):
             return struct.pack("<HQ", Kind.CONNECT, cookie) + encode_addr(to) + bytes([is_undecided | is_send << 1])
-        case Bind(wanted, reuse_port):
-            return _U16.pack(Kind.BIND) + encode_addr(wanted) + bytes([reuse_port])
-        case Listen(wanted, real, is_local):
-            return _U16.pack(Kind.LISTEN) + encode_addr(wanted) + encode_addr(real) + bytes([is_local])
+        case Bind(wanted, reuse_port, is_udp):
+            return _U16.pack(Kind.BIND) + encode_addr(wanted) + bytes([reuse_port | is_udp << 1])
+        case Listen(wanted, real, is_local, is_udp):
+            return _U16.pack(Kind.LISTEN) + encode_addr(wanted) + encode_addr(real) + bytes([is_local | is_udp << 1])
         case Resolve(family, name):
             return _U16.pack(Kind.RESOLVE) + bytes([family]) + _text(name.encode("utf-8", "surrogateescape"))
         case File(want, path):

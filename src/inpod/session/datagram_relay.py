@@ -26,8 +26,8 @@ Endpoint = tuple[str, int]
 class Home(Protocol):
     """Who has the relays."""
 
-    def open(self, relay: "Relay") -> Stream:
-        """Return a stream to a socket of the pod, for a relay that has none."""
+    def open(self, relay: "Relay") -> Stream | None:
+        """Return a stream to the pod, for a relay that has none; None: what it has is to be dropped."""
 
     def gone(self, relay: "Relay") -> None:
         """End a relay: nobody is at the program's end."""
@@ -73,6 +73,11 @@ class Relay:
         self.forget_stream()
         self._readiness.remove(self.sock)
         self.sock.close()
+
+    def join(self, stream: Stream) -> None:
+        """Pass datagrams on between the program's socket and a stream."""
+        self.stream = stream
+        stream.set_sink(_Replies(self, stream))
 
     def forget_stream(self) -> None:
         """End the stream, if there is one. The next datagram opens another."""
@@ -131,8 +136,9 @@ class Relay:
     def _pass_on(self, datagram: bytes) -> None:
         stream = self.stream
         if stream is None:
-            stream = self.stream = self._home.open(self)
-            stream.set_sink(_Replies(self, stream))
+            if (stream := self._home.open(self)) is None:
+                return
+            self.join(stream)
         if not stream.send(encode(datagram)) and not self._is_paused:
             self._is_paused = True
             self._readiness.remove(self.sock)

@@ -27,6 +27,7 @@ from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Connect, Redirect, encode_reply
 from inpod.session.datagram_relay import Endpoint, Relay
 from inpod.session.datagram_sockets import Ends, datagram_sockets
+from inpod.session.listeners import is_loopback
 from inpod.session.loopback import HOST6, loopback_of, plain
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
@@ -34,6 +35,12 @@ from inpod.tunnel.readiness import Readiness
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 
 log = logging.getLogger(__name__)
+
+NOWHERE_ELSE = Redirect(Addr.of("127.0.0.1", 0))
+"""Tells the layer to let a call be."""
+
+DNS = 53
+"""On loopback, the pod's name server; others there are this machine's."""
 
 MAX_RELAYS = 2048
 
@@ -55,8 +62,9 @@ REFUSING_S = 5.0
 class Datagrams:
     """Answers CONNECT requests of UDP sockets and carries their datagrams."""
 
-    def __init__(self, tunnel: Callable[[], Tunnel], table: Table, tasks: Tasks) -> None:
+    def __init__(self, tunnel: Callable[[], Tunnel], table: Table, tasks: Tasks, answer_by: "AnswerBy") -> None:
         self._tunnel = tunnel
+        self._answer_by = answer_by
         self._table = table
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
@@ -78,9 +86,13 @@ class Datagrams:
     def connect(self, request: Connect, program: socket.socket) -> bytes:
         """Return the reply; the program's socket remains the caller's to close."""
         if program.family not in (socket.AF_INET, socket.AF_INET6) or program.proto != socket.IPPROTO_UDP:
-            # Ping sockets and others are none of ours: port 0 tells the layer to let them be.
-            return encode_reply(0, Redirect(Addr(request.to.family, 0, request.to.ip)))
+            # Ping sockets and others are none of ours.
+            return encode_reply(0, NOWHERE_ELSE)
         key = _key(request)
+        if request.is_send and (place := self._answer_by(program.getsockname()[1], request)) is not None:
+            return encode_reply(0, Redirect(Addr.of(*place, request.to.family)))
+        if request.is_send and is_loopback(request.to.ip) and request.to.port != DNS:
+            return encode_reply(0, NOWHERE_ELSE)
         if request.is_send and (known := self._relays.get(key)) is not None:
             return encode_reply(0, Redirect(Addr.of(*known.own, request.to.family)))
         if not self._has_room():
@@ -161,6 +173,9 @@ class Datagrams:
             if relay.request.is_send:
                 self._table.clear_udp_port(relay.own[1], relay.request.cookie)
 
+
+AnswerBy = Callable[[int, Connect], Endpoint | None]
+"""Returns where a socket of the program, known by its port, is to send to a peer that has sent to it before."""
 
 Key = tuple[int, Addr | None]
 """A socket's cookie; and, of one that is not connected, whom it sends to."""

@@ -34,11 +34,13 @@ class PortSubscribed:
     Attributes:
         port: Of the pod, and as the program sees it.
         local: Where the program really listens, "127.0.0.1:3000".
+        protocol: "tcp" or "udp".
     """
 
     port: int
     mode: str
     local: str
+    protocol: str = "tcp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class PortTraffic:
         dropped: Packets that are missing in the copy.
         moved: Connections of the original that were reset, so that their clients come again.
         why: Why the last request that passed did not come to the program.
+        protocol: "tcp" or "udp".
     """
 
     port: int
@@ -62,6 +65,7 @@ class PortTraffic:
     dropped: int
     moved: int
     why: str
+    protocol: str = "tcp"
 
 
 @dataclass(frozen=True, slots=True)

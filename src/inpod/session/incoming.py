@@ -15,7 +15,7 @@ from inpod.config.incoming import Ports
 from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Bind, Listen, encode_reply
 from inpod.session.events import Events, Note, PortSubscribed
-from inpod.session.listeners import Listener, choose, is_any, is_loopback, listening
+from inpod.session.listeners import Listener, Place, choose, is_any, is_loopback, listening
 from inpod.session.relays import Relays
 from inpod.session.subscriptions import Answer, Subscriptions
 from inpod.session.table import Table
@@ -44,7 +44,13 @@ class _Port:
 
 
 class Incoming:
-    """Answers LISTEN and BIND requests, and takes the agent's Incoming streams."""
+    """Answers LISTEN and BIND requests, and takes the agent's Incoming streams.
+
+    Attributes:
+        what: A port, for people.
+    """
+
+    what = "port"
 
     def __init__(
         self,
@@ -71,6 +77,7 @@ class Incoming:
         self._announced: dict[int, str] = {}
         self.addresses: frozenset[bytes] = frozenset()
         """The pod's own IP addresses, as `Addr.ip`: connecting to them reaches one's own listener."""
+        self._prepare()
 
     def close(self) -> None:
         """End all subscriptions; connections go on."""
@@ -95,7 +102,7 @@ class Incoming:
         port = self._ports.get(self._pod_port(wanted.port))
         if port is None or request.reuse_port:
             return encode_reply(0)
-        there = listening()
+        there = self._there()
         is_taken = any(
             other.place in there
             and other.wanted.family == wanted.family
@@ -122,7 +129,7 @@ class Incoming:
                 fails = code == errno.EADDRINUSE and not self._subscriptions.goes_on
                 if self._ports.pop(number, None) is port:
                     otherwise = "" if fails else "; the program goes on without it."
-                    self._events.emit(Note(f"The pod's port {number} cannot be had: {reason}{otherwise}"))
+                    self._events.emit(Note(f"The pod's {self.what} {number} cannot be had: {reason}{otherwise}"))
                 if not fails:
                     self._locals[listener.real.port] = listener
                 return encode_reply(errno.EADDRINUSE if fails else 0)
@@ -135,7 +142,7 @@ class Incoming:
             port.stream = None
             code, reason = await self._subscribe(number, port)
             if code:
-                self._events.emit(Note(f"The pod's port {number} cannot be had again: {reason}"))
+                self._events.emit(Note(f"The pod's {self.what} {number} cannot be had again: {reason}"))
 
     async def watch(self) -> None:
         """Drop the subscriptions of listeners that are closed, for ever."""
@@ -147,6 +154,13 @@ class Incoming:
     def take(self, stream: Stream, request: agent.Incoming) -> None:
         """Deliver a connection of the pod."""
         self._tasks.spawn(self._deliver(stream, request))
+
+    def _prepare(self) -> None:
+        """Make what a subclass has more."""
+
+    def _there(self) -> set[Place]:
+        """Return where somebody on this machine listens."""
+        return listening()
 
     def _pod_port(self, number: int) -> int:
         """Return the pod's port for a port of the program."""
@@ -173,7 +187,7 @@ class Incoming:
             why = "needs root" if wanted < _first_free_port() else "is taken"
             text = f"Port {wanted} {why} on this machine: the program listens on {real}; it still sees {wanted}."
             self._events.emit(Note(text, "info"))
-        self._events.emit(PortSubscribed(number, self._mode, real))
+        self._events.emit(PortSubscribed(number, self._mode, real, self._subscriptions.protocol))
 
     async def _subscribe(self, number: int, port: _Port) -> Answer:
         """Subscribe; where the link is lost, `subscribe_again` will."""
@@ -192,10 +206,10 @@ class Incoming:
     async def _follow(self, stream: Stream, number: int, port: _Port) -> None:
         reason = await self._subscriptions.follow(stream, number)
         if reason and port.stream is stream:
-            self._events.emit(Note(f"The pod's port {number} is no longer this session's: {reason}."))
+            self._events.emit(Note(f"The pod's {self.what} {number} is no longer this session's: {reason}."))
 
     def _drop_closed(self) -> None:
-        there = listening()
+        there = self._there()
         self._locals = {port: listener for port, listener in self._locals.items() if listener.place in there}
         for number, port in list(self._ports.items()):
             port.listeners = [listener for listener in port.listeners if listener.place in there]
@@ -211,11 +225,18 @@ class Incoming:
         if listener is None:
             stream.refuse(agent.encode(agent.Refusal(errno.ECONNREFUSED)))
             return
+        family = listener.wanted.family
+        # What getsockname tells is the program's own port, also where that is mapped to another of the pod.
+        local = Addr(family, listener.wanted.port, local.ip)
+        await self._connect(stream, request, listener, Addr(family, peer.port, peer.ip), local)
+
+    async def _connect(
+        self, stream: Stream, request: agent.Incoming, listener: Listener, peer: Addr, local: Addr
+    ) -> None:
+        """Deliver to `listener` what comes from `peer`, until it ends."""
         sock, source = self._bound(listener)
         try:
-            family = listener.wanted.family
-            # What getsockname tells is the program's own port, also where that is mapped to another of the pod.
-            self._remember(source, Addr(family, peer.port, peer.ip), Addr(family, listener.wanted.port, local.ip))
+            self._remember(source, peer, local)
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     await asyncio.get_running_loop().sock_connect(sock, (listener.real.host, listener.real.port))

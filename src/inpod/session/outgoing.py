@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Connect, Redirect, encode_reply
-from inpod.session.datagrams import Datagrams
+from inpod.session.datagrams import AnswerBy, Datagrams
 from inpod.session.loopback import HOST, HOST6, loopback_of, plain
 from inpod.session.relays import Relays
 from inpod.session.table import Table
@@ -94,11 +94,13 @@ class Outgoing:
         own_listener: Callable[[Addr], Addr | None],
         tasks: Tasks,
         relays: Relays,
+        answer_by: AnswerBy = lambda port, request: None,
     ) -> None:
         """Hold the ports.
 
         Args:
             own_listener: Returns where the program itself listens on an address, if it does.
+            answer_by: See `Datagrams`.
         """
         self._tunnel = tunnel
         self._table = table
@@ -110,7 +112,7 @@ class Outgoing:
         self._held6: HeldPort | None = None
         with contextlib.suppress(OSError):
             self._held6 = HeldPort(socket.AF_INET6, HOST6)
-        self._datagrams = Datagrams(tunnel, table, tasks)
+        self._datagrams = Datagrams(tunnel, table, tasks, answer_by)
         self.on_first: Callable[[], None] | None = None
 
     def close(self) -> None:

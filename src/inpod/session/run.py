@@ -22,6 +22,7 @@ from inpod.session.files.replica import Replica
 from inpod.session.files.service import Files
 from inpod.session.folder import Folder
 from inpod.session.incoming import Incoming
+from inpod.session.incoming_udp import IncomingUdp
 from inpod.session.layer_server import LayerServer
 from inpod.session.link import Link
 from inpod.session.outgoing import Outgoing, close_fd
@@ -102,7 +103,7 @@ class _Session:
         self._probe_ports = way.probe_ports
         self._events = events
         self._reads_files = plan.files == "read"
-        self._incoming: Incoming | None = None
+        self._incoming: dict[agent.IpProtocol, Incoming] = {}
         self._outgoing: Outgoing | None = None
         self._files: Files | None = None
         self._tracer: Tracer | None = None
@@ -141,13 +142,16 @@ class _Session:
         self._files = Files(tunnel, replica)
         # Before the program's first question.
         self._follow_files()
-        subscriptions = Subscriptions(tunnel, self._wishes(), events)
-        incoming = self._incoming = Incoming(
-            table, events, plan.mode, self.tasks, self._relays, plan.ports, subscriptions
-        )
+        wishes = self._wishes()
+        common = (table, events, plan.mode, self.tasks, self._relays, plan.ports)
+        incoming = Incoming(*common, Subscriptions(tunnel, wishes, events))
         incoming.addresses = frozenset(layer.Addr.of(text.partition("%")[0], 0).ip for text in welcome.addresses)
         undo.callback(incoming.close)
-        outgoing = self._outgoing = Outgoing(tunnel, table, incoming.own_listener, self.tasks, self._relays)
+        udp = IncomingUdp(*common, Subscriptions(tunnel, wishes.of_datagrams(), events))
+        undo.callback(udp.close)
+        self._incoming = {"tcp": incoming, "udp": udp}
+        outgoing = Outgoing(tunnel, table, incoming.own_listener, self.tasks, self._relays, udp.answer_by)
+        self._outgoing = outgoing
         undo.callback(outgoing.close)
         if plan.mode == "mirror":
             outgoing.on_first = lambda: events.emit(Note(OUTGOING_HINT, "info"))
@@ -203,8 +207,8 @@ class _Session:
         Raises:
             UserError: The agent was lost for good, and the program ended for that.
         """
-        assert self._incoming is not None
-        self.tasks.spawn(self._incoming.watch())
+        for incoming in self._incoming.values():
+            self.tasks.spawn(incoming.watch())
         keeping = self.tasks.spawn(self.link.keep(self._again))
         ending = self.tasks.spawn(process.wait())
         await asyncio.wait([keeping, ending], return_when=asyncio.FIRST_COMPLETED)
@@ -220,9 +224,9 @@ class _Session:
 
     async def _finish(self) -> None:
         """Have arrive what the program said in its last moment."""
-        assert self._incoming is not None
         assert self._outgoing is not None
-        self._incoming.close()
+        for incoming in self._incoming.values():
+            incoming.close()
         self._outgoing.close()
         try:
             async with asyncio.timeout(FINISH_LIMIT_S):
@@ -236,8 +240,8 @@ class _Session:
 
     async def _again(self) -> None:
         self._follow_files()
-        assert self._incoming is not None
-        await self._incoming.subscribe_again()
+        for incoming in self._incoming.values():
+            await incoming.subscribe_again()
 
     def _follow_files(self) -> None:
         if self._reads_files and self._files is not None:
@@ -246,14 +250,13 @@ class _Session:
     def _on_stream(self, stream: Stream, head: bytes) -> None:
         with contextlib.suppress(agent.PeerProtocolError):
             request = agent.decode_request(head)
-            if isinstance(request, agent.Incoming) and self._incoming is not None:
-                self._incoming.take(stream, request)
+            if isinstance(request, agent.Incoming) and self._incoming:
+                self._incoming[request.protocol].take(stream, request)
                 return
         stream.refuse()
 
     def _answer(self, request: layer.Request, fd: int) -> bytes | Awaitable[bytes]:
         """Answer a layer. Only CONNECT and UNIX have a use for a descriptor."""
-        assert self._incoming is not None
         assert self._outgoing is not None
         assert self._files is not None
         if isinstance(request, layer.Connect):
@@ -265,9 +268,9 @@ class _Session:
         close_fd(fd)
         match request:
             case layer.Bind():
-                return self._incoming.bind(request)
+                return self._incoming["udp" if request.is_udp else "tcp"].bind(request)
             case layer.Listen():
-                return self._incoming.listen(request)
+                return self._incoming["udp" if request.is_udp else "tcp"].listen(request)
             case layer.Resolve() | layer.Name():
                 return self._names.answer(request)
             case layer.File():

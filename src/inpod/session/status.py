@@ -22,20 +22,20 @@ class Status:
     def __init__(self, folder: Path, argv: tuple[str, ...]) -> None:
         self._path = folder / NAME
         self._session: Json = {"pid": os.getpid(), "command": list(argv), "target": "", "incoming": "", "link": "up"}
-        self._ports: dict[int, Json] = {}
-        self._counts: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        self._ports: dict[tuple[int, str], Json] = {}
+        self._counts: defaultdict[tuple[int, str], Counter[str]] = defaultdict(Counter)
 
     def on_event(self, event: Event) -> None:
         """Take note of what changes the picture."""
         match event:
             case Summary(target, incoming, files):
                 self._session |= {"target": target, "incoming": incoming, "files": files}
-            case PortSubscribed(port, mode, local):
-                self._ports[port] = {"port": port, "mode": mode, "local": local, "why": ""}
-            case PortTraffic(port=port, why=why):
-                known = self._ports.setdefault(port, {"port": port, "mode": "", "local": "", "why": ""})
+            case PortSubscribed(port, mode, local, protocol):
+                self._ports[port, protocol] = _port(port, protocol, mode, local)
+            case PortTraffic(port=port, protocol=protocol, why=why):
+                known = self._ports.setdefault((port, protocol), _port(port, protocol, "", ""))
                 known["why"] = why or known["why"]
-                self._counts[port].update({name: getattr(event, name) for name in COUNTED})
+                self._counts[port, protocol].update({name: getattr(event, name) for name in COUNTED})
             case AgentLost():
                 self._session["link"] = "lost"
             case Reconnected():
@@ -46,14 +46,18 @@ class Status:
 
     def _write(self) -> None:
         ports = [
-            {**known, **{name: self._counts[port][name] for name in COUNTED}}
-            for port, known in sorted(self._ports.items())
+            {**known, **{name: self._counts[key][name] for name in COUNTED}}
+            for key, known in sorted(self._ports.items())
         ]
         part = self._path.with_suffix(".part")
         # No room, or the folder is going: nobody fails for that.
         with contextlib.suppress(OSError):
             part.write_text(json.dumps({**self._session, "ports": ports}))
             part.rename(self._path)
+
+
+def _port(port: int, protocol: str, mode: str, local: str) -> Json:
+    return {"port": port, "protocol": protocol, "mode": mode, "local": local, "why": ""}
 
 
 def running_sessions() -> list[Json]:

@@ -5,7 +5,7 @@ import errno
 import getpass
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from inpod.protocol import agent
@@ -32,6 +32,7 @@ class Wishes:
         probe_ports: Ports of the pod that the kubelet asks by HTTP, whose requests stay the original's.
         flush: Connections that the original has on a stolen port are reset, so that their clients come again.
         goes_on: A port that another session has is done without.
+        protocol: Of the ports.
     """
 
     mode: agent.Mode
@@ -41,6 +42,11 @@ class Wishes:
     flush: bool = True
     on_conflict: OnConflict = "refuse"
     goes_on: bool = False
+    protocol: agent.IpProtocol = "tcp"
+
+    def of_datagrams(self) -> "Wishes":
+        """Return the same for UDP, where there are no requests and no connections."""
+        return replace(self, protocol="udp", filter=None, probe_ports=frozenset(), flush=False)
 
     def request(self, port: int) -> agent.Subscribe:
         """Return the request for a port of the pod."""
@@ -53,6 +59,7 @@ class Wishes:
             flush=self.flush and self.mode == "steal",
             on_conflict=self.on_conflict,
             who=who_we_are(),
+            protocol=self.protocol,
         )
 
 
@@ -61,11 +68,13 @@ class Subscriptions:
 
     Attributes:
         goes_on: A port that another session has is done without.
+        protocol: Of the ports.
     """
 
     def __init__(self, tunnel: Callable[[], Tunnel], wishes: Wishes, events: Events) -> None:
         self._tunnel = tunnel
         self.goes_on = wishes.goes_on
+        self.protocol = wishes.protocol
         self._wishes = wishes
         self._events = events
         self._explained: set[int] = set()
@@ -105,7 +114,7 @@ class Subscriptions:
 
     def _tell(self, number: int, report: agent.PortReport) -> None:
         counts = {name: getattr(report, name) for name in ("seen", "matched", "passed", "whole", "dropped", "moved")}
-        self._events.emit(PortTraffic(number, **counts, why=report.why))
+        self._events.emit(PortTraffic(number, **counts, why=report.why, protocol=self.protocol))
         if report.dropped:
             text = f"{report.dropped} packets of port {number} were too many to mirror and are missing."
             self._events.emit(Note(text))

@@ -38,7 +38,13 @@ def test_json_lines_are_for_programs(capsys: pytest.CaptureFixture[str]) -> None
     tell("json")
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [line["event"] for line in lines] == [type(event).__name__ for event in STORY]
-    assert lines[2] == {"event": "PortSubscribed", "port": 8080, "mode": "mirror", "local": "127.0.0.1:8080"}
+    assert lines[2] == {
+        "event": "PortSubscribed",
+        "port": 8080,
+        "mode": "mirror",
+        "local": "127.0.0.1:8080",
+        "protocol": "tcp",
+    }
 
 
 def test_off_still_warns(capsys: pytest.CaptureFixture[str]) -> None:

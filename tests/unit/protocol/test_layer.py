@@ -47,9 +47,9 @@ def request(case: dict[str, Any]) -> Request:
         case "Connect":
             return Connect(int(case["cookie"], 16), addr(case["to"]), case["is_undecided"], case["is_send"])
         case "Bind":
-            return Bind(addr(case["wanted"]), case["reuse_port"])
+            return Bind(addr(case["wanted"]), case["reuse_port"], case["is_udp"])
         case "Listen":
-            return Listen(addr(case["wanted"]), addr(case["real"]), case["is_local"])
+            return Listen(addr(case["wanted"]), addr(case["real"]), case["is_local"], case["is_udp"])
         case "Resolve":
             return Resolve(case["family"], text.decode("utf-8", "surrogateescape"))
         case "File":

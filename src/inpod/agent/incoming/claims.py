@@ -10,12 +10,14 @@ import os
 import socket
 import struct
 
+from inpod.protocol.agent import IpProtocol
+
 MAX_WAITING = 16
 
 _CREDENTIALS = struct.Struct("=iII")
 
 
-def claim(port: int) -> socket.socket | None:
+def claim(port: int, protocol: IpProtocol = "tcp") -> socket.socket | None:
     """Return a non-blocking listener for those who come later, or None when another agent has the port.
 
     Raises:
@@ -23,7 +25,7 @@ def claim(port: int) -> socket.socket | None:
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        sock.bind(_name(port))
+        sock.bind(_name(port, protocol))
         sock.listen(MAX_WAITING)
     except OSError as error:
         sock.close()
@@ -41,7 +43,7 @@ def reach(port: int) -> socket.socket | None:
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.connect(_name(port))
+        sock.connect(_name(port, "tcp"))
     except OSError:
         sock.close()
         return None
@@ -66,5 +68,5 @@ def is_trusted(sock: socket.socket) -> bool:
         return False
 
 
-def _name(port: int) -> str:
-    return f"\0inpod/steal/{port}"
+def _name(port: int, protocol: IpProtocol) -> str:
+    return f"\0inpod/steal/{protocol}/{port}"

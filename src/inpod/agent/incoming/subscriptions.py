@@ -5,12 +5,13 @@ import errno
 from typing import TYPE_CHECKING
 
 from inpod.agent.incoming.report import Report
-from inpod.protocol.agent import Hello, Refusal, Subscribe, encode
+from inpod.protocol.agent import Hello, IpProtocol, Refusal, Subscribe, encode
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 
 if TYPE_CHECKING:
     from inpod.agent.incoming.mirror.mirror import Mirror
     from inpod.agent.incoming.steal import Steal
+    from inpod.agent.incoming.udp import Udp
 
 
 class Subscriptions:
@@ -20,8 +21,9 @@ class Subscriptions:
         self._tunnel = tunnel
         self._steal: Steal | None = None
         self._mirror: Mirror | None = None
+        self._udp: Udp | None = None
         self._hello = Hello(0)
-        self._ports: set[int] = set()
+        self._ports: set[tuple[IpProtocol, int]] = set()
 
     def cannot(self, hello: Hello) -> dict[str, str]:
         """Return why what the session wants cannot be had here; absent means it can."""
@@ -42,15 +44,16 @@ class Subscriptions:
         port = request.port
         if not 0 < port < 65536:
             return stream.refuse(encode(Refusal(errno.EINVAL, f"{port} is no port")))
-        if port in self._ports:
+        key = (request.protocol, port)
+        if key in self._ports:
             return stream.refuse(encode(Refusal(errno.EADDRINUSE, f"this session has port {port} already")))
-        self._ports.add(port)
+        self._ports.add(key)
         try:
             async with asyncio.TaskGroup() as group:
                 try:
                     await self._serve(stream, request, group)
                 finally:
-                    self._ports.discard(port)
+                    self._ports.discard(key)
         finally:
             stream.refuse()
 
@@ -60,6 +63,8 @@ class Subscriptions:
             self._steal.close()
         if self._mirror is not None:
             self._mirror.close()
+        if self._udp is not None:
+            self._udp.close()
 
     def _stealing(self) -> "Steal":
         if self._steal is None:
@@ -75,16 +80,28 @@ class Subscriptions:
             self._mirror = Mirror(self._tunnel)
         return self._mirror
 
+    def _datagrams(self) -> "Udp":
+        if self._udp is None:
+            from inpod.agent.incoming.udp import Udp
+
+            self._udp = Udp(self._tunnel, self._hello.redirect)
+        return self._udp
+
     async def _serve(self, stream: Stream, request: Subscribe, group: asyncio.TaskGroup) -> None:
-        port = request.port
         report = Report(stream)
+        feature: Steal | Mirror | Udp
         try:
-            if request.mode == "steal":
-                await self._stealing().add(request, stream, report, group)
-            elif request.mode == "mirror":
-                self._mirroring().add(request, report, group)
-            else:
+            if request.mode not in ("steal", "mirror"):
                 raise OSError(errno.EINVAL, f"there is no mode '{request.mode}'")
+            if request.protocol == "udp":
+                feature = self._datagrams()
+                feature.add(request, report)
+            elif request.mode == "steal":
+                feature = self._stealing()
+                await feature.add(request, stream, report, group)
+            else:
+                feature = self._mirroring()
+                feature.add(request, report, group)
         except (OSError, ValueError) as error:
             code, reason = (error.errno, error.strerror) if isinstance(error, OSError) else (errno.EINVAL, str(error))
             stream.refuse(encode(Refusal(code or errno.EIO, str(reason))))
@@ -94,10 +111,7 @@ class Subscriptions:
             await _until_ended(stream)
         finally:
             report.close()
-            if request.mode == "steal":
-                self._stealing().remove(port)
-            else:
-                self._mirroring().remove(port)
+            feature.remove(request.port)
         stream.refuse()
 
 

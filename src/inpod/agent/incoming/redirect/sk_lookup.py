@@ -47,6 +47,7 @@ class SkLookup:
 
     Args:
         addresses: The only destination addresses that are diverted; None: all of this network namespace.
+        protocol: TCP; or UDP, whose listeners get the datagrams themselves (and tell the address called by PKTINFO).
 
     Raises:
         OSError: bpf(2) was refused; see `explain`.
@@ -54,8 +55,9 @@ class SkLookup:
 
     name = "BPF sk_lookup"
 
-    def __init__(self, addresses: Collection[str] | None = None) -> None:
+    def __init__(self, addresses: Collection[str] | None = None, protocol: int = socket.IPPROTO_TCP) -> None:
         _raise_memlock_limit()
+        self._protocol = protocol
         self._listening: dict[int, list[socket.socket]] = {}
         self._paused: set[int] = set()
         self._descriptors = contextlib.ExitStack()
@@ -95,7 +97,7 @@ class SkLookup:
         self._listening[port] = listeners
         try:
             for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
-                listener = _listen(family, host)
+                listener = _listen(family, host, self._protocol)
                 if listener is not None:
                     listeners.append(listener)
             if not listeners:
@@ -117,7 +119,7 @@ class SkLookup:
     def pause(self, port: int) -> None:
         """See `Redirect`."""
         for listener in self._listening.get(port, ()):
-            self._listeners.delete(_key(port, listener.family))
+            self._listeners.delete(self._key(port, listener))
             self._paused.add(port)
 
     def resume(self, port: int) -> None:
@@ -162,7 +164,10 @@ class SkLookup:
 
     def _divert(self, port: int) -> None:
         for listener in self._listening[port]:
-            self._listeners.set(_key(port, listener.family), _U64.pack(listener.fileno()))
+            self._listeners.set(self._key(port, listener), _U64.pack(listener.fileno()))
+
+    def _key(self, port: int, listener: socket.socket) -> bytes:
+        return _PORT_KEY.pack(port, self._protocol, listener.family)
 
     def _end_exemption(self, key: bytes) -> None:
         # The connection may outlive the redirect, whose descriptor's number is another's then.
@@ -201,24 +206,27 @@ def explain(error: OSError, release: str) -> str:
     return f"{way} failed with {code}: {error.strerror}"
 
 
-def _listen(family: socket.AddressFamily, host: str) -> socket.socket | None:
+def _listen(family: socket.AddressFamily, host: str, protocol: int) -> socket.socket | None:
     """Return a listener on some port; None where the kernel has no such IP version. Nobody is meant to call its address."""
+    kind = socket.SOCK_STREAM if protocol == socket.IPPROTO_TCP else socket.SOCK_DGRAM
     try:
-        listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        listener = socket.socket(family, kind | socket.SOCK_NONBLOCK)
     except OSError as error:
         if error.errno == errno.EAFNOSUPPORT:
             return None
         raise
     try:
-        # Stolen connections are on the original's port, inherit this, and let the original bind its port anew.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if kind == socket.SOCK_STREAM:
+            # Stolen connections are on the original's port, inherit this, and let the original bind its port anew.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         _mark(listener)
         # A network namespace may have its loopback device down.
         listener.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind((host, 0))
-        listener.listen(BACKLOG)
+        if kind == socket.SOCK_STREAM:
+            listener.listen(BACKLOG)
     except OSError:
         listener.close()
         raise
@@ -229,10 +237,6 @@ def _mark(sock: socket.socket) -> None:
     """Let other agents see that a socket, or what it accepts, is no connection of the original."""
     with contextlib.suppress(OSError):  # CAP_SYS_ADMIN alone allows to steal, and not this
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, MARK)
-
-
-def _key(port: int, family: int) -> bytes:
-    return _PORT_KEY.pack(port, socket.IPPROTO_TCP, family)
 
 
 def _address_map(addresses: Collection[str], undo: contextlib.ExitStack) -> int:

@@ -1,0 +1,195 @@
+"""Where incoming datagrams are had from, and how they are answered: as packets of the target's own port.
+
+Copies come by raw sockets: the kernel gives them every datagram of this network namespace, put together from fragments;
+a filter lets one port pass. Stolen datagrams come by the sockets that `SkLookup` has them given to; the address called
+is told beside them (PKTINFO). Answers leave from a port that the original holds, so by raw sockets again (raw(7)).
+"""
+
+import contextlib
+import ctypes
+import errno
+import socket
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from inpod.protocol.agent import Address
+
+RECEIVE_BYTES = 4 * 1024 * 1024
+"""Datagrams that wait for us; what is more the kernel drops."""
+
+MAX_PACKET = 65536
+
+_SO_ATTACH_FILTER = 26
+_SO_RCVBUFFORCE = 33
+_IP_PKTINFO = 8
+_IPV6_RECVPKTINFO = 49
+_IPV6_PKTINFO = 50
+_IPV6_CHECKSUM = 7
+_CHECKSUM_AT = 6
+
+_HEADER = struct.Struct(">HHHH")  # source port, destination port, length, checksum (RFC 768)
+_PKTINFO = struct.Struct("=I4s4s")
+_PKTINFO6 = struct.Struct("=16sI")
+_CONTROL_BYTES = 128
+
+_FILTER = struct.Struct("@HP")  # struct sock_fprog
+_INSTRUCTION = struct.Struct("=HBBI")
+_LDX_HEADER, _LD_HALF_X, _LD_HALF, _JUMP_EQUAL, _RETURN = 0xB1, 0x48, 0x28, 0x15, 0x06
+
+
+class Received(NamedTuple):
+    """A datagram, who sent it, and which address and port it was sent to."""
+
+    data: bytes
+    peer: Address
+    called: Address
+
+
+class Copies:
+    """A raw socket that gets a copy of every datagram to a port.
+
+    Raises:
+        OSError: EPERM without CAP_NET_RAW; EAFNOSUPPORT where the kernel has no such IP version.
+    """
+
+    def __init__(self, family: socket.AddressFamily, port: int) -> None:
+        self._port = port
+        self.sock = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_UDP)
+        try:
+            _attach(self.sock, _to_port(family, port))
+            prepare(self.sock)
+        except BaseException:
+            self.sock.close()
+            raise
+
+    def receive(self) -> Received | None:
+        """Return the next one; None for what came before the filter, or is cut.
+
+        Raises:
+            OSError: BlockingIOError when there is none.
+        """
+        packet, control, _, sender = self.sock.recvmsg(MAX_PACKET, _CONTROL_BYTES)
+        if self.sock.family == socket.AF_INET:
+            header_bytes = (packet[0] & 15) * 4
+            called = socket.inet_ntoa(packet[16:20])
+            packet = packet[header_bytes:]
+        else:
+            called = _called(control)
+        if len(packet) < _HEADER.size:
+            return None
+        source, to, length, _ = _HEADER.unpack_from(packet)
+        if to != self._port or not _HEADER.size <= length <= len(packet):
+            return None
+        return Received(packet[_HEADER.size : length], Address(_plain(sender[0]), source), Address(called, to))
+
+
+class Stolen:
+    """A socket that a `Redirect` for UDP made."""
+
+    def __init__(self, sock: socket.socket, port: int) -> None:
+        self._port = port
+        self.sock = sock
+        prepare(sock)
+
+    def receive(self) -> Received | None:
+        """As of `Copies`; None for one that nobody diverted."""
+        data, control, _, sender = self.sock.recvmsg(MAX_PACKET, _CONTROL_BYTES)
+        called = _called(control)
+        return Received(data, Address(_plain(sender[0]), sender[1]), Address(called, self._port)) if called else None
+
+
+class Answers:
+    """Sends datagrams from ports that others hold.
+
+    Raises:
+        OSError: EPERM without CAP_NET_RAW.
+    """
+
+    def __init__(self) -> None:
+        self._sockets: dict[int, socket.socket] = {}
+        for family in (socket.AF_INET, socket.AF_INET6):
+            try:
+                sock = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_UDP)
+            except OSError as error:
+                if error.errno == errno.EAFNOSUPPORT:
+                    continue
+                self.close()
+                raise
+            self._sockets[family] = sock
+            _attach(sock, [(_RETURN, 0, 0, 0)])
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_CHECKSUM, _CHECKSUM_AT)
+
+    def close(self) -> None:
+        """Send no more."""
+        for sock in self._sockets.values():
+            sock.close()
+        self._sockets.clear()
+
+    def send(self, data: bytes, source: Address, to: Address) -> None:
+        """Send one; dropped when the kernel does not take it.
+
+        Raises:
+            OSError: It cannot go, ever: no route, too long.
+        """
+        is_v6 = ":" in to.ip
+        sock = self._sockets.get(socket.AF_INET6 if is_v6 else socket.AF_INET)
+        if sock is None:
+            return
+        length = _HEADER.size + len(data)
+        header = _HEADER.pack(source.port, to.port, length, 0)
+        if is_v6:
+            # The kernel fills in the checksum.
+            info = _PKTINFO6.pack(socket.inet_pton(socket.AF_INET6, source.ip), 0)
+            control = (socket.IPPROTO_IPV6, _IPV6_PKTINFO, info)
+        else:
+            own, far = socket.inet_aton(source.ip), socket.inet_aton(to.ip)
+            pseudo = own + far + struct.pack(">BBH", 0, socket.IPPROTO_UDP, length)
+            header = _HEADER.pack(source.port, to.port, length, checksum(pseudo + header + data))
+            control = (socket.IPPROTO_IP, _IP_PKTINFO, _PKTINFO.pack(0, own, bytes(4)))
+        with contextlib.suppress(BlockingIOError):
+            sock.sendmsg([header, data], [control], 0, (to.ip, 0))
+
+
+def prepare(sock: socket.socket) -> None:
+    """Give a socket room, and have it tell the address called."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BYTES)
+    if sock.family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
+
+
+def checksum(data: bytes) -> int:
+    """Return the checksum of RFC 1071, never 0, which in UDP means that there is none."""
+    total = sum(struct.unpack(f">{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2)))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return (~total & 0xFFFF) or 0xFFFF
+
+
+def _called(control: list[tuple[int, int, bytes]]) -> str:
+    for level, kind, data in control:
+        if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO) and len(data) >= _PKTINFO.size:
+            return socket.inet_ntoa(_PKTINFO.unpack_from(data)[2])
+        if (level, kind) == (socket.IPPROTO_IPV6, _IPV6_PKTINFO) and len(data) >= _PKTINFO6.size:
+            return socket.inet_ntop(socket.AF_INET6, _PKTINFO6.unpack_from(data)[0])
+    return ""
+
+
+def _plain(ip: str) -> str:
+    return ip.partition("%")[0]
+
+
+def _to_port(family: int, port: int) -> Sequence[tuple[int, int, int, int]]:
+    """Return a filter of classic BPF: a raw socket of IPv4 has the IP header before UDP's, one of IPv6 has not."""
+    load = [(_LDX_HEADER, 0, 0, 0), (_LD_HALF_X, 0, 0, 2)] if family == socket.AF_INET else [(_LD_HALF, 0, 0, 2)]
+    return [*load, (_JUMP_EQUAL, 0, 1, port), (_RETURN, 0, 0, 0xFFFF_FFFF), (_RETURN, 0, 0, 0)]
+
+
+def _attach(sock: socket.socket, instructions: Sequence[tuple[int, int, int, int]]) -> None:
+    code = b"".join(_INSTRUCTION.pack(*instruction) for instruction in instructions)
+    held = ctypes.create_string_buffer(code, len(code))
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, _FILTER.pack(len(instructions), ctypes.addressof(held)))

@@ -1,0 +1,90 @@
+"""The pod's incoming datagrams, delivered to the program's UDP sockets.
+
+Each peer has a socket of ours on loopback, its relay, as the peers that the program sends to have (`datagrams`): the table
+tells the layer whose datagrams come from it, and what the program sends to the peer goes there.
+"""
+
+import asyncio
+import errno
+import socket
+
+from inpod.protocol import agent
+from inpod.protocol.layer import Addr, Connect
+from inpod.session.datagram_relay import Endpoint, Relay
+from inpod.session.datagram_sockets import datagram_sockets
+from inpod.session.incoming import Incoming
+from inpod.session.listeners import Listener, Place
+from inpod.tunnel.readiness import Readiness
+from inpod.tunnel.streams import Stream, StreamRefused
+
+Key = tuple[int, bytes, int]
+"""Port of the program's socket on this machine; IP address and port of the peer."""
+
+
+class IncomingUdp(Incoming):
+    """As `Incoming`, for UDP; the `Home` of the relays."""
+
+    what = "UDP port"
+
+    def _prepare(self) -> None:
+        self._readiness = Readiness()
+        self._peers: dict[Key, Relay] = {}
+        self._cookies: dict[Relay, set[int]] = {}
+
+    def answer_by(self, program_port: int, request: Connect) -> Endpoint | None:
+        """Return where the program's socket sends to a peer that it has heard from; None for another peer."""
+        relay = self._peers.get((program_port, request.to.ip, request.to.port))
+        if relay is None:
+            return None
+        self._cookies[relay].add(request.cookie)
+        return relay.own
+
+    # What the relays call: `Home`.
+
+    def open(self, relay: Relay) -> Stream | None:
+        """Return no other stream: that of a peer is the agent's to open."""
+        return None
+
+    def gone(self, relay: Relay) -> None:
+        """End a relay whose program is gone."""
+        relay.forget_stream()
+
+    def _there(self) -> set[Place]:
+        try:
+            return {ends.own for ends in datagram_sockets().values()}
+        except OSError:
+            return {listener.place for port in self._ports.values() for listener in port.listeners}
+
+    async def _connect(
+        self, stream: Stream, request: agent.Incoming, listener: Listener, peer: Addr, local: Addr
+    ) -> None:
+        host = listener.address_for(peer).host
+        sock = socket.socket(
+            socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+        )
+        try:
+            sock.bind((host, 0))
+            self._table.set_udp_port(sock.getsockname()[1], peer=peer, local=local)
+            sock.connect((host, listener.real.port))
+        except OSError as error:
+            sock.close()
+            stream.refuse(agent.encode(agent.Refusal(error.errno or errno.EIO)))
+            return
+        program = (host, listener.real.port)
+        relay = Relay(sock, program, 0, Connect(0, peer, is_send=True), self._readiness, self)
+        key = (listener.real.port, peer.ip, peer.port)
+        self._peers[key] = relay
+        self._cookies[relay] = set()
+        try:
+            stream.accept()
+            relay.join(stream)
+            # What it says goes to the relay: this returns at the end.
+            await stream.read()
+        except (StreamRefused, asyncio.CancelledError):
+            pass
+        finally:
+            if self._peers.get(key) is relay:
+                del self._peers[key]
+            relay.close()
+            for cookie in self._cookies.pop(relay) or {0}:
+                self._table.clear_udp_port(relay.own[1], cookie)
