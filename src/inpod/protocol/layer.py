@@ -116,6 +116,10 @@ class Redirect:
     to: Addr
 
 
+NOWHERE_ELSE = Redirect(Addr.of("127.0.0.1", 0))
+"""Lets a call be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bind:
     """The address is taken on this machine (EADDRINUSE or EACCES of the real bind to loopback).

@@ -24,7 +24,7 @@ import socket
 from collections.abc import Callable
 
 from inpod.protocol import agent
-from inpod.protocol.layer import Addr, Connect, Redirect, encode_reply
+from inpod.protocol.layer import NOWHERE_ELSE, Addr, Connect, Redirect, encode_reply
 from inpod.session.datagram_relay import Endpoint, Relay
 from inpod.session.datagram_sockets import Ends, datagram_sockets
 from inpod.session.listeners import is_loopback
@@ -35,9 +35,6 @@ from inpod.tunnel.readiness import Readiness
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 
 log = logging.getLogger(__name__)
-
-NOWHERE_ELSE = Redirect(Addr.of("127.0.0.1", 0))
-"""Tells the layer to let a call be."""
 
 DNS = 53
 """On loopback, the pod's name server; others there are this machine's."""

@@ -8,10 +8,9 @@ import ipaddress
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from inpod.config.outgoing import Way
-from inpod.protocol.layer import Addr, Connect, Redirect, encode_reply
+from inpod.protocol.layer import NOWHERE_ELSE, Addr, Connect, encode_reply
 from inpod.session.outgoing import close_fd
 
 Resolve = Callable[[str], Awaitable[list[str]]]
@@ -45,8 +44,7 @@ class Destinations:
         if leaves:
             return connect(request, fd)
         close_fd(fd)
-        # Port 0 tells the layer to let it be.
-        return encode_reply(0, Redirect(replace(request.to, port=0)))
+        return encode_reply(0, NOWHERE_ELSE)
 
     async def _leaves(self, to: Addr, kind: int) -> bool:
         wanted = {

@@ -6,7 +6,6 @@ import errno
 import logging
 import os
 import resource
-import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -29,6 +28,7 @@ from inpod.session.outgoing import Outgoing, close_fd
 from inpod.session.plan import Plan
 from inpod.session.relays import Relays
 from inpod.session.rules import rules_text
+from inpod.session.signals import Signals
 from inpod.session.status import Status
 from inpod.session.subscriptions import Subscriptions, Wishes
 from inpod.session.table import Table
@@ -58,7 +58,7 @@ async def run(plan: Plan, target: Target, events: Events) -> int:
     Raises:
         UserError: The start failed; nothing is left of it. Or the agent was lost for good.
     """
-    signals = _Signals()
+    signals = Signals()
     try:
         async with AsyncExitStack() as undo:
             descriptor_limit = _raise_descriptor_limit()
@@ -282,40 +282,6 @@ class _Session:
             case layer.Trace():
                 assert self._tracer is not None
                 return self._tracer.trace(request)
-
-
-class _Signals:
-    """Signals that come while there is no program to pass them on to: the start is undone, the end is not disturbed."""
-
-    def __init__(self) -> None:
-        self.caught = 0
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
-        self._numbers = [
-            number
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-            if signal.getsignal(number) is not signal.SIG_IGN
-        ]
-        self._catch()
-
-    def hold_off(self) -> None:
-        """The program has ended, and with it the process's own handlers: nothing may cut the undoing short."""
-        self._task = None
-        self._catch()
-
-    def close(self) -> None:
-        """Back to the defaults."""
-        for number in self._numbers:
-            self._loop.remove_signal_handler(number)
-
-    def _catch(self) -> None:
-        for number in self._numbers:
-            self._loop.add_signal_handler(number, self._stop, number)
-
-    def _stop(self, number: int) -> None:
-        if not self.caught and self._task is not None:
-            self.caught = number
-            self._task.cancel()
 
 
 async def _in_time(undo: Callable[[], Awaitable[None]]) -> None:
