@@ -90,6 +90,81 @@ def test_probes_of_the_kubelet_stay_the_originals(targets: Namespace, tmp_path: 
     wait_until_nothing_is_left(targets)
 
 
+GRPC_HEALTH = """
+import socket, struct, sys, threading
+def frame(kind, flags, stream, data=b""):
+    return struct.pack(">I", len(data))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + data
+def text(data):
+    return bytes([len(data)]) + data
+HEAD = b"\\x88\\x0f\\x10" + text(b"application/grpc")
+END = b"\\x00" + text(b"grpc-status") + text(b"0")
+def serve(sock):
+    file = sock.makefile("rb")
+    if not file.read(24).startswith(b"PRI"):
+        return sock.close()
+    sock.sendall(frame(4, 0, 0))
+    while len(head := file.read(9)) == 9:
+        size, kind, flags, stream = int.from_bytes(head[:3], "big"), head[3], head[4], int.from_bytes(head[5:], "big")
+        data = file.read(size)
+        if kind in (4, 6) and not flags & 1:
+            sock.sendall(frame(kind, 1, 0, data if kind == 6 else b""))
+        if kind in (0, 1) and flags & 1:
+            answer = frame(0, 0, stream, bytes(4) + b"\\x02\\x08\\x01")
+            sock.sendall(frame(1, 4, stream, HEAD) + answer + frame(1, 5, stream, END))
+listener = socket.create_server(("0.0.0.0", 9090))
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],)).start()
+"""
+"""Answers whatever is asked by gRPC that it is well (grpc.health.v1: SERVING); nobody else."""
+
+
+def test_probes_by_grpc_stay_the_originals(targets: Namespace, tmp_path: Path) -> None:
+    container = {
+        "name": "web",
+        "image": targets.cluster.image,
+        "imagePullPolicy": "Never",
+        "command": ["python3", "-c", GRPC_HEALTH],
+        "readinessProbe": {"grpc": {"port": 9090}, "periodSeconds": 1, "failureThreshold": 1},
+    }
+    metadata = {"name": "health", "labels": {"app": "health"}}
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    targets.kubectl("apply", "-f", "-", text=json.dumps(pod))
+    targets.kubectl("wait", "--for=condition=Ready", "pod/health", "--timeout=60s")
+    before = only_pod(targets, "health")
+    assert before is not None
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"feature": {"network": {"incoming": "steal"}}}))
+    options = [
+        "-t",
+        "pod/health",
+        "-n",
+        targets.name,
+        "-i",
+        targets.cluster.image,
+        "-f",
+        str(config),
+        "--progress",
+        "json",
+    ]
+    program = [sys.executable, "-c", SERVER, "alice", "9090"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "inpod", "exec", *options, "--", *program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "KUBECONFIG": targets.cluster.kubeconfig},
+    ) as alice:
+        try:
+            event(alice, "PortSubscribed")
+            for _ in range(3):
+                assert "kubelet" in str(event(alice, "PortTraffic")["why"])
+            assert targets.inside("client", ASK, before["address"], "9090", json.dumps(["bob"])).split()[0] == "alice"
+            assert only_pod(targets, "health") == before
+        finally:
+            end(alice)
+
+
 def only_pod(here: Namespace, app: str) -> dict[str, str] | None:
     """Return name, address and readiness of the pod of an app, when there is but one."""
     items = here.cluster.get("pods", "-n", here.name, "-l", f"app={app}")["items"]

@@ -175,7 +175,7 @@ class Subscribe:
 
     Attributes:
         filter: Which HTTP requests the session wants (agent/incoming/http/rules.py); None: all, and what is no HTTP.
-        has_probes: The kubelet asks for the container's health on this port by HTTP: the original answers that.
+        has_probes: The kubelet asks for the container's health on this port by HTTP or gRPC: the original answers that.
         flush: Reset connections that the original has on this port, so that their clients come again (steal).
         on_conflict: What to do when another session has the port: be refused, or take it from that one.
         who: The session's user and machine, for others who want the same port.

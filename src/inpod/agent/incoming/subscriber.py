@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 
 from inpod.agent.incoming.http.choice import Fate, Head, Taker
-from inpod.agent.incoming.http.first import readable
+from inpod.agent.incoming.http.first import PREFACE, readable
 from inpod.agent.incoming.http.rules import Rules
 from inpod.agent.incoming.report import Report
 from inpod.protocol.agent import Address, Incoming, Subscribe, encode
@@ -106,14 +106,16 @@ def is_from_kubelet(head: Head) -> bool:
 
 
 async def begins_as_probe(sock: socket.socket) -> bool:
-    """Return whether a connection is the kubelet's, by its first bytes, which stay unread.
+    """Return whether a connection may be the kubelet's, by its first bytes, which stay unread.
 
-    The kubelet makes one for each probe, and sends its head at once. Who is silent for a while is not the kubelet.
+    The kubelet makes one for each probe, and sends its head at once. Who is silent for a while is not the kubelet. One of
+    HTTP/2 may be a probe by gRPC, which only its requests can tell.
     """
     with contextlib.suppress(TimeoutError, OSError):
         async with asyncio.timeout(PROBE_SPEAKS_WITHIN_S):
             await readable(sock)
-        return b"\nuser-agent: " + PROBE_AGENT in sock.recv(PEEK_BYTES, socket.MSG_PEEK).lower()
+        first = sock.recv(PEEK_BYTES, socket.MSG_PEEK)
+        return first.startswith(PREFACE) or b"\nuser-agent: " + PROBE_AGENT in first.lower()
     return False
 
 

@@ -80,7 +80,7 @@ class Container(Struct):
     startup_probe: Probe | None = None
 
     def probe_ports(self) -> set[int]:
-        """Return the ports that the kubelet asks by plain HTTP."""
+        """Return the ports that the kubelet asks by plain HTTP or gRPC."""
         names = {port.name: port.container_port for port in self.ports if port.name}
         found: set[int] = set()
         for probe in (self.liveness_probe, self.readiness_probe, self.startup_probe):
