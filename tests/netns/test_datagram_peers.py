@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.netns.conftest import Pod
+from tests.netns.languages import command
 from tests.netns.session import ROOT, output_of
 from tests.processes import next_line
 
@@ -48,7 +48,7 @@ ports.forEach((port, index) => sock.send("node " + index, port, "10.77.0.1"));
 
 JAVA = """
 import java.net.*;
-class Peers {
+class Main {
     public static void main(String[] ports) throws Exception {
         var sock = new DatagramSocket();
         sock.setSoTimeout(20000);
@@ -91,8 +91,8 @@ func main() {
 @pytest.fixture(scope="module")
 def servers(pod: Pod) -> Iterator[None]:
     """UDP servers in the pod's network."""
-    command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", SERVERS, *map(str, PORTS)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    inside = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", SERVERS, *map(str, PORTS)]
+    with subprocess.Popen(inside, stdout=subprocess.PIPE, text=True) as process:
         assert next_line(process.stdout) == "ready"
         yield
         process.kill()
@@ -116,21 +116,8 @@ def test_every_call_knows_its_peers(pod: Pod, tmp_path: Path, family: str, ip: s
 def test_languages_know_their_peers(pod: Pod, tmp_path: Path, interceptor: str, language: str) -> None:
     if language == "go" and interceptor == "layer":
         pytest.skip("the layer cannot be in a Go program")
-    if shutil.which(language) is None:
-        pytest.skip(f"{language} is not installed")
-    if language == "java":
-        (tmp_path / "Peers.java").write_text(JAVA)
-        subprocess.run(["javac", "-d", tmp_path, tmp_path / "Peers.java"], check=True)
-    if language == "go":
-        (tmp_path / "peers.go").write_text(GO)
-        environment = dict(os.environ, CGO_ENABLED="0")
-        subprocess.run(["go", "build", "-o", tmp_path / "peers", tmp_path / "peers.go"], check=True, env=environment)
-    command = {
-        "node": ["node", "-e", NODE],
-        "java": ["java", "-cp", str(tmp_path), "Peers"],
-        "go": [str(tmp_path / "peers")],
-    }[language]
-    found = output_of(f"pid/{pod.pid}", *command, *map(str, PORTS)).splitlines()
+    program = command(language, tmp_path, {"node": NODE, "java": JAVA, "go": GO}[language])
+    found = output_of(f"pid/{pod.pid}", *program, *map(str, PORTS)).splitlines()
     assert sorted(found) == [f"10.77.0.1 {port} {port} {language} {index}" for index, port in enumerate(PORTS)]
 
 

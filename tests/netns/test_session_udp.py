@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.netns.conftest import Pod
+from tests.netns.languages import command
 from tests.netns.test_filter import event
 from tests.netns.test_udp_agent import ADDRESSES, CLIENT, PORT
 from tests.netns.test_udp_agent import original as original  # the fixture
@@ -59,7 +59,7 @@ func main() {{
 
 JAVA = f"""
 import java.net.*;
-class Echo {{
+class Main {{
     public static void main(String[] words) throws Exception {{
         var sock = new DatagramSocket({PORT});
         System.out.println(":: " + sock.getLocalPort());
@@ -99,9 +99,9 @@ def serving(pod: Pod, folder: Path, interceptor: str, mode: str, *command: str) 
 
 
 def ask(pod: Pod, ip: str, *texts: str, size: int = 0) -> tuple[list[str], list[object]]:
-    command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", CLIENT, json.dumps([ip, PORT, texts, size])]
+    inside = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", CLIENT, json.dumps([ip, PORT, texts, size])]
     found, own = json.loads(
-        subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=LIMIT_S, check=True).stdout
+        subprocess.run(inside, stdout=subprocess.PIPE, text=True, timeout=LIMIT_S, check=True).stdout
     )
     return found, own
 
@@ -133,21 +133,8 @@ def test_mirrored_datagrams_come_too(pod: Pod, tmp_path: Path, interceptor: str)
 @pytest.mark.usefixtures("original")
 @pytest.mark.parametrize("language", ["node", "java", "go"])
 def test_servers_of_other_languages(pod: Pod, tmp_path: Path, language: str) -> None:
-    if shutil.which(language) is None:
-        pytest.skip(f"{language} is not installed")
-    if language == "java":
-        (tmp_path / "Echo.java").write_text(JAVA)
-        subprocess.run(["javac", "-d", tmp_path, tmp_path / "Echo.java"], check=True)
-    if language == "go":
-        (tmp_path / "echo.go").write_text(GO)
-        environment = dict(os.environ, CGO_ENABLED="0")
-        subprocess.run(["go", "build", "-o", tmp_path / "echo", tmp_path / "echo.go"], check=True, env=environment)
-    command = {
-        "node": ["node", "-e", NODE],
-        "java": ["java", "-cp", str(tmp_path), "Echo"],
-        "go": [str(tmp_path / "echo")],
-    }[language]
-    with serving(pod, tmp_path, "auto", "steal", *command) as process:
+    program = command(language, tmp_path, {"node": NODE, "java": JAVA, "go": GO}[language])
+    with serving(pod, tmp_path, "auto", "steal", *program) as process:
         found, own = ask(pod, "10.77.0.1", "one", "two")
         assert found == ["program one", "program two"]
         for text in ("one", "two"):
