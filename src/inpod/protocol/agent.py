@@ -46,11 +46,13 @@ class Hello:
     Attributes:
         wants: What the session will do with incoming traffic; what it will not is not tried.
         redirect: How the session's ports are to be stolen; "auto": as is possible.
+        addresses: The target's own IP addresses, where others share its network; empty: all there are.
     """
 
     version: int
     wants: list[Mode] = field(default_factory=lambda: ["mirror", "steal"])
     redirect: Redirect = "auto"
+    addresses: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

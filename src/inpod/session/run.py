@@ -94,7 +94,7 @@ class _Session:
         self.tasks = Tasks()
         self._relays = Relays()
         wants: list[agent.Mode] = [] if plan.mode == "off" else [plan.mode]
-        hello = agent.Hello(agent.PROTOCOL_VERSION, wants, plan.redirect)
+        hello = agent.Hello(agent.PROTOCOL_VERSION, wants, plan.redirect, list(way.addresses))
         self.link = Link(way, self._on_stream, events, hello)
         self._names = Names(self.link.tunnel)
         self._destinations = Destinations(plan.way, self._names.resolve)

@@ -18,7 +18,8 @@ class AgentLink:
         describes: The target that was found, for people: "pod api-7d9f8, container web".
         undo: Undoes all that was done to start the agent, last first.
         remake: Makes another `sock` to the same agent; None where that cannot be.
-        probe_ports: Ports of the target that the kubelet asks for its health by HTTP.
+        probe_ports: Ports of the target that the kubelet asks for its health by HTTP or gRPC.
+        addresses: The target's own IP addresses, where others share its network; empty: all there are.
         last_words: What the agent wrote last before it ended, where that is known; else "".
     """
 
@@ -29,6 +30,7 @@ class AgentLink:
     remake: Callable[[], Awaitable[socket.socket]] | None = None
     probe_ports: tuple[int, ...] = ()
     last_words: Callable[[], str] = lambda: ""
+    addresses: tuple[str, ...] = ()
 
     async def reconnect(self) -> socket.socket:
         """Return a new stream to the same agent, in the place of `sock`, which whoever took it closes.

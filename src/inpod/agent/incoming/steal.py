@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from inpod.agent.addresses import own_addresses
 from inpod.agent.incoming import claims
@@ -28,10 +28,12 @@ class Steal:
 
     Args:
         force: How they are stolen.
+        addresses: The only ones whose ports are stolen; empty: all of this network namespace.
     """
 
-    def __init__(self, tunnel: Tunnel, force: Force = "auto") -> None:
+    def __init__(self, tunnel: Tunnel, force: Force = "auto", addresses: Sequence[str] = ()) -> None:
         self._force = force
+        self._addresses = addresses
         self._tunnel = tunnel
         self._redirect: Redirect | None = None
         self._heart = Heart(tunnel, self._beat, self._rest)
@@ -45,7 +47,8 @@ class Steal:
             ValueError: The filter is none.
         """
         subscriber = Subscriber(self._tunnel, request, report)
-        port = _Port(self._tunnel, request, subscriber, stream, group, self._ready_redirect)
+        called = next(iter(self._addresses or own_addresses()), "127.0.0.1")
+        port = _Port(self._tunnel, request, subscriber, stream, group, self._ready_redirect, called)
         self._ports[request.port] = port
         try:
             await port.hold()
@@ -74,7 +77,7 @@ class Steal:
 
     def _ready_redirect(self) -> Redirect:
         if self._redirect is None:
-            self._redirect = choose(self._force)
+            self._redirect = choose(self._force, self._addresses or None)
         return self._redirect
 
     def _beat(self) -> None:
@@ -102,6 +105,7 @@ class _Port:
         stream: Stream,
         group: asyncio.TaskGroup,
         redirect: Callable[[], Redirect],
+        called: str,
     ) -> None:
         self._tunnel = tunnel
         self._request = request
@@ -109,6 +113,7 @@ class _Port:
         self._stream = stream
         self._group = group
         self._redirect = redirect
+        self._called = called
         self._stolen: StolenPort | None = None
         self._host: Host | None = None
         self._guest: Guest | None = None
@@ -186,7 +191,7 @@ class _Port:
         """Call the port as clients do, at the target's own address; tell when that does not come here."""
         if self._stolen is None:
             return
-        ip = next(iter(own_addresses()), "127.0.0.1")
+        ip = self._called
         if await self._stolen.misses(ip) and self._stolen is not None:
             self._subscriber.report.trouble(
                 f"a connection to {ip}:{self._request.port} does not come to the agent: "

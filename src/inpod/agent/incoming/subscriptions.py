@@ -70,21 +70,21 @@ class Subscriptions:
         if self._steal is None:
             from inpod.agent.incoming.steal import Steal
 
-            self._steal = Steal(self._tunnel, self._hello.redirect)
+            self._steal = Steal(self._tunnel, self._hello.redirect, self._hello.addresses)
         return self._steal
 
     def _mirroring(self) -> "Mirror":
         if self._mirror is None:
             from inpod.agent.incoming.mirror.mirror import Mirror
 
-            self._mirror = Mirror(self._tunnel)
+            self._mirror = Mirror(self._tunnel, self._hello.addresses)
         return self._mirror
 
     def _datagrams(self) -> "Udp":
         if self._udp is None:
             from inpod.agent.incoming.udp import Udp
 
-            self._udp = Udp(self._tunnel, self._hello.redirect)
+            self._udp = Udp(self._tunnel, self._hello.redirect, self._hello.addresses)
         return self._udp
 
     async def _serve(self, stream: Stream, request: Subscribe, group: asyncio.TaskGroup) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+from collections.abc import Collection, Sequence
 
 from inpod.agent.incoming import claims
 from inpod.agent.incoming.heart import Heart
@@ -35,10 +36,12 @@ class Udp:
 
     Args:
         redirect: What the session's ports are to be stolen by.
+        addresses: The only ones whose datagrams are had; empty: all of this network namespace.
     """
 
-    def __init__(self, tunnel: Tunnel, redirect: Redirect) -> None:
+    def __init__(self, tunnel: Tunnel, redirect: Redirect, addresses: Sequence[str] = ()) -> None:
         self._tunnel = tunnel
+        self._addresses = frozenset(addresses)
         self._force = redirect
         self._redirect: SkLookup | None = None
         self._heart = Heart(tunnel, self._beat, self._rest)
@@ -55,7 +58,7 @@ class Udp:
         with contextlib.ExitStack() as undo:
             sources = self._stolen(request.port, undo) if steals else _copies(request.port, undo)
             answers = undo.enter_context(contextlib.closing(Answers())) if steals else None
-            port = _Port(request.mode, request.port, self._tunnel, report, answers)
+            port = _Port(request.mode, request.port, self._tunnel, report, answers, self._addresses)
             for source in sources:
                 self._readiness.add(source.sock, lambda source=source: port.readable(source))  # type: ignore[misc]
                 undo.callback(self._readiness.remove, source.sock)
@@ -87,7 +90,7 @@ class Udp:
             raise OSError(errno.EADDRINUSE, f"another session steals UDP port {port} of this pod")
         undo.callback(claim.close)
         if self._redirect is None:
-            self._redirect = SkLookup(protocol=socket.IPPROTO_UDP)
+            self._redirect = SkLookup(self._addresses or None, socket.IPPROTO_UDP)
         redirect = self._redirect
         undo.callback(redirect.release, port)
         return [Stolen(sock, port) for sock in redirect.steal(port)]
@@ -104,8 +107,17 @@ class Udp:
 class _Port:
     """One port and its peers."""
 
-    def __init__(self, mode: Mode, number: int, tunnel: Tunnel, report: Report, answers: Answers | None) -> None:
+    def __init__(
+        self,
+        mode: Mode,
+        number: int,
+        tunnel: Tunnel,
+        report: Report,
+        answers: Answers | None,
+        addresses: Collection[str],
+    ) -> None:
         self.mode = mode
+        self._addresses = addresses
         self.undo = contextlib.ExitStack()
         self.answers = answers
         self._number = number
@@ -129,7 +141,9 @@ class _Port:
                 received = source.receive()
             except OSError:
                 return
-            if received is not None and not self._pass_on(received):
+            if received is None or (self._addresses and received.called.ip not in self._addresses):
+                continue
+            if not self._pass_on(received):
                 self._report.dropped(1)
 
     def forget(self, peer: "_Peer") -> None:

@@ -139,6 +139,12 @@ class Condition(Struct):
     message: str = ""
 
 
+class PodAddress(Struct):
+    """PodIP."""
+
+    ip: str = ""
+
+
 class PodStatus(Struct):
     """PodStatus."""
 
@@ -146,6 +152,7 @@ class PodStatus(Struct):
     reason: str = ""
     message: str = ""
     pod_ip: str = msgspec.field(default="", name="podIP")
+    pod_ips: list[PodAddress] = msgspec.field(default_factory=list, name="podIPs")
     conditions: list[Condition] = msgspec.field(default_factory=list)
     container_statuses: list[ContainerStatus] = msgspec.field(default_factory=list)
     init_container_statuses: list[ContainerStatus] = msgspec.field(default_factory=list)

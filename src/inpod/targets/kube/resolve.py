@@ -37,7 +37,8 @@ class Found:
     Attributes:
         container_id: As its runtime names it, without "containerd://".
         mounts: Paths that the pod spec mounts into it.
-        probe_ports: Ports, of any of the pod's containers, that the kubelet asks by HTTP.
+        probe_ports: Ports, of any of the pod's containers, that the kubelet asks by HTTP or gRPC.
+        addresses: IP addresses of the pod.
     """
 
     kube_namespace: str
@@ -49,6 +50,7 @@ class Found:
     probe_ports: tuple[int, ...] = ()
     pod_ip: str = ""
     is_host_network: bool = False
+    addresses: tuple[str, ...] = ()
 
     @property
     def describes(self) -> str:
@@ -223,6 +225,7 @@ def found(pod: Pod, container: str, kube_namespace: str) -> Found:
         probe_ports=tuple(sorted(set[int]().union(*(container.probe_ports() for container in spec)))),
         pod_ip=pod.status.pod_ip,
         is_host_network=pod.spec.host_network,
+        addresses=tuple(address.ip for address in pod.status.pod_ips),
     )
 
 

@@ -16,6 +16,8 @@ from inpod.targets.spec import DeploymentTarget, KubeSpec
 
 STARTUP_LIMIT_S = 60.0
 
+LOOPBACK = ("127.0.0.1", "::1")
+
 
 class KubeTarget:
     """A container in a cluster.
@@ -95,5 +97,11 @@ class KubeTarget:
             # A cancellation that waits is taken here, where it undoes; after this nothing waits before the link is returned.
             await asyncio.sleep(0)
             return AgentLink(
-                sock, target.mounts, target.describes, undo.pop_all().aclose, start.reconnect, target.probe_ports
+                sock,
+                target.mounts,
+                target.describes,
+                undo.pop_all().aclose,
+                start.reconnect,
+                target.probe_ports,
+                addresses=(*target.addresses, *LOOPBACK) if target.is_host_network else (),
             )

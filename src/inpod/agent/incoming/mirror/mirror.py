@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+from collections.abc import Collection
 
 from inpod.agent.incoming.mirror.capture import Capture, explain
 from inpod.agent.incoming.mirror.copy import Copy, Room
@@ -52,9 +53,13 @@ class MirroredPort:
 
 
 class Mirror:
-    """All mirrored ports of one session."""
+    """All mirrored ports of one session.
 
-    def __init__(self, tunnel: Tunnel) -> None:
+    Args:
+        addresses: The only ones whose connections are mirrored; empty: all of this network namespace.
+    """
+
+    def __init__(self, tunnel: Tunnel, addresses: Collection[str] = ()) -> None:
         self._tunnel = tunnel
         self._loop = asyncio.get_running_loop()
         self._ports: dict[int, MirroredPort] = {}
@@ -65,7 +70,7 @@ class Mirror:
         self._touched: dict[Copy | FilteredCopy, None] = {}
         self._flushed = self._checked = 0.0
         self._room = Room()
-        self._own = OwnAddresses()
+        self._own = OwnAddresses(addresses)
         self._tick: asyncio.TimerHandle | None = None
 
     def add(self, request: Subscribe, report: Report, group: asyncio.TaskGroup) -> None:
@@ -232,13 +237,19 @@ class OwnAddresses:
     """Knows which addresses are this host's own; the kernel is asked.
 
     A packet for this host's link-layer address may be on its way to another: a node forwards what its pods receive.
+
+    Args:
+        only: The only ones that count; empty: all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, only: Collection[str] = ()) -> None:
+        self._only = only
         self._known: dict[str, tuple[bool, float]] = {}
 
     def has(self, ip: str, now: float) -> bool:
         """Return whether `ip` is one."""
+        if self._only:
+            return ip in self._only
         is_own, until = self._known.get(ip, (False, now))
         if until <= now:
             if len(self._known) >= _MAX_ADDRESSES:
