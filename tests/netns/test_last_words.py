@@ -63,6 +63,25 @@ body = b"x" * int(sys.argv[1])
 connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: %8d\\r\\n\\r\\n" % len(body) + body)
 os._exit(7)
 """
+ANSWER_ONCE = """
+import os, socket, sys
+sock = socket.socket(type=socket.SOCK_DGRAM)
+sock.bind(("0.0.0.0", 5300))
+data, sender = sock.recvfrom(100)
+for number in range(int(sys.argv[1])):
+    sock.sendto(b"%d" % number, sender)
+os._exit(7)
+"""
+
+ASK_BY_UDP = """
+import socket, sys
+sock = socket.socket(type=socket.SOCK_DGRAM)
+sock.settimeout(10)
+sock.connect(("10.77.0.1", 5300))
+sock.send(b"?")
+print(len({sock.recv(100) for _ in range(int(sys.argv[1]))}))
+"""
+
 HEAD_SIZE = len("HTTP/1.1 200 OK\r\nContent-Length: 12345678\r\n\r\n")
 
 
@@ -104,6 +123,25 @@ os._exit(0)
         for _ in range(TIMES):
             output_of(f"pid/{pod.pid}", sys.executable, "-c", code)
             assert [next_line(process.stdout) for _ in range(DATAGRAMS)] == [str(n) for n in range(DATAGRAMS)]
+
+
+def test_an_answer_by_udp_given_just_before_the_end_arrives(pod: Pod, tmp_path: Path, interceptor: str) -> None:
+    config = {"interceptor": interceptor, "feature": {"network": {"incoming": "steal"}}}
+    (tmp_path / "inpod.json").write_text(json.dumps(config))
+    options = ["-t", f"pid/{pod.pid}", "-f", str(tmp_path / "inpod.json"), "--progress", "json"]
+    program = [sys.executable, "-c", ANSWER_ONCE, str(DATAGRAMS)]
+    for _ in range(TIMES):
+        with subprocess.Popen(
+            [sys.executable, "-m", "inpod", "exec", *options, "--", *program], stderr=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                event(process, "PortSubscribed")
+                command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", ASK_BY_UDP, str(DATAGRAMS)]
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=LIMIT_S)
+                assert done.stdout == f"{DATAGRAMS}\n"
+                assert process.wait(LIMIT_S) == 7
+            finally:
+                end(process)
 
 
 @pytest.mark.parametrize("http_filter", [None, {"path_filter": "/"}], ids=["whole", "filtered"])

@@ -52,7 +52,7 @@ def as_text(session: "Json") -> str:
     lines = [f"{session['target']}{link}: {' '.join(session['command'])}, process {session['pid']}"]
     for port in session["ports"]:
         lines.append(
-            f"  {'UDP ' if port['protocol'] == 'udp' else ''}port {port['port']} {'goes to' if port['mode'] == 'steal' else 'is mirrored to'} {port['local']}"
+            f"  {'UDP ' if port.get('protocol') == 'udp' else ''}port {port['port']} {'goes to' if port['mode'] == 'steal' else 'is mirrored to'} {port['local']}"
         )
         if port["seen"]:
             lines.append(

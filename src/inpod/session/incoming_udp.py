@@ -39,6 +39,12 @@ class IncomingUdp(Incoming):
         self._cookies[relay].add(request.cookie)
         return relay.own
 
+    def close(self) -> None:
+        """End all subscriptions; what the program has answered is still delivered."""
+        super().close()
+        for relay in self._peers.values():
+            relay.close()
+
     # What the relays call: `Home`.
 
     def open(self, relay: Relay) -> Stream | None:
