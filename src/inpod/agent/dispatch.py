@@ -113,6 +113,9 @@ class _Link:
         except PeerProtocolError as error:
             stream.refuse(encode(Refusal(errno.EPROTO, str(error))))
             return
+        if isinstance(request, Connect):
+            self._connect(stream, request)
+            return
         if len(self._tasks) >= MAX_STREAMS:
             stream.refuse(encode(Refusal(errno.EAGAIN, "the agent serves too many streams")))
             return
@@ -122,22 +125,24 @@ class _Link:
         if not isinstance(request, Subscribe):
             stream.on_closed = lambda: _cancel(task)
 
+    def _connect(self, stream: Stream, request: Connect) -> None:
+        """Begin a connection of the program: without a task, as there may be thousands in a second."""
+        target = self._abilities.target
+        try:
+            if isinstance(target, TargetError):
+                raise target
+            self._abilities.outgoing.connect(stream, request)
+        except Exception as error:
+            stream.refuse(encode(_refusal(error)))
+
     async def _serve(self, stream: Stream, request: Request) -> None:
         try:
             await self._answer(stream, request)
-        except OSError as error:
-            code = error.errno or errno.EIO
-            reason = "" if error.strerror in (None, os.strerror(code)) else str(error.strerror)
-            stream.refuse(encode(Refusal(code, reason)))
-        except TargetError as error:
-            stream.refuse(encode(Refusal(error.code, str(error))))
         except StreamRefused:
             # The session does not want the answer any more.
             pass
         except Exception as error:
-            # A fault of ours must end one stream, not the agent and with it every other.
-            traceback.print_exc(file=sys.stderr)
-            stream.refuse(encode(Refusal(errno.EIO, f"the agent failed: {type(error).__name__}; please report this")))
+            stream.refuse(encode(_refusal(error)))
 
     async def _answer(self, stream: Stream, request: Request) -> None:
         abilities = self._abilities
@@ -155,12 +160,12 @@ class _Link:
             case Resolve() | FindName():
                 assert abilities.resolver is not None
                 stream.accept(encode(await abilities.resolver.answer(request)))
-            case Connect():
-                await abilities.outgoing.connect(stream, request)
             case ConnectUnix(path):
                 if target.root is None:
                     raise OSError(errno.ENOTSUP, target.cannot["files"])
-                await abilities.outgoing.connect_unix(stream, target.root, path_bytes(path))
+                # The connection goes on after this task.
+                stream.on_closed = None
+                abilities.outgoing.connect_unix(stream, target.root, path_bytes(path))
             case ConnectUdp():
                 await abilities.datagrams.connect(stream, request)
             case LookUp() | ReadFile() | WatchFiles():
@@ -179,6 +184,8 @@ class _Link:
                 stream.accept()
             case Incoming():
                 raise OSError(errno.EPROTO, "only the agent opens incoming connections")
+            case Connect():
+                raise AssertionError("`_connect` serves it")
             case _:
                 assert_never(request)
 
@@ -187,6 +194,19 @@ class _Link:
             raise OSError(errno.EPROTO, f"the agent speaks version {PROTOCOL_VERSION}, not {request.version}")
         cannot = {**target.cannot, **self._subscriptions.cannot(request)}
         return Welcome(target.hostname, cannot, own_addresses())
+
+
+def _refusal(error: Exception) -> Refusal:
+    """Return what the session is told. A fault of ours must end one stream, not the agent and with it every other."""
+    match error:
+        case TargetError():
+            return Refusal(error.code, str(error))
+        case OSError():
+            code = error.errno or errno.EIO
+            return Refusal(code, "" if error.strerror in (None, os.strerror(code)) else str(error.strerror))
+        case _:
+            traceback.print_exception(error, file=sys.stderr)
+            return Refusal(errno.EIO, f"the agent failed: {type(error).__name__}; please report this")
 
 
 def _cancel(task: asyncio.Task[None]) -> None:

@@ -1,16 +1,13 @@
 """Connections from the target's network on behalf of the program, with the kernel's own verdict."""
 
-import asyncio
 import errno
-import ipaddress
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from inpod.agent.namespaces import open_in_root
-from inpod.protocol.agent import Address, Connect, Connected, encode
-from inpod.tunnel.relay import relay
+from inpod.protocol.agent import Address, Connect, Connected, Refusal, encode
+from inpod.tunnel.readiness import WRITE
+from inpod.tunnel.relay import join
 from inpod.tunnel.streams import Stream
 
 ESTABLISHED = 1
@@ -21,41 +18,65 @@ MAX_CONNECTIONS = 8192
 
 
 class Outgoing:
-    """Answers `Connect` and `ConnectUnix`."""
+    """Answers `Connect` and `ConnectUnix`: no task for a connection, only what the kernel and the tunnel call."""
 
     def __init__(self) -> None:
         self._count = 0
 
-    async def connect(self, stream: Stream, request: Connect) -> None:
-        """Connect, answer, and pass bytes on until both directions have ended.
+    def connect(self, stream: Stream, request: Connect) -> None:
+        """Connect; answer now or when the kernel has decided, and pass bytes on until both directions have ended.
 
         Raises:
-            OSError: The connection was not made; its errno is the kernel's.
+            OSError: It was decided at once: the connection cannot be made, and its errno is the kernel's.
         """
-        with self._one_more():
-            sock = await open_connection(request.to)
-            # From here on the end of the stream is the relay's matter: bytes may still be on their way to the socket.
-            stream.on_closed = None
-            stream.accept(encode(Connected(_address(sock))))
-            await relay(stream, sock)
+        self._one_more()
+        try:
+            sock, is_connected = _begin(request.to)
+        except BaseException:
+            self._one_less()
+            raise
+        if is_connected:
+            self._connected(stream, sock)
+            return
 
-    async def connect_unix(self, stream: Stream, root: int, path: bytes) -> None:
+        def decided() -> None:
+            stream.readiness.remove(sock)
+            if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                stream.refuse(encode(Refusal(code)))
+            else:
+                stream.on_closed = None
+                self._connected(stream, sock)
+
+        def unwanted() -> None:
+            stream.readiness.remove(sock)
+            sock.close()
+            self._one_less()
+
+        stream.on_closed = unwanted
+        stream.readiness.add(sock, decided, WRITE)
+
+    def connect_unix(self, stream: Stream, root: int, path: bytes) -> None:
         """As `connect`, to a socket below the directory `root`."""
-        with self._one_more():
+        self._one_more()
+        try:
             sock = open_unix(root, path)
-            stream.on_closed = None
-            stream.accept()
-            await relay(stream, sock)
+        except BaseException:
+            self._one_less()
+            raise
+        stream.accept()
+        join(stream, sock, self._one_less)
 
-    @contextmanager
-    def _one_more(self) -> Iterator[None]:
+    def _connected(self, stream: Stream, sock: socket.socket) -> None:
+        stream.accept(encode(Connected(_address(sock))))
+        join(stream, sock, self._one_less)
+
+    def _one_more(self) -> None:
         if self._count >= MAX_CONNECTIONS:
             raise OSError(errno.EAGAIN, f"{MAX_CONNECTIONS} connections are open at a time at most")
         self._count += 1
-        try:
-            yield
-        finally:
-            self._count -= 1
+
+    def _one_less(self) -> None:
+        self._count -= 1
 
 
 def open_unix(root: int, path: bytes) -> socket.socket:
@@ -78,47 +99,32 @@ def open_unix(root: int, path: bytes) -> socket.socket:
         os.close(place)
 
 
-async def open_connection(to: Address) -> socket.socket:
-    """Return a connected, non-blocking socket. The time limit is the kernel's, as for any program there.
+def _begin(to: Address) -> tuple[socket.socket, bool]:
+    """Return a non-blocking socket that connects, and whether it has. The time limit is the kernel's.
 
     Raises:
         OSError: The kernel's errno; EINVAL when `to` is no numeric address.
     """
+    family = socket.AF_INET6 if ":" in to.ip else socket.AF_INET
     try:
-        family = socket.AF_INET6 if ipaddress.ip_address(to.ip).version == 6 else socket.AF_INET
-    except ValueError as error:
+        # connect(2) of Python would ask a resolver.
+        socket.inet_pton(family, to.ip.partition("%")[0])
+    except (OSError, ValueError) as error:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL)) from error
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        # The session joins and sends writes as they come; holding small ones back here would only add delay.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         code = sock.connect_ex((to.ip, to.port))
-        if code == errno.EINPROGRESS:
-            # Within one machine the handshake is over before connect(2) returns.
-            if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != ESTABLISHED:
-                await _writable(sock)
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        is_connected = False
+        if code in (0, errno.EINPROGRESS):
+            # Within one machine it is decided before connect(2) returns.
+            is_connected = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == ESTABLISHED
+            code = 0 if is_connected else sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise OSError(code, os.strerror(code))
     except BaseException:
         sock.close()
         raise
-    return sock
-
-
-async def _writable(sock: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-
-    def set_ready() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_writer(sock.fileno(), set_ready)
-    try:
-        await ready
-    finally:
-        loop.remove_writer(sock.fileno())
+    return sock, is_connected
 
 
 def _address(sock: socket.socket) -> Address:

@@ -79,6 +79,7 @@ class Datagrams:
         if self._next_look is not None:
             self._next_look.cancel()
             self._next_look = None
+        self._readiness.close()
 
     def connect(self, request: Connect, program: socket.socket) -> bytes:
         """Return the reply; the program's socket remains the caller's to close."""

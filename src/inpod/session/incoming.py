@@ -16,11 +16,12 @@ from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Bind, Listen, encode_reply
 from inpod.session.events import Events, Note, PortSubscribed
 from inpod.session.listeners import Listener, Place, choose, is_any, is_loopback, listening
+from inpod.session.loopback import is_established
 from inpod.session.relays import Relays
 from inpod.session.subscriptions import Answer, Subscriptions
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
-from inpod.tunnel.relay import relay
+from inpod.tunnel.relay import join
 from inpod.tunnel.streams import Stream
 
 LOOK_EVERY_S = 0.25
@@ -153,7 +154,16 @@ class Incoming:
 
     def take(self, stream: Stream, request: agent.Incoming) -> None:
         """Deliver a connection of the pod."""
-        self._tasks.spawn(self._deliver(stream, request))
+        peer, local = _addr(request.peer), _addr(request.local)
+        port = self._ports.get(request.port)
+        listener = choose(port.listeners, peer.ip) if port is not None else None
+        if listener is None:
+            stream.refuse(agent.encode(agent.Refusal(errno.ECONNREFUSED)))
+            return
+        family = listener.wanted.family
+        # What getsockname tells is the program's own port, also where that is mapped to another of the pod.
+        local = Addr(family, listener.wanted.port, local.ip)
+        self._connect(stream, request, listener, Addr(family, peer.port, peer.ip), local)
 
     def _prepare(self) -> None:
         """Make what a subclass has more."""
@@ -218,51 +228,58 @@ class Incoming:
                 if port.stream is not None:
                     port.stream.refuse()
 
-    async def _deliver(self, stream: Stream, request: agent.Incoming) -> None:
-        peer, local = _addr(request.peer), _addr(request.local)
-        port = self._ports.get(request.port)
-        listener = choose(port.listeners, peer.ip) if port is not None else None
-        if listener is None:
-            stream.refuse(agent.encode(agent.Refusal(errno.ECONNREFUSED)))
-            return
-        family = listener.wanted.family
-        # What getsockname tells is the program's own port, also where that is mapped to another of the pod.
-        local = Addr(family, listener.wanted.port, local.ip)
-        await self._connect(stream, request, listener, Addr(family, peer.port, peer.ip), local)
-
-    async def _connect(
-        self, stream: Stream, request: agent.Incoming, listener: Listener, peer: Addr, local: Addr
-    ) -> None:
+    def _connect(self, stream: Stream, request: agent.Incoming, listener: Listener, peer: Addr, local: Addr) -> None:
         """Deliver to `listener` what comes from `peer`, until it ends."""
-        sock, source = self._bound(listener)
         try:
-            self._remember(source, peer, local)
-            try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    await asyncio.get_running_loop().sock_connect(sock, (listener.real.host, listener.real.port))
-            except BaseException as error:
-                sock.close()
-                # TimeoutError is an OSError, without errno.
-                code = (error.errno or errno.ETIMEDOUT) if isinstance(error, OSError) else errno.ECONNRESET
-                stream.refuse(agent.encode(agent.Refusal(code)))
-                if not isinstance(error, OSError):
-                    raise
-                self._drop_closed()
-                return
-            stream.accept()
-            if request.mode == "mirror":
-                await relay(stream, sock, discard=True)
-            else:
-                await self._relays.run(stream, sock)
-        finally:
-            self._forget_later(source)
+            sock, source = self._bound(listener)
+        except OSError as error:
+            stream.refuse(agent.encode(agent.Refusal(error.errno or errno.EIO)))
+            return
+        self._remember(source, peer, local)
+        to = (listener.real.host, listener.real.port)
+        code = sock.connect_ex(to)
+        if code in (0, errno.EINPROGRESS) and is_established(sock):
+            self._carry(stream, request, sock, source)
+        elif code in (0, errno.EINPROGRESS):
+            # Its queue is full, or it has just been closed.
+            self._tasks.spawn(self._connect_in_time(stream, request, sock, source, to))
+        else:
+            self._refuse(stream, sock, source, code)
+
+    async def _connect_in_time(
+        self, stream: Stream, request: agent.Incoming, sock: socket.socket, source: int, to: tuple[str, int]
+    ) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await asyncio.get_running_loop().sock_connect(sock, to)
+        except BaseException as error:
+            # TimeoutError is an OSError, without errno.
+            code = (error.errno or errno.ETIMEDOUT) if isinstance(error, OSError) else errno.ECONNRESET
+            self._refuse(stream, sock, source, code)
+            if not isinstance(error, OSError):
+                raise
+        else:
+            self._carry(stream, request, sock, source)
+
+    def _carry(self, stream: Stream, request: agent.Incoming, sock: socket.socket, source: int) -> None:
+        stream.accept()
+        if request.mode == "mirror":
+            join(stream, sock, lambda: self._forget_later(source), discard=True)
+        else:
+            self._relays.join(stream, sock, lambda: self._forget_later(source))
+
+    def _refuse(self, stream: Stream, sock: socket.socket, source: int, code: int) -> None:
+        sock.close()
+        self._forget_later(source)
+        stream.refuse(agent.encode(agent.Refusal(code)))
+        self._drop_closed()
 
     def _bound(self, listener: Listener) -> tuple[socket.socket, int]:
         """Return a socket with a loopback port that no other delivery has, also none of the other version of IP."""
         host = listener.real.host
         while True:
-            sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-            sock.setblocking(False)
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             sock.bind((host, 0))
             source: int = sock.getsockname()[1]
             if source not in self._in_use:

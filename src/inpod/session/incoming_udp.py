@@ -44,6 +44,7 @@ class IncomingUdp(Incoming):
         super().close()
         for relay in self._peers.values():
             relay.close()
+        self._readiness.close()
 
     # What the relays call: `Home`.
 
@@ -61,9 +62,10 @@ class IncomingUdp(Incoming):
         except OSError:
             return {listener.place for port in self._ports.values() for listener in port.listeners}
 
-    async def _connect(
-        self, stream: Stream, request: agent.Incoming, listener: Listener, peer: Addr, local: Addr
-    ) -> None:
+    def _connect(self, stream: Stream, request: agent.Incoming, listener: Listener, peer: Addr, local: Addr) -> None:
+        self._tasks.spawn(self._exchange(stream, listener, peer, local))
+
+    async def _exchange(self, stream: Stream, listener: Listener, peer: Addr, local: Addr) -> None:
         host = listener.address_for(peer).host
         sock = socket.socket(
             socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK

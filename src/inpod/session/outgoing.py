@@ -12,18 +12,16 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Connect, Redirect, encode_reply
 from inpod.session.datagrams import AnswerBy, Datagrams
-from inpod.session.loopback import HOST, HOST6, loopback_of, plain
+from inpod.session.loopback import HOST, HOST6, SYN_SENT, is_established, loopback_of, plain, tcp_state
 from inpod.session.relays import Relays
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
-
-ESTABLISHED, SYN_SENT = 1, 2
-"""TCP_INFO's first byte (linux/tcp_states.h)."""
 
 PROGRAM_CONNECTS_WITHIN_S = 60.0
 """Between our answer and the program's connect() lie microseconds, unless a debugger stops it there."""
@@ -57,8 +55,8 @@ class HeldPort:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         return sock
 
-    async def join(self, address: tuple[str, int]) -> socket.socket:
-        """Return our end of a connection with a socket in SYN_SENT at `address`.
+    def join(self, address: tuple[str, int]) -> socket.socket:
+        """Return our end of a connection with a socket in SYN_SENT at `address`, which may take a moment to be made.
 
         Raises:
             OSError: It is no longer there.
@@ -70,9 +68,6 @@ class HeldPort:
             code = sock.connect_ex(address)
             if code not in (0, errno.EINPROGRESS):
                 raise OSError(code, os.strerror(code))
-            # On loopback all three packets have passed before connect(2) returns.
-            if _state(sock) != ESTABLISHED:
-                await asyncio.get_running_loop().sock_connect(sock, address)
         except BaseException:
             sock.close()
             raise
@@ -103,11 +98,12 @@ class Outgoing:
             answer_by: See `Datagrams`.
         """
         self._tunnel = tunnel
-        self._table = table
+        self.table = table
         self._own_listener = own_listener
-        self._tasks = tasks
-        self._relays = relays
+        self.tasks = tasks
+        self.relays = relays
         self._count = 0
+        self.is_closed = False
         self._held = HeldPort(socket.AF_INET, HOST)
         self._held6: HeldPort | None = None
         with contextlib.suppress(OSError):
@@ -117,6 +113,7 @@ class Outgoing:
 
     def close(self) -> None:
         """Give the ports back. What the program sent is still delivered, as far as the tunnel stays."""
+        self.is_closed = True
         self._datagrams.close()
         self._held.close()
         if self._held6 is not None:
@@ -141,10 +138,11 @@ class Outgoing:
             return encode_reply(errno.EADDRNOTAVAIL if held is None else errno.EAGAIN)
         self._tell_first()
         to = agent.Address(request.to.host, request.to.port)
-        # Opened here and not in the task: the question leaves one turn of the loop earlier.
-        stream = self._tunnel().open(agent.encode(agent.Connect(to)))
+        # At once: the agent can begin before the program has our answer.
+        stream = self._tunnel().open(agent.encode(agent.Connect(to)), at_once=True)
         self._count += 1
-        self._tasks.spawn(self._carry(request, stream, program, held)).add_done_callback(self._ended)
+        undecided = _Undecided(request, stream, program, held, self)
+        stream.when_decided(undecided.decided)
         return encode_reply(0, Redirect(Addr.of(held.host, held.port, request.to.family)))
 
     def _tell_first(self) -> None:
@@ -152,61 +150,108 @@ class Outgoing:
             on_first, self.on_first = self.on_first, None
             on_first()
 
-    def _ended(self, _: object) -> None:
+    def ended(self) -> None:
+        """Count one less."""
         self._count -= 1
 
-    async def _carry(self, request: Connect, stream: Stream, program: socket.socket, held: HeldPort) -> None:
-        """Decide the program's connect as the pod's was decided, then pass bytes."""
-        try:
-            with program:
-                sock = await self._decide(request, stream, program, held)
-            if sock is not None:
-                await self._relays.run(stream, sock)
-        finally:
-            stream.refuse()
 
-    async def _decide(
-        self, request: Connect, stream: Stream, program: socket.socket, held: HeldPort
-    ) -> socket.socket | None:
+@dataclass(slots=True)
+class _Undecided:
+    """A connect of the program on which the pod has not decided yet."""
+
+    request: Connect
+    stream: Stream
+    program: socket.socket
+    held: HeldPort
+    home: Outgoing
+
+    def decided(self) -> None:
+        """Let the program's connect end as the pod's did."""
+        if self.home.is_closed:
+            # Nobody waits for it any more.
+            self.program.close()
+            self._give_up()
+            return
+        code = 0
         try:
-            connected = agent.decode_answer(agent.Connected, await stream.accepted())
-            local = connected.local
-            ip = Addr.of(local.ip.partition("%")[0], local.port, request.to.family)
-            self._table.set_local(request.cookie, ip)
-            address = await _connecting(program)
-            return None if address is None else await held.join(address)
+            local = agent.decode_answer(agent.Connected, self.stream.answer()).local
+            ip = Addr.of(local.ip.partition("%")[0], local.port, self.request.to.family)
+            self.home.table.set_local(self.request.cookie, ip)
         except StreamRefused as refused:
             # That of a cut network when the link is lost.
             code = agent.errno_of(refused.payload, errno.ENETUNREACH)
-        except agent.PeerProtocolError:
+        except (agent.PeerProtocolError, ValueError):
             code = errno.ENETUNREACH
-        except OSError as error:
-            code = error.errno or errno.ECONNABORTED
-        self._table.set_errno(request.cookie, code)
-        if await _connecting(program) is not None:
-            with contextlib.suppress(OSError):
-                program.shutdown(socket.SHUT_RDWR)
+        if (address := _connecting(self.program)) is not None:
+            self._end(address, code)
+        else:
+            self.home.tasks.spawn(self._end_when_connecting(code))
+
+    async def _end_when_connecting(self, code: int) -> None:
+        """As `_end`, once the program connects, which it does as soon as it has our answer."""
+        address = None
+        try:
+            address = await _until_connecting(self.program)
+        finally:
+            self._end(address, code)
+
+    def _end(self, address: tuple[str, int] | None, code: int) -> None:
+        """End the connect of the program's socket at `address`; None: it never connected."""
+        with self.program:
+            if not code and address is not None:
+                try:
+                    self._join(self.held.join(address), address)
+                    return
+                except OSError as error:
+                    code = error.errno or errno.ECONNABORTED
+            if code:
+                self.home.table.set_errno(self.request.cookie, code)
+            if address is not None:
+                with contextlib.suppress(OSError):
+                    self.program.shutdown(socket.SHUT_RDWR)
+        self._give_up()
+
+    def _join(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        if is_established(sock):
+            self.home.relays.join(self.stream, sock, self.home.ended)
+        else:
+            self.home.tasks.spawn(self._join_when_established(sock, address))
+
+    async def _join_when_established(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, address)
+        except BaseException as error:
+            sock.close()
+            self._give_up()
+            if not isinstance(error, OSError):
+                raise
+        else:
+            self.home.relays.join(self.stream, sock, self.home.ended)
+
+    def _give_up(self) -> None:
+        self.stream.refuse()
+        self.home.ended()
+
+
+def _connecting(program: socket.socket) -> tuple[str, int] | None:
+    """Return the loopback address of a socket in SYN_SENT; None when it is not there yet."""
+    try:
+        return plain(program.getsockname()) if tcp_state(program) == SYN_SENT else None
+    except OSError:
         return None
 
 
-async def _connecting(program: socket.socket) -> tuple[str, int] | None:
+async def _until_connecting(program: socket.socket) -> tuple[str, int] | None:
     """Return the loopback address of a socket once it is in SYN_SENT; None when it never is."""
     loop = asyncio.get_running_loop()
     end = loop.time() + PROGRAM_CONNECTS_WITHIN_S
     pause = 0.0
-    while True:
-        with contextlib.suppress(OSError):
-            if _state(program) == SYN_SENT:
-                return plain(program.getsockname())
-        if loop.time() > end:
-            return None
-        # The program was answered before this runs: it is about to call connect().
+    while loop.time() < end:
+        if (address := _connecting(program)) is not None:
+            return address
         await asyncio.sleep(pause)
         pause = min(pause + 0.0001, LOOK_EVERY_S)
-
-
-def _state(sock: socket.socket) -> int:
-    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    return None
 
 
 def close_fd(fd: int) -> None:

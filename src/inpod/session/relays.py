@@ -3,8 +3,9 @@
 import asyncio
 import select
 import socket
+from collections.abc import Callable
 
-from inpod.tunnel.relay import relay
+from inpod.tunnel.relay import join
 from inpod.tunnel.streams import Stream
 
 GRACE_S = 0.05
@@ -19,13 +20,15 @@ class Relays:
     def __init__(self) -> None:
         self._running: dict[Stream, socket.socket] = {}
 
-    async def run(self, stream: Stream, sock: socket.socket) -> None:
-        """As `relay`."""
-        self._running[stream] = sock
-        try:
-            await relay(stream, sock)
-        finally:
+    def join(self, stream: Stream, sock: socket.socket, on_end: Callable[[], None] = lambda: None) -> None:
+        """As `inpod.tunnel.relay.join`."""
+
+        def end() -> None:
             del self._running[stream]
+            on_end()
+
+        self._running[stream] = sock
+        join(stream, sock, end)
 
     async def finish(self) -> None:
         """Wait until what the program said before it closed its sockets is on its way to the agent.

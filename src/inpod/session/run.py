@@ -155,7 +155,7 @@ class _Session:
         undo.callback(outgoing.close)
         if plan.mode == "mirror":
             outgoing.on_first = lambda: events.emit(Note(OUTGOING_HINT, "info"))
-        self._unix_streams = UnixStreams(tunnel, folder, plan.way.unix_streams, self.tasks, self._relays)
+        self._unix_streams = UnixStreams(tunnel, folder, plan.way.unix_streams, self._relays)
         hostname = welcome.hostname
         rules = rules_text(plan, folder, self._mounts, files_work=self._reads_files, hostname=hostname)
         (folder / "rules").write_bytes(rules)

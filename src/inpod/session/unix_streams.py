@@ -16,7 +16,6 @@ from inpod.protocol import agent
 from inpod.protocol.layer import Unix, encode_reply
 from inpod.protocol.listing import path_text
 from inpod.session.relays import Relays
-from inpod.session.tasks import Tasks
 from inpod.tunnel.streams import StreamRefused, Tunnel
 
 NOT_OURS = encode_reply(-1)
@@ -25,13 +24,10 @@ NOT_OURS = encode_reply(-1)
 class UnixStreams:
     """Answers UNIX requests and carries the connections."""
 
-    def __init__(
-        self, tunnel: Callable[[], Tunnel], folder: Path, patterns: Sequence[str], tasks: Tasks, relays: Relays
-    ) -> None:
+    def __init__(self, tunnel: Callable[[], Tunnel], folder: Path, patterns: Sequence[str], relays: Relays) -> None:
         self._tunnel = tunnel
         self._folder = folder
         self._patterns = [re.compile(pattern) for pattern in patterns]
-        self._tasks = tasks
         self._relays = relays
         self._numbers = itertools.count()
 
@@ -53,7 +49,7 @@ class UnixStreams:
                 if not isinstance(error, OSError):
                     raise
                 return encode_reply(error.errno or errno.EIO)
-            self._tasks.spawn(self._relays.run(stream, sock))
+            self._relays.join(stream, sock)
             return encode_reply(0)
 
     def _join(self, program: socket.socket) -> socket.socket:

@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import struct
+from typing import Any, Protocol
 
 LOOK_EVERY_S = 0.002
 """No event tells that all is acknowledged."""
@@ -10,32 +11,43 @@ LOOK_EVERY_S = 0.002
 SIOCOUTQ = 0x5411
 """Bytes, a FIN counted, that the far end has not acknowledged (tcp(7)); of a unix socket: not read."""
 
-_open: set[asyncio.Transport] = set()
+
+class Outlet(Protocol):
+    """What is asked of a connection, as asyncio's transports have it."""
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes wait here."""
+
+    def get_extra_info(self, name: str) -> Any:  # noqa: ANN401  # as asyncio has it
+        """Return, for "socket", its socket."""
 
 
-def add(transport: asyncio.Transport) -> None:
+_open: set[Outlet] = set()
+
+
+def add(outlet: Outlet) -> None:
     """Know a connection."""
-    _open.add(transport)
+    _open.add(outlet)
 
 
-def remove(transport: asyncio.Transport | None) -> None:
+def remove(outlet: Outlet | None) -> None:
     """Forget it: it is closed."""
-    _open.discard(transport)
+    _open.discard(outlet)
 
 
 async def arrived() -> None:
     """Wait until the far ends have what was written until now. What comes meanwhile is not waited for."""
-    waiting = [transport for transport in _open if _has_unsent(transport)]
+    waiting = [outlet for outlet in _open if _has_unsent(outlet)]
     while waiting:
         await asyncio.sleep(LOOK_EVERY_S)
-        waiting = [transport for transport in waiting if transport in _open and _has_unsent(transport)]
+        waiting = [outlet for outlet in waiting if outlet in _open and _has_unsent(outlet)]
 
 
-def _has_unsent(transport: asyncio.Transport) -> bool:
-    if transport.get_write_buffer_size():
+def _has_unsent(outlet: Outlet) -> bool:
+    if outlet.get_write_buffer_size():
         return True
     try:
-        (count,) = struct.unpack("i", fcntl.ioctl(transport.get_extra_info("socket").fileno(), SIOCOUTQ, bytes(4)))
+        (count,) = struct.unpack("i", fcntl.ioctl(outlet.get_extra_info("socket").fileno(), SIOCOUTQ, bytes(4)))
     except (OSError, ValueError):
         return False  # it is closed
     return bool(count)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from inpod.tunnel.mux import Mux, StreamState
+from inpod.tunnel.readiness import Readiness
 
 
 class StreamRefused(Exception):
@@ -48,12 +49,20 @@ class Stream:
     Attributes:
         closed: Both directions ended, or the stream was reset, or the link is lost. Received bytes may still be read.
         on_closed: Called once when `closed` becomes true.
+        readiness: Watches the sockets that are joined with streams of this tunnel.
     """
 
-    def __init__(self, mux: Mux, state: StreamState, flush_soon: Callable[[], None]) -> None:
+    __slots__ = (
+        "_answer", "_flush_soon", "_is_lost", "_mux", "_on_decided", "_received", "_received_eof", "_refusal", "_sink",
+        "_state", "_waiters", "closed", "on_closed", "on_data", "readiness",
+    )  # fmt: skip
+
+    def __init__(self, mux: Mux, state: StreamState, flush_soon: Callable[[], None], readiness: Readiness) -> None:
         self.closed = False
         self.on_closed: Callable[[], None] | None = None
         self.on_data: Callable[[bytes], None] = self._keep
+        self.readiness = readiness
+        self._on_decided: Callable[[], None] | None = None
         self._mux = mux
         self._state = state
         self._flush_soon = flush_soon
@@ -74,6 +83,24 @@ class Stream:
         while self._answer is None:
             self._raise_if_refused()
             await self._event()
+        return self._answer
+
+    def when_decided(self, call: Callable[[], None]) -> None:
+        """Call `call` once the peer took the stream or did not: `answer` then says which. One caller at a time."""
+        if self._answer is None and self._refusal is None:
+            self._on_decided = call
+        else:
+            call()
+
+    def answer(self) -> bytes:
+        """Return the peer's answer, once it is decided.
+
+        Raises:
+            StreamRefused: The peer did not take the stream.
+        """
+        if self._answer is None:
+            self._raise_if_refused()
+        assert self._answer is not None
         return self._answer
 
     def accept(self, head: bytes = b"") -> None:
@@ -160,6 +187,7 @@ class Stream:
     def on_accept(self, payload: bytes) -> None:
         """ACCEPT came."""
         self._answer = payload
+        self._decided()
         self._wake()
 
     def on_eof(self) -> None:
@@ -184,11 +212,19 @@ class Stream:
         """RESET came, or the link is gone."""
         if self.closed:
             return
+        # From here on: whoever hears of it below may refuse the stream, too.
+        self.closed = True
         self._refusal, self._is_lost = payload, is_lost
         if self._sink is not None:
             self._sink.reset()
+        self._decided()
         self._wake()
         self._close()
+
+    def _decided(self) -> None:
+        on_decided, self._on_decided = self._on_decided, None
+        if on_decided is not None:
+            on_decided()
 
     def _keep(self, data: bytes) -> None:
         self._received.append(data)

@@ -12,6 +12,7 @@ from typing import cast
 
 from inpod.tunnel.frames import FrameDecoder, FrameError, Kind
 from inpod.tunnel.mux import Mux, StreamState
+from inpod.tunnel.readiness import Readiness
 from inpod.tunnel.stream import Sink, Stream, StreamRefused, TunnelLost
 
 __all__ = ["Sink", "Stream", "StreamRefused", "Tunnel", "TunnelLost"]
@@ -53,6 +54,7 @@ class Tunnel(asyncio.BufferedProtocol):
         self._mux = Mux(initiator=initiator)
         self._on_stream = on_stream
         self._decoder = FrameDecoder()
+        self._readiness = Readiness()
         self._sock: socket.socket | None = None
         self._transport: asyncio.Transport | None = None
         self._will_flush = False
@@ -73,17 +75,24 @@ class Tunnel(asyncio.BufferedProtocol):
         self._sock = sock
         await self._loop.create_connection(lambda: self, sock=sock)
 
-    def open(self, head: bytes) -> Stream:
-        """Begin a stream. When the link is lost, or too many are open, it is refused from the start."""
+    def open(self, head: bytes, *, at_once: bool = False) -> Stream:
+        """Begin a stream. When the link is lost, or too many are open, it is refused from the start.
+
+        Args:
+            at_once: Do not wait for what else is said in this turn of the loop.
+        """
         state = None if self.lost.done() else self._mux.open(head)
         if state is None:
             refused = StreamState(0, is_ours=True)
             refused.ended = True
-            stream = Stream(self._mux, refused, self._flush_soon)
+            stream = Stream(self._mux, refused, self._flush_soon, self._readiness)
             stream.on_reset(b"", is_lost=self.lost.done())
             return stream
-        stream = state.owner = Stream(self._mux, state, self._flush_soon)
-        self._flush_soon()
+        stream = state.owner = Stream(self._mux, state, self._flush_soon, self._readiness)
+        if at_once:
+            self._flush()
+        else:
+            self._flush_soon()
         return stream
 
     async def ask(self, head: bytes) -> bytes:
@@ -160,8 +169,8 @@ class Tunnel(asyncio.BufferedProtocol):
             # What such a peer would be told, it would not understand.
             self._abort()
             return
-        if self._mux.has_output:
-            self._flush_soon()
+        # What was said meanwhile goes at once, together: a turn of the loop later would be a turn too late.
+        self._flush()
 
     def pause_writing(self) -> None:
         """Let the streams keep their data: the link is slower than they are."""
@@ -188,7 +197,7 @@ class Tunnel(asyncio.BufferedProtocol):
 
     def _handle(self, state: StreamState, kind: int, payload: bytes) -> None:
         if kind == _OPEN:
-            stream = state.owner = Stream(self._mux, state, self._flush_soon)
+            stream = state.owner = Stream(self._mux, state, self._flush_soon, self._readiness)
             self._on_stream(stream, payload)
             return
         owner = state.owner
@@ -247,3 +256,4 @@ class Tunnel(asyncio.BufferedProtocol):
         for state in self._mux.drop_all():
             assert isinstance(state.owner, Stream)
             state.owner.on_reset(b"", is_lost=True)
+        self._readiness.close()

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import errno
 import socket
-import struct
 import sys
 import traceback
 
@@ -12,7 +11,7 @@ from inpod.agent.incoming.redirect.base import Redirect
 from inpod.agent.incoming.redirect.original import connect_original
 from inpod.agent.incoming.subscriber import Choice, Subscriber, begins_as_probe
 from inpod.protocol.agent import Address
-from inpod.tunnel.relay import relay
+from inpod.tunnel.relay import RESET_ON_CLOSE, join
 from inpod.tunnel.streams import StreamRefused
 
 ANSWER_LIMIT_S = 15.0
@@ -119,7 +118,7 @@ class StolenPort:
             if not self._is_listening:
                 return
             try:
-                sock, _ = listener.accept()
+                sock, peer = listener.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -131,41 +130,54 @@ class StolenPort:
             self._count += 1
             if self._count >= MAX_CONNECTIONS:
                 self._stop()
-            self._group.create_task(self._serve_one(sock)).add_done_callback(self._on_gone)
+            try:
+                self._serve(sock, _address(peer))
+            except Exception as error:
+                self._failed(sock, error)
 
-    def _on_gone(self, _: "asyncio.Task[None]") -> None:
+    def _failed(self, sock: socket.socket, error: Exception) -> None:
+        """End one connection for a fault of ours, not the port."""
+        traceback.print_exception(error, file=sys.stderr)
+        _reset(sock)
+        self._gone()
+
+    def _gone(self) -> None:
         self._count -= 1
         if self._count == MAX_CONNECTIONS - 1 and self._redirect.holds(self.number):
             self._listen()
 
-    async def _serve_one(self, sock: socket.socket) -> None:
+    def _serve(self, sock: socket.socket, peer: Address) -> None:
+        """Give a connection to whom it is for. Whole ones need no task: there may be thousands in a second."""
         try:
-            await self._serve(sock)
-        except Exception:
-            # A fault of ours must end one connection, not the port.
-            traceback.print_exc(file=sys.stderr)
-            _reset(sock)
-
-    async def _serve(self, sock: socket.socket) -> None:
-        try:
-            peer, called = _address(sock.getpeername()), self._redirect.called(sock)
+            called = self._redirect.called(sock)
         except OSError:
-            sock.close()  # the client is gone already
-            return
-        if called.port != self.number:
-            sock.close()  # it called the listener's own address, which is nobody's business
-            return
-        if (arrived := self._own.get(peer)) is not None:
+            called = None  # the client is gone already
+        arrived = self._own.get(peer)
+        if arrived is not None and called is not None:
             arrived.set()
+        # It may have called the listener's own address, which is nobody's business.
+        if called is None or called.port != self.number or arrived is not None:
             sock.close()
+            self._gone()
             return
         there = [subscriber for subscriber in self._subscribers if subscriber.is_there()]
         sock.setblocking(False)
-        is_shared = not there or there[0].rules is not None
-        if is_shared or (there[0].has_probes and await begins_as_probe(sock)):
-            await self._serve_requests(sock, there, peer, called)
+        if there and there[0].rules is None and not there[0].has_probes:
+            self._deliver(sock, there[0], peer, called)
         else:
-            await self._deliver(sock, there[0], peer, called)
+            self._group.create_task(self._look_inside(sock, there, peer, called))
+
+    async def _look_inside(self, sock: socket.socket, there: list[Subscriber], peer: Address, called: Address) -> None:
+        """Serve a connection of which some requests may be the original's."""
+        try:
+            if there and there[0].rules is None and not await begins_as_probe(sock):
+                self._deliver(sock, there[0], peer, called)
+                return
+            await self._serve_requests(sock, there, peer, called)
+        except Exception as error:
+            self._failed(sock, error)
+        else:
+            self._gone()
 
     async def _serve_requests(
         self, sock: socket.socket, there: list[Subscriber], peer: Address, called: Address
@@ -183,22 +195,22 @@ class StolenPort:
         choice = Choice(there, peer, called)
         await connection.serve(sock, choice, lambda: connect_original(self._redirect, called), counts, serve_http2)
 
-    async def _deliver(self, sock: socket.socket, to: Subscriber, peer: Address, called: Address) -> None:
+    def _deliver(self, sock: socket.socket, to: Subscriber, peer: Address, called: Address) -> None:
         """Offer a connection to a session; pass its bytes on until both directions ended, or reset it."""
         stream = to.offer(peer, called)
-        is_taken = False
-        try:
-            async with asyncio.timeout(ANSWER_LIMIT_S):
-                await stream.accepted()
-            is_taken = True
-        except (StreamRefused, TimeoutError):
-            pass
-        finally:
-            if not is_taken:
-                stream.refuse()
+        limit = self._loop.call_later(ANSWER_LIMIT_S, stream.refuse)
+
+        def decided() -> None:
+            limit.cancel()
+            try:
+                stream.answer()
+            except StreamRefused:
                 _reset(sock)
-        if is_taken:
-            await relay(stream, sock)
+                self._gone()
+            else:
+                join(stream, sock, self._gone)
+
+        stream.when_decided(decided)
 
 
 def _address(raw: tuple[str, int] | tuple[str, int, int, int]) -> Address:
@@ -208,5 +220,5 @@ def _address(raw: tuple[str, int] | tuple[str, int, int, int]) -> Address:
 
 def _reset(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
     sock.close()
