@@ -90,8 +90,8 @@ int main(int argc, char **argv) {
                 send_all(fd, "x", 1);
                 receive_all(fd, message, 1);
             }
-            us[i] = now_us() - before;
             close(fd);
+            us[i] = now_us() - before;
         }
         tell(us, count, now_us() - start);
     } else {
