@@ -143,8 +143,8 @@ class Nftables:
     def close(self) -> None:
         """See `Redirect`.
 
-        Diverted connections that live on need the kernel to translate their addresses, which it does as long as it has
-        the chains: then the table stays, without rules, until a later `close` finds them ended or the process ends.
+        Diverted connections that live on need the kernel to translate their addresses: then the table stays, with
+        nothing to divert, until a later `close` finds them ended or the process ends.
         """
         kernel, self._kernel = self._kernel, None
         if kernel is None:
@@ -154,12 +154,17 @@ class Nftables:
                 listener.close()
         self._listening.clear()
         _forget_ended()
+        try:
+            live_on = _has_connections(self._used)
+        except OSError:
+            live_on = True  # who knows
+        if not live_on:
+            kernel.close()
+            return
+        # On a busy machine the kernel may answer too late. The rules match no more in any case, once the beat is stale.
         with contextlib.suppress(OSError):
-            if _has_connections(self._used):
-                kernel.transact(ruleset.empty(self._table))
-                _kept.append((kernel, self._used))
-                return
-        kernel.close()
+            kernel.transact(ruleset.empty(self._table))
+        _kept.append((kernel, self._used))
 
     def _divert(self, port: int, listeners: list[socket.socket]) -> None:
         self._open().transact(

@@ -32,7 +32,7 @@ from inpod.agent.incoming.redirect.netlink import CREATE, EXCLUSIVE, Message, at
 
 PRIORITY = -99
 
-NEW_TABLE, GET_TABLE, DELETE_TABLE, NEW_CHAIN, NEW_RULE, DELETE_RULE, NEW_SET = 0, 1, 2, 3, 6, 8, 9
+NEW_TABLE, GET_TABLE, DELETE_TABLE, NEW_CHAIN, NEW_RULE, NEW_SET = 0, 1, 2, 3, 6, 9
 NEW_ELEMENT, DELETE_ELEMENT = 12, 14
 
 TABLE_NAME, TABLE_FLAGS, TABLE_OWNER = 1, 2, 7
@@ -112,8 +112,12 @@ def leave(table: str, family: int, port: int) -> Message:
 
 
 def empty(table: str) -> list[Message]:
-    """Return what removes all rules. The chains stay: with them the kernel keeps translating diverted connections."""
-    return [Message(DELETE_RULE, 0, text(1, table) + text(2, chain)) for chain in _CHAINS]
+    """Return what leaves nothing to divert. The rules stay, for the sake of diverted connections that live on.
+
+    The kernel translates their addresses as long as it has the chains *and* tracks connections at all, which it does while
+    there is a rule that redirects (nft_redir_init takes nf_ct_netns_get; the last one's end is told some milliseconds late).
+    """
+    return [*rest(table), *(_elements(DELETE_ELEMENT, table, name, []) for name in _PORTS.values())]
 
 
 def look(table: str) -> Message:
