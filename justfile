@@ -24,10 +24,10 @@ lint:
     {{ cargo }} fmt --manifest-path native/Cargo.toml --all --check
     {{ cargo }} clippy --manifest-path native/Cargo.toml --workspace --all-targets --release -- --deny warnings
 
-# Unit tests of Python and Rust
+# Unit tests of Python and Rust, but for slow ones
 unit:
     {{ cargo }} test --manifest-path native/Cargo.toml --workspace --release
-    {{ python }} -m pytest tests/unit --quiet
+    {{ python }} -m pytest tests/unit --quiet -m "not slow"
 
 # The layer in real programs, against a session that the test plays
 test-layer:

@@ -231,6 +231,7 @@ def test_socket_that_goes_elsewhere_ends_its_relay(run: Run, path: Path, server:
     run(main)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_refusal_of_the_pod_reaches_the_program_until_a_server_is_there(run: Run, path: Path) -> None:
     async def main() -> None:
@@ -252,6 +253,7 @@ def test_refusal_of_the_pod_reaches_the_program_until_a_server_is_there(run: Run
     run(main)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_lost_link_refuses_until_there_is_another(run: Run, path: Path, server: socket.socket) -> None:
     async def main() -> None:

@@ -172,6 +172,7 @@ def test_conditions_that_exclude_each_other(configured: dict[str, object]) -> No
         rules(**configured)
 
 
+@pytest.mark.slow
 def test_a_pattern_whose_table_would_be_too_large_is_refused() -> None:
     with pytest.raises(UserError, match="too large"):
         rules(header_filter="[ab]*a[ab]{18}$")
@@ -201,6 +202,7 @@ def test_a_damaged_table_is_refused_or_answers(data: st.DataObject) -> None:
     assert made.matches(b"X-User: alice") in (True, False)
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(max_size=3),

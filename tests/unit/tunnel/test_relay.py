@@ -86,6 +86,7 @@ async def check(sock: socket.socket, size: int, *, slow: bool = False) -> None:
     assert at == size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slow", ["reader", "writer", "nobody"])
 @pytest.mark.parametrize("way", ["up", "down"])
 def test_100_mib_arrive_byte_for_byte(run: Run, way: str, slow: str) -> None:

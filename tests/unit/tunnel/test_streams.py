@@ -234,6 +234,7 @@ def test_what_is_said_before_attach_is_sent(run: Run) -> None:
     run(main)
 
 
+@pytest.mark.slow
 def test_both_ends_hear_each_other_without_traffic(run: Run) -> None:
     async def main() -> None:
         async with tunnels(ignore) as (first, second):
@@ -244,6 +245,7 @@ def test_both_ends_hear_each_other_without_traffic(run: Run) -> None:
     run(main)
 
 
+@pytest.mark.slow
 def test_more_streams_than_the_limit_are_refused_and_the_link_lives(run: Run) -> None:
     async def main() -> None:
         async with tunnels(accept) as (first, _):
@@ -271,6 +273,7 @@ def test_peer_that_breaks_the_rules_loses_the_link(run: Run, said: bytes) -> Non
     run(main)
 
 
+@pytest.mark.slow
 def test_peer_that_never_reads_is_dropped(run: Run) -> None:
     """It opens streams whose refusals it does not read: what we hold for it has a bound."""
 

@@ -140,6 +140,7 @@ def test_code_that_does_not_run_is_told_in_one_line(container: Container, monkey
     assert container.process.wait(LIMIT_S) == 1
 
 
+@pytest.mark.slow
 def test_it_ends_when_nobody_comes(container: Container) -> None:
     with container.connect() as stranger:
         stranger.sendall(b"wrong\n")

@@ -257,6 +257,7 @@ def test_session_is_served_though_there_is_no_original(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.slow
 def test_server_that_speaks_first_is_heard_after_the_limit(
     run: Run,
 ) -> None:
@@ -278,6 +279,7 @@ def test_server_that_speaks_first_is_heard_after_the_limit(
     run(scenario)
 
 
+@pytest.mark.slow
 def test_late_request_of_a_silent_client_is_decided(run: Run) -> None:
     async def scenario() -> None:
         connected = asyncio.Event()
@@ -391,6 +393,7 @@ def test_lost_tunnel_leaves_idle_connections_to_the_original(
     run(scenario)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [b"a", b"mine", b"body"])
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_100_mib_each_way_arrive_as_sent_with_slow_ends(run: Run, target: bytes, is_chunked: bool) -> None:
@@ -447,6 +450,7 @@ def test_100_mib_each_way_arrive_as_sent_with_slow_ends(run: Run, target: bytes,
     run(scenario)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [b"a", b"mine"])
 def test_client_that_does_not_read_bounds_what_is_held(
     run: Run, target: bytes, monkeypatch: pytest.MonkeyPatch

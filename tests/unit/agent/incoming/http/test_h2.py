@@ -90,6 +90,7 @@ def test_streams_of_one_connection_reach_whom_they_are_for(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [b"/a", b"/mine"])
 def test_client_that_does_not_read_stops_who_answers(run: Run, path: bytes) -> None:
     async def scenario() -> None:
@@ -130,6 +131,7 @@ def test_broken_client_reads_why_before_its_connection_ends(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.slow
 def test_broken_client_that_stays_is_sent_away(run: Run) -> None:
     async def scenario() -> None:
         async with room(original=serving("original"), program=serving("program"), serve_http2=serve_http2) as served:

@@ -55,6 +55,7 @@ def requests(draw: st.DrawFn) -> tuple[bytes, int, bool, int]:
 windows = st.sampled_from([0, 1, 100, 16384, 65535, 1_000_000])
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(requests(), min_size=1, max_size=8), st.integers(0, 2**32), windows.filter(bool),

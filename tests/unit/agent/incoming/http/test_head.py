@@ -210,11 +210,13 @@ def read_by_h11(data: bytes) -> tuple[list[Seen], bool]:
         return seen, True
 
 
+@pytest.mark.slow
 @given(STREAMS, CUTS)
 def test_requests_are_where_h11_sees_them(data: bytes, places: list[int]) -> None:
     assert read_all(cut(data, places)) == (read_by_h11(data)[0], b"", False)
 
 
+@pytest.mark.slow
 @given(STREAMS, st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 2), st.binary(max_size=3)), max_size=3))
 @example(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: a\r\n\r\n", [])
 def test_damaged_requests_are_refused_or_mean_the_same_to_h11(

@@ -116,6 +116,7 @@ def test_library_reads_our_blocks(lists: list[list[tuple[bytes, bytes]]]) -> Non
         assert [place for place, field in enumerate(read) if not getattr(field, "indexable", True)] == list(never)
 
 
+@pytest.mark.slow
 @given(st.lists(field_lists, min_size=1, max_size=4))
 def test_stateless_blocks_mean_the_same_to_another_connection(lists: list[list[tuple[bytes, bytes]]]) -> None:
     encoder, decoder, other = library.Encoder(), Decoder(), library.Decoder()
