@@ -37,6 +37,10 @@ test-layer:
 test-netns:
     {{ python }} -m pytest tests/netns
 
+# What the tests need of Debian's packages (root); in a moment when nothing is missing
+packages:
+    {{ python }} -m tests.packages
+
 # A real Kubernetes on this machine (root); built once, then up in seconds
 cluster *arguments="up":
     {{ python }} -m tests.cluster {{ arguments }}
@@ -46,7 +50,7 @@ test-e2e *arguments: cluster
     {{ python }} -m pytest tests/e2e {{ arguments }}
 
 # Everything, the cluster included
-test: lint cluster
+test: lint packages cluster
     {{ cargo }} test --manifest-path native/Cargo.toml --workspace --release
     {{ python }} -m pytest tests
 

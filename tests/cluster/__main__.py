@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 
 from tests.cluster import state
-from tests.cluster.build import CACHE, HERE, Built, build, install_packages, say
+from tests.cluster.build import CACHE, HERE, PACKAGES, Built, build, say
 from tests.cluster.state import KUBECONFIG, STATE
+from tests.packages import install
 
 
 def up(nodes: int) -> int:
     """Build what is missing and start; a call while it runs only looks. What is half there is taken down first."""
-    install_packages()
+    install(PACKAGES)
     built = build()
     if state.has_traces() and (missing := state.missing()):
         say(f"half there, without {', '.join(missing)}: taking it down first")

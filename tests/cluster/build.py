@@ -30,28 +30,15 @@ PACKAGES = {
     "ip": "iproute2",
     "openssl": "openssl",
     "mmdebstrap": "mmdebstrap",
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
 }
-"""Commands and the Debian packages they come from; the network plugins have no command in PATH."""
+"""Commands and the Debian packages they come from."""
 
-PLUGIN, PLUGINS_PACKAGE = Path("/usr/lib/cni/bridge"), "containernetworking-plugins"
 IN_IMAGE = "python3,ca-certificates,iproute2"
 SUITE = "bookworm"
 
 LINK = "-s -w -X {component}.gitVersion={version} -X {component}.gitMajor=1 -X {component}.gitMinor={minor}"
 """Linker flags: without a version every component panics at its start."""
-
-
-def install_packages() -> None:
-    """Install what is missing, with apt."""
-    missing = [package for command, package in PACKAGES.items() if shutil.which(command) is None]
-    if not PLUGIN.exists():
-        missing.append(PLUGINS_PACKAGE)
-    if missing:
-        say(f"installing {' '.join(missing)}")
-        environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-        subprocess.run(["apt-get", "update", "-qq"], check=True, env=environment)
-        command = ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", *missing]
-        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
 @dataclass(frozen=True)

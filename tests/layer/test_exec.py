@@ -11,6 +11,7 @@ import pytest
 from inpod.protocol.layer import Warn
 from tests.fakes.pod import Pod
 from tests.layer.conftest import Stage, is_root
+from tests.packages import need
 
 WAYS = [
     "execve",
@@ -120,8 +121,7 @@ def test_set_id_program_is_warned_of(stage: Stage, tmp_path: Path) -> None:
 
 
 def test_go_program_is_warned_of(stage: Stage, tmp_path: Path) -> None:
-    if shutil.which("go") is None:
-        pytest.skip("needs Go")
+    need("go")
     source = tmp_path / "main.go"
     source.write_text('package main\n\nimport "os"\n\nfunc main() { print(os.Getenv("LD_PRELOAD"), "ran") }\n')
     environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod"}

@@ -1,11 +1,10 @@
 """Programs of several languages, given as text."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from tests.packages import need
 
 
 def command(language: str, folder: Path, text: str) -> list[str]:
@@ -13,8 +12,7 @@ def command(language: str, folder: Path, text: str) -> list[str]:
 
     Skips the test where the language is not installed.
     """
-    if shutil.which(language) is None:
-        pytest.skip(f"{language} is not installed")
+    need(language)
     if language == "node":
         return ["node", "-e", text]
     if language == "java":

@@ -112,10 +112,12 @@ def test_every_call_knows_its_peers(pod: Pod, tmp_path: Path, family: str, ip: s
     assert peer == f"peer {errno.ENOTCONN}"
 
 
-@pytest.mark.parametrize("language", ["node", "java", "go"])
+@pytest.mark.parametrize(
+    ("interceptor", "language"),
+    [("layer", "node"), ("layer", "java"), ("tracer", "node"), ("tracer", "java"), ("tracer", "go")],
+    indirect=["interceptor"],
+)
 def test_languages_know_their_peers(pod: Pod, tmp_path: Path, interceptor: str, language: str) -> None:
-    if language == "go" and interceptor == "layer":
-        pytest.skip("the layer cannot be in a Go program")
     program = command(language, tmp_path, {"node": NODE, "java": JAVA, "go": GO}[language])
     found = output_of(f"pid/{pod.pid}", *program, *map(str, PORTS)).splitlines()
     assert sorted(found) == [f"10.77.0.1 {port} {port} {language} {index}" for index, port in enumerate(PORTS)]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from tests.cluster.build import made
 from tests.cluster.state import alone
 from tests.matrix import Remote, Running, inpod
 from tests.netns.test_matrix import remote as remote  # the fixture
+from tests.packages import need
 from tests.processes import LIMIT_S, next_line
 
 PROGRAM = """
@@ -209,7 +209,6 @@ def test_delve_attaches_and_the_static_program_calls_from_the_pod(remote: Remote
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root")
-@pytest.mark.skipif(shutil.which("gdb") is None, reason="gdb is not installed")
 @pytest.mark.parametrize(("interceptor", "flag"), [("layer", "-g"), ("tracer", "-g"), ("tracer", "-static")])
 def test_gdb_stops_in_a_program_that_has_the_pods_file(
     remote: Remote, tmp_path: Path, interceptor: str, flag: str
@@ -220,7 +219,7 @@ def test_gdb_stops_in_a_program_that_has_the_pods_file(
     words = [word for command in commands for word in ("-ex", command)]
     options = ["--target", remote.target, "--interceptor", interceptor]
     done = subprocess.run(
-        [*inpod(), "exec", *options, "--", "gdb", "-q", "-batch", *words, str(tmp_path / "debugged")],
+        [*inpod(), "exec", *options, "--", need("gdb"), "-q", "-batch", *words, str(tmp_path / "debugged")],
         capture_output=True,
         text=True,
         timeout=2 * LIMIT_S,

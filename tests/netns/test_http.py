@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from inpod.agent.incoming.http.counts import Counts
 from inpod.tunnel.relay import relay
 from inpod.tunnel.streams import Stream, Tunnel
 from tests.netns.traffic import Netns, wait_until
+from tests.packages import need
 
 PORT, ORIGINAL_PORT, PROGRAM_PORT = 8000, 8001, 8002
 URL = f"http://127.0.0.1:{PORT}"
@@ -179,8 +179,7 @@ def running(netns: Netns, kind: str, name: str, port: int) -> Iterator[None]:
 def servers(netns: Netns, request: pytest.FixtureRequest) -> Iterator[str]:
     """An original and a program of one kind."""
     kind: str = request.param
-    if shutil.which(COMMANDS[kind][0]) is None:
-        pytest.skip(f"no {kind} here")
+    need(COMMANDS[kind][0])
     with ExitStack() as undo:
         undo.enter_context(running(netns, kind, "original", ORIGINAL_PORT))
         undo.enter_context(running(netns, kind, "program", PROGRAM_PORT))

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from inpod.tunnel.streams import Stream, Tunnel
 from tests.netns.http2_programs import COMMANDS, GRPC_CLIENT, NODE_BULK, NODE_CLIENT
 from tests.netns.test_http import Filters, Session, fresh_netns
 from tests.netns.traffic import Netns, wait_until
+from tests.packages import need
 
 PORT, ORIGINAL_PORT, PROGRAM_PORT = 8000, 8001, 8002
 URL = f"http://127.0.0.1:{PORT}"
@@ -37,8 +37,7 @@ def netns() -> Iterator[Netns]:
 @contextmanager
 def running(netns: Netns, kind: str, name: str, port: int) -> Iterator[None]:
     """Run a server until the end of the block."""
-    if shutil.which(COMMANDS[kind][0]) is None:
-        pytest.skip(f"no {kind} here")
+    need(COMMANDS[kind][0])
     arguments = ["/var/empty", str(port)] if kind == "http.server" else [name, str(port)]
     process = netns.inside(lambda: subprocess.Popen([*COMMANDS[kind], *arguments], stderr=subprocess.DEVNULL))
 
@@ -197,8 +196,7 @@ async def test_curl_and_filters_that_look_at_the_body(netns: Netns) -> None:
 
 @pytest.mark.parametrize("mine", [False, True], ids=["original", "program"])
 async def test_h2load_loses_nothing(netns: Netns, mine: bool) -> None:
-    if shutil.which("h2load") is None:
-        pytest.skip("no h2load here")
+    need("h2load")
     with both(netns, "node"):
         async with served(netns) as here:
             header = ["--header", "x-mine: 1"] if mine else []

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -15,13 +14,9 @@ import pytest
 from tests.netns.redirects import TECHNIQUES, holding
 from tests.netns.test_redirect_sidecar import PORT, SIDECAR_IP, SIDECAR_PORT, load_iptables, load_nft
 from tests.netns.traffic import POD_IPV4, Hosts, Netns, two_hosts, wait_until, who_serves
+from tests.packages import need
 
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces and BPF need root"),
-    pytest.mark.skipif(NGINX is None, reason="nginx is not installed"),
-]
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces and BPF need root")
 
 CONFIG = """
 daemon off; master_process off; pid {folder}/pid; error_log stderr;
@@ -60,8 +55,7 @@ class App(BaseHTTPRequestHandler):
 def hosts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hosts]:
     """A pod with an application on its own address, nginx, and rules that send callers to nginx."""
     load: Callable[[Netns], None] = request.param
-    if shutil.which(load.__name__.removeprefix("load_")) is None:
-        pytest.skip("the tool for the rules is not installed")
+    need(load.__name__.removeprefix("load_"))
     with two_hosts() as hosts, contextlib.ExitStack() as undo:
         load(hosts.pod)
         server = undo.enter_context(hosts.pod.inside(lambda: ThreadingHTTPServer((POD_IPV4, PORT), App)))
@@ -72,7 +66,7 @@ def hosts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hosts]:
         config = tmp_path / "nginx.conf"
         app = f"{POD_IPV4}:{PORT}"
         config.write_text(CONFIG.format(folder=tmp_path, app=app, port=SIDECAR_PORT, source=SIDECAR_IP))
-        command = [str(NGINX), "-c", str(config), "-e", "stderr"]
+        command = [need("nginx"), "-c", str(config), "-e", "stderr"]
         process = undo.enter_context(hosts.pod.inside(lambda: subprocess.Popen(command)))
         undo.callback(process.terminate)
         refused = "ECONNREFUSED"

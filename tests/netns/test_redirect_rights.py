@@ -1,7 +1,6 @@
 """Which redirect is chosen, by what the process may do, and what it says when there is none."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ import pytest
 
 from tests.netns.redirects import ROOT, Joined, holding, left_behind
 from tests.netns.traffic import POD_IPV4, Hosts, Netns, Original, two_hosts, wait_until, who_serves
+from tests.packages import need
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 
@@ -109,9 +109,9 @@ def test_flushing_without_the_right_says_so(hosts: Hosts) -> None:
         assert sock.recv(100) == b"alive"
 
 
-@pytest.mark.skipif(shutil.which("nft") is None, reason="nft is not installed")
 def test_nobody_else_changes_our_table(hosts: Hosts) -> None:
     """Such as a kube-proxy or a service mesh that loads its rules anew."""
+    need("nft")
     with holding("nftables", hosts.pod) as holder:
         holder.tell(f"steal {PORT}")
         listing = hosts.pod.inside(

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -12,6 +11,7 @@ import pytest
 
 from tests.netns.redirects import TECHNIQUES, holding
 from tests.netns.traffic import CLIENT_IPV4, POD_IPV4, Hosts, Netns, Original, two_hosts
+from tests.packages import need
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces and BPF need root")
 
@@ -48,9 +48,7 @@ def load_iptables(pod: Netns) -> None:
 @pytest.fixture(params=[load_nft, load_iptables], ids=["nft", "iptables"])
 def load_rules(request: pytest.FixtureRequest) -> Callable[[Netns], None]:
     load: Callable[[Netns], None] = request.param
-    tool = load.__name__.removeprefix("load_")
-    if shutil.which(tool) is None:
-        pytest.skip(f"{tool} is not installed")
+    need(load.__name__.removeprefix("load_"))
     return load
 
 

@@ -1,7 +1,6 @@
 """Further languages in the pod, under both interceptors: a file, a connection, a name, the host's own name."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from tests.netns.conftest import Pod
 from tests.netns.pod import ECHO_PORT
 from tests.netns.session import ROOT
+from tests.packages import need
 from tests.processes import LIMIT_S
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root")
@@ -52,8 +52,8 @@ def rust(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(language: str, rust: Path) -> list[str]:
-    if language != "rust" and shutil.which(language) is None:
-        pytest.skip(f"{language} is not installed")
+    if language != "rust":
+        need(language)
     return {"ruby": ["ruby", "-e", RUBY], "php": ["php", "-r", PHP], "rust": [str(rust)]}[language]
 
 

@@ -1,7 +1,6 @@
 """Servers that listen in one process and accept in others: real ones, whole sessions, stolen requests."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ import pytest
 from tests.netns.conftest import Pod
 from tests.netns.test_filter import PORT, answers, event, get, until_served
 from tests.netns.test_filter import original as original  # the fixture
+from tests.packages import need
 from tests.processes import LIMIT_S, end
 
 WSGI = """
@@ -54,8 +54,12 @@ serve()
 
 NGINX = """
 daemon off; master_process on; worker_processes 2; pid nginx.pid; error_log stderr; user root;
-events {} http { access_log off; server { listen 8080; location / { return 200 "program $pid"; } } }
+events {} http {
+    access_log off; client_body_temp_path a; proxy_temp_path b; fastcgi_temp_path c; uwsgi_temp_path d; scgi_temp_path e;
+    server { listen 8080; location / { return 200 "program $pid"; } }
+}
 """
+"""Its folders are below /tmp: those of Debian, where it writes too, would be made here and looked for in the pod."""
 
 SERVERS = {
     "gunicorn": [sys.executable, "-m", "gunicorn", "-w", "3", "-b", f"0.0.0.0:{PORT}", "served:app"],
@@ -71,8 +75,7 @@ SERVERS = {
 def test_a_server_of_several_processes_gets_the_pods_requests(
     name: str, pod: Pod, original: None, tmp_path: Path
 ) -> None:
-    if shutil.which(SERVERS[name][0]) is None:
-        pytest.skip(f"{SERVERS[name][0]} is not on this machine")
+    need(SERVERS[name][0])
     files = {"served.py": WSGI, "served_asgi.py": ASGI, "served.js": CLUSTER, "reuse.py": REUSE, "nginx.conf": NGINX}
     for file, text in files.items():
         (tmp_path / file).write_text(text)

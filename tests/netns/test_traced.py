@@ -1,7 +1,6 @@
 """What could break a traced program: signals, storms, deaths, odd arguments, other libcs, other users."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from tests.matrix import PROGRAMS
 from tests.netns.conftest import Pod
 from tests.netns.session import ROOT
 from tests.netns.test_interceptors import inside
+from tests.packages import need
 from tests.processes import LIMIT_S, next_line
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root")
@@ -220,12 +220,11 @@ int main(void) {
 """
 
 
-@pytest.mark.skipif(shutil.which("musl-gcc") is None, reason="musl-tools is not installed")
 @pytest.mark.parametrize("how", ["-static", "-dynamic"])
 def test_musl_reads_and_resolves_in_the_pod(pod: Pod, tmp_path: Path, how: str) -> None:
     (tmp_path / "musl.c").write_text(MUSL)
     flags = ["-static"] if how == "-static" else []
-    subprocess.run(["musl-gcc", *flags, "-o", tmp_path / "musl", tmp_path / "musl.c"], check=True)
+    subprocess.run([need("musl-gcc"), *flags, "-o", tmp_path / "musl", tmp_path / "musl.c"], check=True)
     command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, str(PROGRAMS / "dns_server.py"), "10.77.0.1", "53"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert next_line(server.stdout) == "ready"
