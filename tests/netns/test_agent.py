@@ -169,12 +169,6 @@ async def test_agent_ends_with_the_link(pod: Pod) -> None:
         assert await agent.ended() == 0
 
 
-async def test_signals_of_the_terminal_do_not_reach_it(pod: Pod) -> None:
-    async with running_agent("--pid", str(pod.pid)) as agent:
-        await hello(agent.tunnel)
-        assert os.getsid(agent.process.pid) == agent.process.pid
-
-
 @pytest.mark.parametrize("arguments", [[], ["--fd"], ["--fd", "x", "--pid", "1"], ["--fd", "0", "--nonsense", "1"]])
 def test_wrong_arguments_are_said(arguments: list[str]) -> None:
     done = subprocess.run(

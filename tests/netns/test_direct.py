@@ -212,6 +212,13 @@ async def test_an_agent_that_dies_leaves_its_last_words(
         await link.close()
 
 
+async def test_signals_of_the_terminal_do_not_reach_the_agent(pod: Pod) -> None:
+    link = await DirectTarget(ProcessTarget(pod.pid)).start_agent(lambda text: None)
+    (agent,) = _children()
+    assert os.getpgid(agent) not in (os.getpgrp(), os.getpgid(os.getppid()))
+    await link.close()
+
+
 async def test_closing_ends_an_agent_that_hangs(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
     from inpod.targets import direct
 

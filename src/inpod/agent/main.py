@@ -33,9 +33,6 @@ def main(arguments: list[str]) -> NoReturn:
     except (KeyError, ValueError, OSError) as error:
         print(f"{_USAGE}\n{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
         os._exit(2)
-    # Ctrl-C and Ctrl-Z in the session's terminal are for the program. The agent ends when the session does.
-    with contextlib.suppress(OSError):
-        os.setsid()
     run(sock, pid, options.get("--netns"))
 
 

@@ -162,7 +162,10 @@ def _start(command: Sequence[str]) -> _Started:
     for end in (here, there):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LINK_BUFFER_BYTES)
     try:
-        process = subprocess.Popen(command, stdin=there.fileno(), stdout=errors, stderr=errors, cwd="/")
+        # Ctrl-C and Ctrl-Z in the terminal are for the program: neither agent nor sudo may be in a group that gets them.
+        process = subprocess.Popen(
+            command, stdin=there.fileno(), stdout=errors, stderr=errors, cwd="/", process_group=0
+        )
     except OSError as error:
         here.close()
         errors.close()
