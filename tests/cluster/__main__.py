@@ -17,8 +17,10 @@ def up(nodes: int) -> int:
     """Build what is missing and start; a call while it runs only looks. What is half there is taken down first."""
     install(PACKAGES)
     built = build()
-    if state.has_traces() and (missing := state.missing()):
-        say(f"half there, without {', '.join(missing)}: taking it down first")
+    if state.has_traces() and (wrong := _wrong(built)):
+        say(f"{wrong}: taking it down first")
+        # The next one is in its place: without these it would be named, and look for what is there, as another one.
+        os.environ.update(state.made_for())
         if code := down():
             return code
     is_there = state.has_traces()
@@ -26,17 +28,25 @@ def up(nodes: int) -> int:
     # Made last of all: a start that was broken off has none, though all its processes may run.
     mark = STATE / f"loaded-{built.image.parent.name}-{nodes}"
     if mark.exists() and state.is_ready():
-        if (STATE / "kubectl").resolve() != built.kube.resolve():
-            say("it runs what was built before: 'down', then 'up' for the newest")
         return 0
+    state.set_made_by(built.maker)
     code = _script("up.sh", built, nodes)
     if code and is_there:
         say("it runs and is not well: starting a new one")
-        code = down() or _script("up.sh", built, nodes)
+        if (code := down()) == 0:
+            state.set_made_by(built.maker)
+            code = _script("up.sh", built, nodes)
     code = code or _script("load.sh", built, nodes, str(built.image))
     if code == 0:
         mark.touch()
     return code
+
+
+def _wrong(built: Built) -> str:
+    """Return why the cluster that has traces here cannot be gone on with, "" when it can."""
+    if missing := state.missing():
+        return f"half there, without {', '.join(missing)}"
+    return "" if state.made_by() == built.maker else "made by other scripts or of another binary"
 
 
 def down() -> int:

@@ -48,10 +48,12 @@ class Built:
     Attributes:
         kube: The binary; `pause.img` lies beside it.
         image: The archive of `PYTHON_IMAGE`.
+        maker: Names the scripts that start a cluster, and the binary: a running one that others made is stale.
     """
 
     kube: Path
     image: Path
+    maker: str
 
 
 def build() -> Built:
@@ -60,7 +62,8 @@ def build() -> Built:
     sources = [(HERE / name).read_bytes() for name in ("kube.go", "go.mod", "go.sum", "pause/main.go")]
     kube = made("kube", _hash(_go_version(), LINK.encode(), packing, *sources), _build_kube)
     image = made("python", _hash(IN_IMAGE.encode(), SUITE.encode(), packing), _build_image)
-    return Built(kube / "kube", image / "python.img")
+    scripts = [(HERE / name).read_bytes() for name in ("vars.sh", "up.sh", "node.sh")]
+    return Built(kube / "kube", image / "python.img", _hash(kube.name.encode(), *scripts))
 
 
 def made(name: str, key: str, make: Callable[[Path], None]) -> Path:

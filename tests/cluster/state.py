@@ -35,9 +35,27 @@ def alone() -> Iterator[None]:
 
 def name() -> str:
     """Return the cluster's name, with which all begins that it has outside its folder: of the one there is, or a new one's."""
+    return made_for().get("NS") or os.environ.get("NS", "inpod")
+
+
+def made_for() -> dict[str, str]:
+    """Return the name and the networks of the cluster there is, as vars.sh takes them; nothing without one."""
     with contextlib.suppress(OSError):
-        return dict(pair.split("=", 1) for pair in (STATE / "made-for").read_text().split())["NS"]
-    return os.environ.get("NS", "inpod")
+        return dict(pair.split("=", 1) for pair in (STATE / "made-for").read_text().split())
+    return {}
+
+
+def made_by() -> str:
+    """Return what the cluster was made by, as `Built.maker` has it; "" of one that does not tell."""
+    with contextlib.suppress(OSError):
+        return (STATE / "made-by").read_text()
+    return ""
+
+
+def set_made_by(maker: str) -> None:
+    """Note what makes it, before it is made."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    (STATE / "made-by").write_text(maker)
 
 
 def nodes() -> list[int]:

@@ -38,7 +38,7 @@ K
 cd "$D/pki"
 [ -s ca.crt ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj "/CN=$NS-ca" -keyout ca.key -out ca.crt 2>/dev/null
 [ -s sa.pub ] || { openssl genrsa -out sa.key 2048; openssl rsa -in sa.key -pubout -out sa.pub; } 2>/dev/null
-cert apiserver /CN=kube-apiserver "subjectAltName=IP:127.0.0.1,IP:$NET.1,IP:$SERVICES.0.1,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local"
+cert apiserver /CN=kube-apiserver "subjectAltName=IP:127.0.0.1,IP:$NET.1,IP:$SERVICES.0.1,IP:$NET6::1,IP:$SERVICES6::1,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local"
 cert admin /O=system:masters/CN=admin
 cert apiserver-kubelet-client /O=system:masters/CN=apiserver-kubelet-client
 cert controller-manager /CN=system:kube-controller-manager
@@ -69,7 +69,7 @@ for i in $(seq "$NODES"); do
     ip netns add "$NS-node1"
     on 1 link add eth0 type bridge
     ip link add "$NS-host" type veth peer name host netns "$NS-node1"
-    ip addr add "$NET.254/24" dev "$NS-host"; ip link set "$NS-host" up
+    ip addr add "$NET.254/24" dev "$NS-host"; ip addr add "$NET6::254/64" dev "$NS-host" nodad; ip link set "$NS-host" up
     on 1 link set host master eth0 up
   else
     ip netns add "$NS-node$i"
@@ -77,16 +77,20 @@ for i in $(seq "$NODES"); do
     on 1 link set "node$i" master eth0 up
   fi
   on "$i" link set lo up
-  on "$i" addr add "$NET.$i/24" dev eth0; on "$i" link set eth0 up
-  in_net "$i" sh -c "echo 1 > /proc/sys/net/ipv4/ip_forward"
+  on "$i" addr add "$NET.$i/24" dev eth0; on "$i" addr add "$NET6::$i/64" dev eth0 nodad; on "$i" link set eth0 up
+  in_net "$i" sh -c "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"
   in_net "$i" nft -f - <<N
 table ip pods-out { chain postrouting { type nat hook postrouting priority srcnat; ip saddr $PODS.0.0/16 ip daddr != $PODS.0.0/16 masquerade; }; }
+table ip6 pods-out { chain postrouting { type nat hook postrouting priority srcnat; ip6 saddr $PODS6::/48 ip6 daddr != $PODS6::/48 masquerade; }; }
 N
-  on "$i" route add default via "$NET.254"
+  on "$i" -6 route add default via "$NET6::254"
+  on "$i" route add default via "$NET.254"  # last: a network without it is half made
 done
-for net in "$PODS" "$SERVICES"; do ip route replace unreachable "$net.0.0/16" metric "$metric"; done
-for i in $(seq "$NODES"); do for j in $(seq "$NODES"); do [ "$i" = "$j" ] || on "$i" route replace "$PODS.$j.0/24" via "$NET.$j"; done; done
-[ "$(in_net 1 cat /proc/sys/net/bridge/bridge-nf-call-iptables 2>/dev/null)" = 1 ] || die "br_netfilter is not loaded or is off: services of pods on the same node would not answer"
+for net in "${networks[@]}"; do ip route replace unreachable "$net" metric "$metric"; done
+for i in $(seq "$NODES"); do for j in $(seq "$NODES"); do
+  [ "$i" = "$j" ] || { on "$i" route replace "$PODS.$j.0/24" via "$NET.$j"; on "$i" route replace "$PODS6:$j::/64" via "$NET6::$j"; }
+done; done
+[ "$(in_net 1 cat /proc/sys/net/bridge/bridge-nf-call-ip{,6}tables 2>/dev/null | xargs)" = "1 1" ] || die "br_netfilter is not loaded or is off: services of pods on the same node would not answer"
 
 # --- nodes
 wait_for() { # SECONDS WHAT LOG COMMAND...

@@ -62,7 +62,8 @@ def test_this_machine_reaches_no_pod_by_itself(targets: Namespace, request: pyte
     if request.config.getoption("--kubeconfig"):
         pytest.skip("whether it does is the named cluster's affair")
     service = targets.cluster.get("service", "web", "-n", targets.name)["spec"]["clusterIP"]
-    for address, port in ((targets.pod_of("web")["status"]["podIP"], PORT), (service, 80)):
+    pods = [(each["ip"], PORT) for each in targets.pod_of("web")["status"]["podIPs"]]
+    for address, port in (*pods, (service, 80)):
         with pytest.raises(OSError, match=r"unreachable|No route"):
             socket.create_connection((address, port), timeout=5)
 
