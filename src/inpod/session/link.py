@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from inpod.errors import ExitCode, UserError
 from inpod.protocol import agent
 from inpod.session.events import AgentLost, Events, Reconnected
-from inpod.targets.base import AgentLink
+from inpod.targets.base import AgentGone, AgentLink
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 
 HELLO_LIMIT_S = 20.0
@@ -86,14 +86,8 @@ class Link:
         while True:
             await self._until_lost()
             self._events.emit(AgentLost())
-            if self._way.remake is None:
+            if self._way.remake is None or not await self._made_again():
                 return
-            loop = asyncio.get_running_loop()
-            end = loop.time() + RECONNECT_FOR_S
-            while not await self._reconnected():
-                if loop.time() > end:
-                    return
-                await asyncio.sleep(RECONNECT_EVERY_S)
             await on_again()
             self._events.emit(Reconnected())
 
@@ -106,6 +100,19 @@ class Link:
             heard = tunnel.last_heard
             if silent >= SILENT_LOOKS:
                 tunnel.close()
+
+    async def _made_again(self) -> bool:
+        """Try until it works; False when there is no use in trying on."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + RECONNECT_FOR_S
+        try:
+            while not await self._reconnected():
+                if loop.time() > end:
+                    return False
+                await asyncio.sleep(RECONNECT_EVERY_S)
+        except AgentGone:
+            return False
+        return True
 
     async def _reconnected(self) -> bool:
         tunnel = Tunnel(initiator=True, on_stream=self._on_stream)

@@ -8,6 +8,10 @@ from typing import Protocol
 from inpod.errors import ExitCode, UserError
 
 
+class AgentGone(Exception):
+    """The agent ended for good: trying again does not help."""
+
+
 @dataclass(slots=True)
 class AgentLink:
     """The way to a started agent. Who holds it must `close` it.
@@ -37,6 +41,7 @@ class AgentLink:
 
         Raises:
             UserError: It cannot be reached (now); trying again later may help.
+            AgentGone: It will not be there again.
         """
         if self.remake is None:
             raise UserError(

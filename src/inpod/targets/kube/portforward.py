@@ -36,6 +36,10 @@ class PortForwardFailed(Exception):
     """The pod's side refused: the pod is gone, or nothing listens on the port."""
 
 
+class PodGone(PortForwardFailed):
+    """There is no such pod."""
+
+
 class PortForward:
     """One open connection.
 
@@ -144,7 +148,8 @@ async def _handshake(cluster: Cluster, path: str, port: int) -> ClientConnection
             refused = refusal(error.response.status_code, bytes(error.response.body or b""), f"get {path}")
             if refused.code in (401, 403):
                 raise explain(refused, cluster.server) from error
-            raise PortForwardFailed(refused.message or str(refused.code)) from error
+            failure = PodGone if refused.code == 404 else PortForwardFailed
+            raise failure(refused.message or str(refused.code)) from error
         except (WebSocketException, InvalidHandshake, InvalidURI, OSError) as error:
             raise unreachable(error, cluster.server) from error
     raise AssertionError("unreachable")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from inpod.errors import ExitCode, UserError
+from inpod.targets.base import AgentGone
 from inpod.targets.kube import job as jobs
 from inpod.targets.kube.background import Background
 from inpod.targets.kube.boot import PORT
@@ -14,7 +15,7 @@ from inpod.targets.kube.bootstrap import NotReady, command, new_token, present_t
 from inpod.targets.kube.cluster import Cluster
 from inpod.targets.kube.lease import keep_alive, now
 from inpod.targets.kube.objects import Event, Job, Listing, Pod
-from inpod.targets.kube.portforward import PortForward, PortForwardFailed
+from inpod.targets.kube.portforward import PodGone, PortForward, PortForwardFailed
 from inpod.targets.kube.progress import Started, Waiting, judge_job, judge_pod
 from inpod.targets.kube.refusals import ApiRefusal
 from inpod.targets.kube.resolve import Found, pods_path
@@ -68,9 +69,12 @@ class Start:
 
         Raises:
             UserError: The API server or the agent cannot be reached.
+            AgentGone: Its pod was deleted.
         """
         try:
             forward = await PortForward.open(self._cluster, self._pod, PORT, self._background)
+        except PodGone as error:
+            raise AgentGone from error
         except PortForwardFailed as error:
             raise UserError(
                 f"The agent in pod {self._pod} is gone: {error}",
