@@ -1,0 +1,276 @@
+"""Connected stream sockets on one epoll(7), which the event loop watches.
+
+To a protocol each is what a transport of the loop is. They are for ports with thousands of connections, or with one for each
+request: small, and made without a task, a future or a turn of the loop.
+
+The kernel is told of a socket once (edge-triggered). So what an edge said and nobody wanted yet is remembered.
+"""
+
+import asyncio
+import contextlib
+import select
+import socket
+from typing import Final
+
+MAX_EVENTS = 256
+"""Sockets that are served in one turn of the loop."""
+
+READ_BYTES = 64 * 1024
+_BUFFER: Final = memoryview(bytearray(READ_BYTES))
+"""Of all sockets: memory for each read takes longer to get than a copy of what came."""
+
+MOST_READS = 4
+"""Reads of one socket in a turn: others have theirs, too."""
+
+HIGH_WATER = 64 * 1024
+"""Bytes that wait for a slow reader before the protocol is told."""
+
+_LOW_WATER = HIGH_WATER // 4
+
+_WATCHED: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_ENDS: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+_READS: Final = select.EPOLLIN | _ENDS
+
+
+class Transport(asyncio.Transport):
+    """A connected stream socket. Make it by `open_transport`."""
+
+    __slots__ = (
+        "_had_eof", "_has_more", "_is_at_end", "_is_closing", "_is_reading", "_is_slow", "_poller", "_protocol", "_sends_eof", "_size",
+        "_sock", "_waiting",
+    )  # fmt: skip
+
+    def __init__(self, sock: socket.socket, protocol: asyncio.Protocol, poller: "_Poller") -> None:
+        self._sock: socket.socket | None = sock
+        self._protocol = protocol
+        self._poller = poller
+        # What the kernel has no room for; it tells when it has.
+        self._waiting: list[bytes | memoryview] | None = None
+        self._size = 0
+        self._is_slow = False  # the protocol was told so
+        self._has_more = True  # there may be something to read, or an end
+        self._is_at_end = False  # behind what there is to read comes an end, or an error
+        self._had_eof = False
+        self._is_reading = True
+        self._sends_eof = False
+        self._is_closing = False
+
+    # As asyncio has it.
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        """Return the socket."""
+        return self._sock if name == "socket" and self._sock is not None else default
+
+    def is_closing(self) -> bool:
+        """Return whether it was closed, by us or the other end."""
+        return self._is_closing
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes wait."""
+        return self._size
+
+    def write(self, data: bytes) -> None:  # type: ignore[override]  # what is kept must not change
+        """Send, at once as far as the kernel has room."""
+        if self._sock is None or self._is_closing:
+            return
+        self._size += len(data)
+        if self._waiting is None:
+            self._send(self._sock, data)
+        else:
+            self._waiting.append(data)
+        if self._size > HIGH_WATER and not self._is_slow:
+            self._is_slow = True
+            self._protocol.pause_writing()
+
+    def can_write_eof(self) -> bool:
+        """Say that it can."""
+        return True
+
+    def write_eof(self) -> None:
+        """Half-close once all is sent."""
+        if self._sock is not None and not self._is_closing:
+            self._sends_eof = True
+            if self._waiting is None:
+                self._end()
+
+    def close(self) -> None:
+        """End once all is sent. Nothing more is read."""
+        if not self._is_closing:
+            self._is_closing = True
+            if self._waiting is None:
+                self._end()
+
+    def abort(self) -> None:
+        """End at once."""
+        self._lose(None)
+
+    def pause_reading(self) -> None:
+        """Leave what comes to the kernel."""
+        self._is_reading = False
+
+    def resume_reading(self) -> None:
+        """Take what comes."""
+        self._is_reading = True
+        if self._has_more:
+            self._poller.read_soon(self)
+
+    # What its poller and its maker call.
+
+    def on_events(self, events: int) -> None:
+        """The kernel tells what may be done."""
+        if self._had_eof:
+            if events & select.EPOLLERR:
+                self._lose(ConnectionResetError())
+        elif events & _READS:
+            self._has_more = True
+            if events & _ENDS:
+                self._is_at_end = True
+            self.read()
+        if self._waiting is not None:
+            self._send_waiting()
+
+    def read(self) -> None:
+        """Take what came."""
+        for _ in range(MOST_READS):
+            sock = self._sock
+            if sock is None or self._is_closing or not (self._is_reading and self._has_more):
+                return
+            try:
+                size = sock.recv_into(_BUFFER)
+            except (BlockingIOError, InterruptedError):
+                self._has_more = False
+                return
+            except OSError as error:
+                self._lose(error)
+                return
+            if not size:
+                self._has_more = False
+                self._had_eof = True
+                if not self._protocol.eof_received():
+                    self.close()
+                return
+            # Less than there is room for is all there was: what comes later has an edge of its own.
+            if size < READ_BYTES and not self._is_at_end:
+                self._has_more = False
+            self._protocol.data_received(bytes(_BUFFER[:size]))
+        self._poller.read_soon(self)
+
+    def fail(self, error: Exception) -> None:
+        """End for a fault of the protocol's: others go on."""
+        self._poller.loop.call_exception_handler({"message": "fault of a protocol", "exception": error})
+        self._lose(error)
+
+    def release(self) -> socket.socket:
+        """Give the socket back. Nothing is heard of it any more, and nothing waits for it."""
+        assert self._sock is not None
+        assert self._waiting is None
+        sock, self._sock = self._sock, None
+        self._is_closing = True
+        self._poller.forget(sock.fileno(), still_open=True)
+        return sock
+
+    def _send_waiting(self) -> None:
+        if self._sock is None or self._waiting is None:
+            return
+        data = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
+        self._waiting = None
+        self._send(self._sock, data)
+        if self._size <= _LOW_WATER and self._is_slow and not self._is_closing:
+            self._is_slow = False
+            self._protocol.resume_writing()
+        if self._waiting is None and (self._is_closing or self._sends_eof):
+            self._end()
+
+    def _send(self, sock: socket.socket, data: bytes | memoryview) -> None:
+        try:
+            sent = sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._lose(error)
+            return
+        self._size -= sent
+        if self._size:
+            self._waiting = [memoryview(data)[sent:]]
+
+    def _end(self) -> None:
+        """All is sent: end, or half-close."""
+        if self._is_closing:
+            self._lose(None)
+        elif self._sock is not None:
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR)
+
+    def _lose(self, error: Exception | None) -> None:
+        if self._sock is None:
+            return
+        sock, self._sock = self._sock, None
+        self._is_closing = True
+        self._waiting, self._size = None, 0
+        self._poller.forget(sock.fileno())
+        sock.close()
+        self._poller.loop.call_soon(self._protocol.connection_lost, error)
+
+
+def open_transport(sock: socket.socket, protocol: asyncio.Protocol) -> Transport:
+    """Return the transport of a connected, non-blocking stream socket, which is the transport's from here on.
+
+    The protocol is told at once that it is connected, and from the next turn on what comes.
+
+    Raises:
+        OSError: The kernel cannot watch it. It is still the caller's.
+    """
+    global _poller
+    loop = asyncio.get_running_loop()
+    if _poller is None or _poller.loop is not loop:
+        _poller = _Poller(loop)
+    transport = Transport(sock, protocol, _poller)
+    _poller.add(sock, transport)
+    with contextlib.suppress(OSError):  # a unix socket has no such option
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    protocol.connection_made(transport)
+    return transport
+
+
+class _Poller:
+    """The epoll of one loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._epoll = select.epoll()
+        self._transports: dict[int, Transport] = {}
+        loop.add_reader(self._epoll.fileno(), self._on_events)
+
+    def add(self, sock: socket.socket, transport: Transport) -> None:
+        self._epoll.register(sock.fileno(), _WATCHED)
+        self._transports[sock.fileno()] = transport
+
+    def forget(self, number: int, *, still_open: bool = False) -> None:
+        """Watch a socket no more; of one that is closed then, the kernel knows by itself."""
+        self._transports.pop(number, None)
+        if still_open:
+            self._epoll.unregister(number)
+
+    def read_soon(self, transport: Transport) -> None:
+        self.loop.call_soon(self._read, transport)
+
+    def _on_events(self) -> None:
+        find = self._transports.get
+        for number, events in self._epoll.poll(0, MAX_EVENTS):
+            transport = find(number)
+            if transport is not None:
+                try:
+                    transport.on_events(events)
+                except Exception as error:
+                    # The edges of others must not be lost for it.
+                    transport.fail(error)
+
+    def _read(self, transport: Transport) -> None:
+        try:
+            transport.read()
+        except Exception as error:
+            transport.fail(error)
+
+
+_poller: _Poller | None = None
+"""Of the loop that ran last: an agent has one."""
