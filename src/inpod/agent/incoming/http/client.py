@@ -1,15 +1,17 @@
-"""A client connection of HTTP/1 on asyncio: its socket, and who opens the sides that answer it."""
+"""A client connection on asyncio: its socket, how it begins, and who opens the sides that answer it."""
 
 import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable
-from typing import cast
 
 from inpod.agent.incoming.http.choice import Chooser, Taker
 from inpod.agent.incoming.http.counts import Counts
 from inpod.agent.incoming.http.exchange import Exchange
-from inpod.agent.incoming.http.wires import HIGH_WATER, OriginalWire, TakerWire, abort_with_reset
+from inpod.agent.incoming.http.first import PREFACE
+from inpod.agent.incoming.http.passage import State
+from inpod.agent.incoming.http.wires import OriginalWire, TakerWire, abort_with_reset
+from inpod.agent.transport import Transport, open_transport
 from inpod.tunnel import outlets
 from inpod.tunnel.stream import StreamRefused
 
@@ -18,6 +20,9 @@ OPEN_LIMIT_S = 15.0
 
 LINGER_S = 2.0
 """How long a client may go on sending after its last answer. Closing before would reset what it has not read yet."""
+
+SILENCE_LIMIT_S = 2.0
+"""How long a client may say nothing before the original is connected, which may be the one to speak first."""
 
 ConnectOriginal = Callable[[], Awaitable[socket.socket]]
 """Returns a new, non-blocking connection to the original, or raises OSError."""
@@ -31,73 +36,81 @@ class Client(asyncio.Protocol):
         is_slow: The client does not take what we have for it.
     """
 
-    def __init__(self, chooser: Chooser, connect_original: ConnectOriginal, counts: Counts) -> None:
+    __slots__ = (
+        "_connect_original", "_eof", "_event", "_first", "_full", "_is_beginning", "_is_held", "_is_over", "_is_reading", "_limit", "_loop",
+        "_opening", "_sides", "_takes_http2", "_transport", "_wanted", "_was_silent", "exchange", "is_slow",
+    )  # fmt: skip
+
+    def __init__(
+        self, chooser: Chooser, connect_original: ConnectOriginal, counts: Counts, *, takes_http2: bool
+    ) -> None:
         self.is_slow = False
         self.exchange = Exchange(self, chooser, counts)
         self._loop = asyncio.get_running_loop()
-        self._lost: asyncio.Future[None] = self._loop.create_future()
         self._connect_original = connect_original
-        self._ready: socket.socket | None = None
-        self._first = b""
-        self._group: asyncio.TaskGroup | None = None
-        self._opening: asyncio.Task[None] | None = None
-        self._transport: asyncio.Transport | None = None
-        self._sides: set[OriginalWire | TakerWire] = set()
-        self._full: set[object] = set()
+        self._takes_http2 = takes_http2
+        self._transport: Transport | None = None
+        self._is_beginning = True
+        self._first = b""  # while it may become HTTP/2's preface
+        self._was_silent = False
+        self._limit: asyncio.TimerHandle | None = None
+        self._event: asyncio.Future[None] | None = None  # what `run` waits for
+        self._wanted: list[Taker | None] = []
+        self._opening: asyncio.Timeout | None = None
+        self._is_over = False
+        self._sides: list[OriginalWire | TakerWire] = []
+        self._full: list[object] = []
         self._is_held = False
         self._is_reading = True
         self._eof = False
-        self._limit: asyncio.TimerHandle | None = None
 
-    async def run(self, client: socket.socket, first: bytes, original: socket.socket | None) -> None:
-        """Serve until the connection ended.
+    async def run(self, client: socket.socket) -> bytes:
+        """Serve until the connection ended, or turned out to be HTTP/2's; takes over its socket.
 
-        Args:
-            first: What was read from the client already.
-            original: A connection to it, if there is one already.
+        Returns:
+            What was read of HTTP/2: then the socket is the caller's again. Else b"".
         """
-        self._first, self._ready = first, original
         try:
-            async with asyncio.TaskGroup() as group:
-                self._group = group
-                try:
-                    if client.family != socket.AF_UNIX:
-                        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    await self._loop.create_connection(lambda: self, sock=client)
-                except OSError:
-                    client.close()  # it is gone
-                    return
-                await self._lost
+            open_transport(client, self)
+        except OSError:
+            client.close()
+            return b""
+        try:
+            if self._is_beginning and not self._is_over:
+                self._limit = self._loop.call_later(SILENCE_LIMIT_S, self._on_silence)
+            while not self._is_over:
+                if self._wanted:
+                    await self._open(self._wanted.pop())
+                else:
+                    self._event = self._loop.create_future()
+                    await self._event
         finally:
             if self._transport is not None:
                 abort_with_reset(self._transport)
             self._end()
-            if self._ready is not None:
-                self._ready.close()
+        return self._first
 
     # The client's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin with what was read before."""
-        # Not asserted: uvloop's transports are none of asyncio's classes.
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=HIGH_WATER)
-        outlets.add(self._transport)
-        if self._ready is not None:
-            self.exchange.expect_original()
-            self.open(None)
-        if self._first:
-            self.exchange.client_data(self._first)
+        """Begin with what is there already."""
+        assert isinstance(transport, Transport)
+        self._transport = transport
+        outlets.add(transport)
+        transport.read()
 
     def data_received(self, data: bytes) -> None:
         """Let the exchange decide."""
-        self.exchange.client_data(data)
+        if self._is_beginning:
+            self._begin(data)
+        else:
+            self.exchange.client_data(data)
 
     def eof_received(self) -> bool:
         """Keep the other direction open."""
-        if not self._eof:
-            self._eof = True
-            self.exchange.client_eof()
+        self._eof = True
+        self._start(self._first)
+        self.exchange.client_eof()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -122,21 +135,23 @@ class Client(asyncio.Protocol):
 
     def side_is_full(self, side: object, is_full: bool) -> None:
         """Read from the client while no side is full."""
-        if is_full:
-            self._full.add(side)
-        else:
-            self._full.discard(side)
-        self._read_or_not()
+        if is_full is not (side in self._full):
+            if is_full:
+                self._full.append(side)
+            else:
+                self._full.remove(side)
+            self._read_or_not()
 
     def side_began(self, side: OriginalWire | TakerWire) -> None:
         """Know a side."""
-        self._sides.add(side)
+        self._sides.append(side)
         if self.is_slow:
             side.set_reading(False)
 
     def side_ended(self, side: OriginalWire | TakerWire) -> None:
         """Forget a side."""
-        self._sides.discard(side)
+        if side in self._sides:
+            self._sides.remove(side)
         self.side_is_full(side, False)
 
     # What the exchange wants: `Outside`.
@@ -156,10 +171,10 @@ class Client(asyncio.Protocol):
         """Send what is left, and give the client time to read it."""
         if self._transport is None or self._transport.is_closing():
             return
-        self.write_eof()
         if self._eof:
             self._transport.close()
         else:
+            self.write_eof()
             self._loop.call_later(LINGER_S, self._transport.close)
 
     def reset(self) -> None:
@@ -173,9 +188,9 @@ class Client(asyncio.Protocol):
         self._read_or_not()
 
     def open(self, taker: Taker | None) -> None:
-        """Open a side in a task of its own."""
-        assert self._group is not None
-        self._opening = self._group.create_task(self._open(taker))
+        """Have `run` open a side."""
+        self._wanted.append(taker)
+        self._wake()
 
     def set_limit(self, seconds: float | None) -> None:
         """Start the one timer anew."""
@@ -185,24 +200,21 @@ class Client(asyncio.Protocol):
 
     async def _open(self, taker: Taker | None) -> None:
         try:
-            async with asyncio.timeout(OPEN_LIMIT_S):
+            async with asyncio.timeout(OPEN_LIMIT_S) as self._opening:
                 if taker is None:
                     await self._open_original()
                 else:
                     await self._open_stream(taker)
         except (OSError, StreamRefused):  # TimeoutError is an OSError
             self.exchange.refused(taker)
+        finally:
+            self._opening = None
 
     async def _open_original(self) -> None:
-        sock, self._ready = self._ready, None
-        if sock is None:
-            sock = await self._connect_original()
-        wire = OriginalWire(self)
+        sock = await self._connect_original()
         try:
-            if sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self._loop.create_connection(lambda: wire, sock=sock)
-        except BaseException:
+            open_transport(sock, OriginalWire(self))
+        except OSError:
             sock.close()
             raise
 
@@ -215,9 +227,44 @@ class Client(asyncio.Protocol):
             raise
         TakerWire(self, taker, stream).begin()
 
+    # How it begins.
+
+    def _begin(self, data: bytes) -> None:
+        """Tell HTTP/2, whose preface may come in pieces, from all else."""
+        first = self._first + data
+        if self._takes_http2 and first.startswith(PREFACE) and self.exchange.state is State.READY:
+            assert self._transport is not None
+            self._transport.release()
+            outlets.remove(self._transport)
+            self._transport = None
+            self._end()
+            self._first = first
+        elif len(first) < len(PREFACE) and PREFACE.startswith(first) and not self._was_silent:
+            self._first = first
+        else:
+            self._start(first)
+
+    def _start(self, first: bytes) -> None:
+        """Have the exchange decide from here on."""
+        if self._is_beginning:
+            self._is_beginning = False
+            self._first = b""
+            self.set_limit(None)
+            if first:
+                self.exchange.client_data(first)
+
+    def _on_silence(self) -> None:
+        self._limit = None
+        self._was_silent = True
+        if self._first:
+            self._start(self._first)
+        else:
+            self.exchange.expect_original()
+            self.open(None)
+
     def _read_or_not(self) -> None:
         reads = not self._is_held and not self._full
-        if reads is self._is_reading or self._transport is None or self._eof or self._transport.is_closing():
+        if reads is self._is_reading or self._transport is None:
             return
         self._is_reading = reads
         if reads:
@@ -225,10 +272,15 @@ class Client(asyncio.Protocol):
         else:
             self._transport.pause_reading()
 
+    def _wake(self) -> None:
+        if self._event is not None and not self._event.done():
+            self._event.set_result(None)
+
     def _end(self) -> None:
+        self._is_over = True
+        self._is_beginning = False
         self.set_limit(None)
-        if self._opening is not None:
-            self._opening.cancel()
+        if self._opening is not None and not self._opening.expired():
+            self._opening.reschedule(0)
         self.exchange.client_lost()
-        if not self._lost.done():
-            self._lost.set_result(None)
+        self._wake()

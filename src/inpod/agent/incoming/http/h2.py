@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
-from typing import cast
 
 from inpod.agent.incoming.http.choice import Chooser
 from inpod.agent.incoming.http.client import LINGER_S, OPEN_LIMIT_S, ConnectOriginal
@@ -13,7 +12,8 @@ from inpod.agent.incoming.http.h2_exchange import Exchange
 from inpod.agent.incoming.http.h2_limits import Held
 from inpod.agent.incoming.http.h2_side import Side
 from inpod.agent.incoming.http.h2_wires import OriginalWire, TakerWire
-from inpod.agent.incoming.http.wires import HIGH_WATER, abort_with_reset
+from inpod.agent.incoming.http.wires import abort_with_reset
+from inpod.agent.transport import Transport, open_transport
 from inpod.tunnel import outlets
 from inpod.tunnel.stream import StreamRefused
 
@@ -46,7 +46,7 @@ class _Client(asyncio.Protocol):
         self._first = b""
         self._group: asyncio.TaskGroup | None = None
         self._opening: set[asyncio.Task[None]] = set()
-        self._transport: asyncio.Transport | None = None
+        self._transport: Transport | None = None
         self._wires: set[OriginalWire | TakerWire] = set()
         self._is_finished = False
 
@@ -57,11 +57,9 @@ class _Client(asyncio.Protocol):
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 try:
-                    if client.family != socket.AF_UNIX:
-                        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    await self._loop.create_connection(lambda: self, sock=client)
+                    open_transport(client, self)
                 except OSError:
-                    client.close()  # it is gone
+                    client.close()
                     return
                 await self._lost
         finally:
@@ -73,10 +71,9 @@ class _Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with what was read before."""
-        # Not asserted: uvloop's transports are none of asyncio's classes.
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=HIGH_WATER)
-        outlets.add(self._transport)
+        assert isinstance(transport, Transport)
+        self._transport = transport
+        outlets.add(transport)
         self.exchange.client_data(self._first)
         self._first = b""
 
@@ -166,17 +163,14 @@ class _Client(asyncio.Protocol):
 
     async def _open_original(self, side: Side) -> None:
         sock = await self._connect_original()
-        wire = OriginalWire(self, side)
         try:
-            if sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self._loop.create_connection(lambda: wire, sock=sock)
-        except BaseException:
+            open_transport(sock, OriginalWire(self, side))
+        except OSError:
             sock.close()
             raise
 
     def _set_reading(self, is_reading: bool) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None:
             if is_reading:
                 self._transport.resume_reading()
             else:

@@ -1,11 +1,12 @@
 """The sides of an HTTP/2 connection on asyncio: a connection to the original, and a stream of a session."""
 
 import asyncio
-from typing import Protocol, cast
+from typing import Protocol
 
 from inpod.agent.incoming.http.h2_exchange import Exchange
 from inpod.agent.incoming.http.h2_side import Side
-from inpod.agent.incoming.http.wires import CLOSE_LIMIT_S, HIGH_WATER, abort_with_reset
+from inpod.agent.incoming.http.wires import CLOSE_LIMIT_S, abort_with_reset
+from inpod.agent.transport import Transport
 from inpod.tunnel.stream import Stream
 
 
@@ -34,12 +35,11 @@ class OriginalWire(asyncio.Protocol):
         self._wires = wires
         self._side = side
         self._is_over = False
-        self._transport: asyncio.Transport | None = None
+        self._transport: Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Not asserted: uvloop's transports are none of asyncio's classes.
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        assert isinstance(transport, Transport)
+        self._transport = transport
         self._wires.side_began(self)
         self._wires.exchange.opened(self._side, self)
 
@@ -77,7 +77,7 @@ class OriginalWire(asyncio.Protocol):
             abort_with_reset(transport)
 
     def set_reading(self, is_reading: bool) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None:
             if is_reading:
                 self._transport.resume_reading()
             else:

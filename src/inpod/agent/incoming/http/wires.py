@@ -4,15 +4,13 @@ import asyncio
 import contextlib
 import socket
 import struct
-from typing import Protocol, cast
+from typing import Protocol
 
 from inpod.agent.incoming.http.answers import AnswerReader
 from inpod.agent.incoming.http.choice import Taker
 from inpod.agent.incoming.http.exchange import Exchange
+from inpod.agent.transport import Transport
 from inpod.tunnel.stream import Stream
-
-HIGH_WATER = 64 * 1024
-"""Bytes that wait for a slow reader before no more is read for it."""
 
 CLOSE_LIMIT_S = 10.0
 """How long a session's program may take to end its connection after we ended ours."""
@@ -45,19 +43,18 @@ class Wires(Protocol):
 class OriginalWire(asyncio.Protocol):
     """A connection to the original."""
 
-    taker: Taker | None = None
+    __slots__ = ("_is_over", "_transport", "_wires", "answers", "taker")
 
     def __init__(self, wires: Wires) -> None:
+        self.taker: Taker | None = None
         self.answers = AnswerReader()
         self._wires = wires
         self._is_over = False
-        self._eof = False
-        self._transport: asyncio.Transport | None = None
+        self._transport: Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Not asserted: uvloop's transports are none of asyncio's classes.
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        assert isinstance(transport, Transport)
+        self._transport = transport
         self._wires.side_began(self)
         self._wires.exchange.opened(self)
 
@@ -66,7 +63,6 @@ class OriginalWire(asyncio.Protocol):
             self._wires.exchange.side_data(self, data)
 
     def eof_received(self) -> bool:
-        self._eof = True
         if not self._is_over:
             self._wires.exchange.side_eof(self)
         return True
@@ -105,7 +101,7 @@ class OriginalWire(asyncio.Protocol):
             abort_with_reset(transport)
 
     def set_reading(self, is_reading: bool) -> None:
-        if self._transport is not None and not self._eof and not self._transport.is_closing():
+        if self._transport is not None:
             if is_reading:
                 self._transport.resume_reading()
             else:
@@ -119,6 +115,8 @@ class OriginalWire(asyncio.Protocol):
 
 class TakerWire:
     """A stream of a session."""
+
+    __slots__ = ("_is_over", "_owed", "_stream", "_wires", "answers", "taker")
 
     def __init__(self, wires: Wires, taker: Taker, stream: Stream) -> None:
         self.taker: Taker | None = taker

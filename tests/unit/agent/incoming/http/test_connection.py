@@ -13,10 +13,11 @@ import uvloop
 
 from inpod.agent.incoming.http import client, connection, wires
 from inpod.agent.incoming.http.choice import Chooser, Fate, Head, Taker
-from inpod.agent.incoming.http.client import ConnectOriginal
-from inpod.agent.incoming.http.connection import SILENCE_LIMIT_S, serve
+from inpod.agent.incoming.http.client import SILENCE_LIMIT_S, ConnectOriginal
+from inpod.agent.incoming.http.connection import serve
 from inpod.agent.incoming.http.counts import Counts
 from inpod.agent.incoming.http.first import PREFACE
+from inpod.agent.transport import HIGH_WATER
 from inpod.tunnel.mux import WINDOW
 from inpod.tunnel.relay import relay
 from inpod.tunnel.streams import Stream, Tunnel
@@ -268,8 +269,8 @@ def test_server_that_speaks_first_is_heard_after_the_limit(
 
     async def scenario() -> None:
         async with room(original=greet, program=named(b"program")) as served:
-            reader, writer = await served.connect()
             start = asyncio.get_running_loop().time()
+            reader, writer = await served.connect()
             assert await reader.readline() == b"220 ready\r\n"
             assert SILENCE_LIMIT_S <= asyncio.get_running_loop().time() - start < SILENCE_LIMIT_S + 1.5
             writer.write(GET % b"mine")
@@ -485,7 +486,7 @@ def test_client_that_does_not_read_bounds_what_is_held(
             writer.write(GET % target)
             reader._transport.pause_reading()  # type: ignore[attr-defined]  # stops reading from the kernel, too
             await stuck.wait()
-            assert max(held) <= WINDOW + wires.HIGH_WATER
+            assert max(held) <= WINDOW + HIGH_WATER
             writer.transport.abort()
 
     run(scenario)
