@@ -77,7 +77,7 @@ def test_closed_connection_holds_nothing(
             for ip in (POD_IPV4, POD_IPV6) * COUNT:
                 sock = await connect_original(redirect, Address(ip, PORT))
                 assert (ip, sock.getsockname()[1]) in original._PORTS._taken
-                sock.at_close.callback(undone.append, ip)  # type: ignore[attr-defined]  # ours to see
+                sock.at_close.append(lambda ip=ip: undone.append(ip))  # type: ignore[attr-defined]  # ours to see
                 await end(sock)
             await asyncio.sleep(0)
         finally:
@@ -106,7 +106,7 @@ def test_refused_connection_holds_nothing(run: Run) -> None:
 def test_forgotten_connection_holds_nothing() -> None:
     undone: list[str] = []
     sock = original._Exempt(socket.AF_INET)
-    sock.at_close.callback(undone.append, "all")
+    sock.at_close.append(lambda: undone.append("all"))
     with pytest.warns(ResourceWarning):
         del sock
     assert undone == ["all"]

@@ -5,6 +5,7 @@ import errno
 import os
 import struct
 from enum import IntEnum
+from functools import cache
 
 MAP_TYPE_HASH = 1
 MAP_TYPE_ARRAY = 2
@@ -17,11 +18,16 @@ _SYSTEM_CALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 """By machine. All are little-endian: the instructions of `assembler` are written that way."""
 
 _ATTR_BYTES = 128
+_KEY_ONLY = 16
+"""Bytes of what names an entry: the map's descriptor and the key's address."""
+
 _LOG_BYTES = 64 * 1024
 _LOG_TAIL = 2000
 """Characters of the verifier's log that an error repeats: its end names the fault."""
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_system_call = ctypes.CDLL(None, use_errno=True).syscall
+_system_call.restype = ctypes.c_long
+_system_call.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 
 
 class Command(IntEnum):
@@ -34,18 +40,21 @@ class Command(IntEnum):
     LINK_CREATE = 28
 
 
+@cache
+def _number() -> int | None:
+    return _SYSTEM_CALL.get(os.uname().machine)
+
+
 def call(command: int, attr: bytes) -> int:
     """Make the system call with `attr`, padded with zeros; return its result.
 
     Raises:
         OSError: As bpf(2); ENOSYS on a machine whose call number is not known here.
     """
-    number = _SYSTEM_CALL.get(os.uname().machine)
+    number = _number()
     if number is None:
         raise OSError(errno.ENOSYS, f"bpf(2) is not known on {os.uname().machine}")
-    buffer = ctypes.create_string_buffer(attr, _ATTR_BYTES)
-    arguments = (ctypes.c_int(command), buffer, ctypes.c_uint(_ATTR_BYTES))
-    result: int = _libc.syscall(ctypes.c_long(number), *arguments)
+    result: int = _system_call(number, command, ctypes.create_string_buffer(attr, _ATTR_BYTES), _ATTR_BYTES)
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -57,7 +66,12 @@ class Map:
 
     def __init__(self, kind: int, key_bytes: int, value_bytes: int, max_entries: int) -> None:
         flags = _NO_PREALLOC if kind == MAP_TYPE_HASH else 0
+        # Two of these are made for each connection to the original: what they point to is kept.
+        self._key = ctypes.create_string_buffer(key_bytes)
+        self._value = ctypes.create_string_buffer(value_bytes)
         self.fd = call(Command.MAP_CREATE, struct.pack("=IIIII", kind, key_bytes, value_bytes, max_entries, flags))
+        addresses = ctypes.addressof(self._key), ctypes.addressof(self._value)
+        self._entry = struct.pack("=IxxxxQQQ", self.fd, *addresses, 0)
 
     def set(self, key: bytes, value: bytes) -> None:
         """Put `value` under `key`.
@@ -65,15 +79,14 @@ class Map:
         Raises:
             OSError: E2BIG when the map is full.
         """
-        held_key, held_value = ctypes.create_string_buffer(key), ctypes.create_string_buffer(value)
-        addresses = ctypes.addressof(held_key), ctypes.addressof(held_value)
-        call(Command.MAP_UPDATE_ELEM, struct.pack("=IxxxxQQQ", self.fd, *addresses, 0))
+        self._key.raw, self._value.raw = key, value
+        call(Command.MAP_UPDATE_ELEM, self._entry)
 
     def delete(self, key: bytes) -> None:
         """Remove `key` if it is there."""
-        held_key = ctypes.create_string_buffer(key)
+        self._key.raw = key
         try:
-            call(Command.MAP_DELETE_ELEM, struct.pack("=IxxxxQ", self.fd, ctypes.addressof(held_key)))
+            call(Command.MAP_DELETE_ELEM, self._entry[:_KEY_ONLY])
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.EINVAL):
                 raise

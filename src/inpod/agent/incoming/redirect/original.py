@@ -1,12 +1,11 @@
 """Connections of our own to the original, past the redirect."""
 
 import asyncio
-import contextlib
 import errno
 import os
 import random
 import socket
-import weakref
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -32,10 +31,9 @@ async def connect_original(redirect: Redirect, called: Address) -> socket.socket
     for _ in range(ATTEMPTS):
         sock = _Exempt(socket.AF_INET6 if ":" in called.ip else socket.AF_INET)
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             _PORTS.bind(sock, called.ip)
-            sock.at_close.callback(redirect.exempt(sock))
-            await asyncio.get_running_loop().sock_connect(sock, _named(called.ip, called.port))
+            sock.at_close.append(redirect.exempt(sock))
+            await _connect(sock, _named(called.ip, called.port))
         except OSError as error:
             sock.close()
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EADDRINUSE):
@@ -48,6 +46,17 @@ async def connect_original(redirect: Redirect, called: Address) -> socket.socket
     raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
 
 
+async def _connect(sock: socket.socket, to: tuple[str, int] | tuple[str, int, int, int]) -> None:
+    # Nobody is nearer than the original: when the call returns, its kernel has answered, and the second one says how.
+    error = sock.connect_ex(to)
+    if error == errno.EINPROGRESS:
+        error = sock.connect_ex(to)
+    if error == errno.EALREADY:
+        await asyncio.get_running_loop().sock_connect(sock, to)
+    elif error:
+        raise OSError(error, os.strerror(error))
+
+
 class _Exempt(socket.socket):
     """A socket that undoes what belongs to it when it is closed, in whichever way.
 
@@ -55,21 +64,30 @@ class _Exempt(socket.socket):
         at_close: What to undo.
     """
 
+    __slots__ = ("at_close",)
+
     def __init__(self, family: socket.AddressFamily) -> None:
+        self.at_close: list[Callable[[], None]] = []
         super().__init__(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        self.at_close = contextlib.ExitStack()
-        # For who forgets to close it.
-        weakref.finalize(self, self.at_close.close).atexit = False
 
     def close(self) -> None:
         super().close()
-        self.at_close.close()
+        self._undo()
 
     def detach(self) -> int:
         # How uvloop closes: it has closed the descriptor by then.
         fd = super().detach()
-        self.at_close.close()
+        self._undo()
         return fd
+
+    def __del__(self) -> None:
+        # For who forgets to close it.
+        super().__del__()  # type: ignore[misc]  # typeshed does not know it
+        self._undo()
+
+    def _undo(self) -> None:
+        while self.at_close:
+            self.at_close.pop()()
 
 
 class _Ports:
@@ -102,7 +120,7 @@ class _Ports:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(_named(ip, port))
         self._taken.add((ip, port))
-        sock.at_close.callback(self._taken.discard, (ip, port))
+        sock.at_close.append(lambda: self._taken.discard((ip, port)))
 
 
 _PORTS = _Ports()
