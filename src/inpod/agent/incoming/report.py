@@ -40,12 +40,12 @@ class Report:
 
     def matched(self) -> None:
         """Count a request that the session got."""
-        self._count("seen")
+        self._counts["seen"] += 1
         self._count("matched")
 
     def passed(self, why: Why) -> None:
         """Count a request that it did not get."""
-        self._count("seen")
+        self._counts["seen"] += 1
         self._count("passed")
         self._why = why
 

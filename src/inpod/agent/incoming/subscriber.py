@@ -60,12 +60,15 @@ class Subscriber:
 class Choice:
     """The filters of all sessions, for one connection: a `Chooser`. The session that came first decides first."""
 
+    __slots__ = ("_has_probes", "_takers")
+
     def __init__(self, subscribers: Sequence[Subscriber], peer: Address, called: Address) -> None:
-        self._takers = [_Taker(subscriber, peer, called) for subscriber in subscribers]
+        self._takers = tuple([_Taker(subscriber, peer, called) for subscriber in subscribers])
+        self._has_probes = any(subscriber.has_probes for subscriber in subscribers)
 
     def choose(self, head: Head, body: bytes | None) -> Taker | Fate:
         """See `Chooser`."""
-        is_probe = is_from_kubelet(head)
+        is_probe = self._has_probes and is_from_kubelet(head)
         for taker in self._takers:
             subscriber = taker.subscriber
             if is_probe and subscriber.has_probes:
@@ -90,6 +93,8 @@ class Choice:
 
 class _Taker:
     """A subscriber, for one connection: a `Taker`."""
+
+    __slots__ = ("_called", "_peer", "subscriber")
 
     def __init__(self, subscriber: Subscriber, peer: Address, called: Address) -> None:
         self.subscriber = subscriber
