@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each row; the table has their medians")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each load")
     parser.add_argument(
-        "--only", help="these groups: start,files,connect,ping,bulk,dns,steal,filter,mirror,interceptors,relay"
+        "--only", help="these groups: start,files,connect,ping,bulk,dns,steal,filter,mirror,http,interceptors,relay"
     )
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where the figures go (%(default)s)")
     options = parser.parse_args()
@@ -37,7 +37,7 @@ def main() -> int:
         with running_target(programs) as target:
             measure = Measure(target, programs, options.seconds)
             samples = take(measure, options.rounds, options.only.split(",") if options.only else None)
-    results = [result(row, samples) for row in ROWS if (row.key, "native") in samples]
+    results = [result(row, samples) for row in ROWS if any((row.key, side) in samples for side in SIDES)]
     print_table(results)
     about: dict[str, object] = {
         "cpus": os.cpu_count(),
@@ -79,12 +79,16 @@ def take(measure: Measure, rounds: int, only: list[str] | None) -> dict[tuple[st
 
 def result(row: Row, samples: dict[tuple[str, Side], list[float]]) -> dict[str, object]:
     """Return a row with its figures."""
-    native, inpod = samples[row.key, "native"], samples.get((row.key, "inpod"), [])
     figures: dict[str, object] = {"key": row.key, "name": row.name, "unit": row.unit}
-    figures |= {"native": statistics.median(native), "native_samples": native}
-    if inpod:
-        times = row.times_native(statistics.median(native), statistics.median(inpod))
-        figures |= {"inpod": statistics.median(inpod), "inpod_samples": inpod, "times_native": times}
+    medians: dict[Side, float] = {}
+    for side in SIDES:
+        if found := samples.get((row.key, side)):
+            medians[side] = statistics.median(found)
+            figures |= {side: medians[side], f"{side}_samples": found}
+        elif side == "native" and not row.has_native:
+            figures |= {"native": "", "times_native": ""}
+    if len(medians) == len(SIDES):
+        figures["times_native"] = row.times_native(medians["native"], medians["inpod"])
     peer = list(row.mirrord) if row.mirrord else None
     return figures | {"mirrord_times_native": peer, "goal": row.goal}
 
@@ -96,13 +100,10 @@ def print_table(results: list[dict[str, object]]) -> None:
         f"{'x native: times slower than natively':{width}}  {'native':>12} {'inpod':>12} {'x native':>9} {'mirrord':>11}  goal"
     )
     for row in results:
-        inpod, times = (_number(row.get(key)) for key in ("inpod", "times_native"))
+        native, inpod, times = (_number(row.get(key)) for key in ("native", "inpod", "times_native"))
         mirrord = row["mirrord_times_native"]
         peer = "-".join(_number(end) for end in mirrord) if isinstance(mirrord, list) else ""
-        print(
-            f"{row['name']:{width}}  {_number(row['native']):>12} {inpod:>12} {times:>9} {peer:>11}"
-            f"  {row['unit']:5} {row['goal']}"
-        )
+        print(f"{row['name']:{width}}  {native:>12} {inpod:>12} {times:>9} {peer:>11}  {row['unit']:5} {row['goal']}")
 
 
 def _number(value: object) -> str:

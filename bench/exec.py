@@ -6,14 +6,52 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.target import HTTP_PORT, Target
 
 CHECKOUT = Path(__file__).parent.parent
 LIMIT_S = 120
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process whose costs are of interest.
+
+    Attributes:
+        pid: As this process sees it.
+    """
+
+    pid: int
+
+    def cpu_us(self) -> float:
+        """Return the processor time of all its threads until now, those that ended included."""
+        # The clock of a process: CPUCLOCK_SCHED of linux/posix-timers.h, beside the complement of the pid.
+        return time.clock_gettime_ns(~self.pid << 3 | 2) / 1e3
+
+    def pss_mib(self) -> float:
+        """Return its memory; what it shares with others counts in part (proc_pid_smaps(5))."""
+        for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+        raise RuntimeError("the kernel does not tell")
+
+
+@dataclass(frozen=True)
+class Session:
+    """A running session.
+
+    Attributes:
+        local: Where its program really listens: "127.0.0.1:7311".
+        agent: Its agent.
+    """
+
+    local: str
+    agent: Process
 
 
 def inpod(target: Target, *command: str, options: tuple[str, ...] = ()) -> list[str]:
@@ -45,13 +83,13 @@ def output_of(command: list[str]) -> bytes:
 
 @contextmanager
 def subscribed(
-    target: Target, programs: Path, *, steal: bool, http_filter: dict[str, object] | None = None
-) -> Iterator[str]:
-    """Run the local HTTP server with the pod's traffic; yield where it really listens, "127.0.0.1:7311"."""
+    target: Target, programs: Path, *, steal: bool, http_filter: dict[str, object] | None = None, port: int = HTTP_PORT
+) -> Iterator[Session]:
+    """Run the local HTTP server with the pod's traffic."""
     config = programs / "inpod.json"
     incoming = {"mode": "steal" if steal else "mirror"} | ({"http_filter": http_filter} if http_filter else {})
     config.write_text(json.dumps({"feature": {"network": {"incoming": incoming}}}))
-    server = [str(programs / "http_server"), str(HTTP_PORT), "local"]
+    server = [str(programs / "http_server"), str(port), "local"]
     command = inpod(target, *server, options=("-f", str(config)))
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment()) as process:
         assert process.stderr is not None
@@ -66,7 +104,14 @@ def subscribed(
                 raise RuntimeError(b"".join(said).decode(errors="replace")[-400:])
             # The pipe must not fill.
             threading.Thread(target=process.stderr.read, daemon=True).start()
-            yield event["local"]
+            yield Session(event["local"], _agent_of(process.pid))
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(LIMIT_S)
+
+
+def _agent_of(session_pid: int) -> Process:
+    for pid in Path(f"/proc/{session_pid}/task/{session_pid}/children").read_text().split():
+        if b"inpod.agent" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return Process(int(pid))
+    raise RuntimeError("the session has no agent")

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench import interceptors, relays
+from bench import http, interceptors, relays
 from bench.exec import LIMIT_S, environment, inpod, output_of, subscribed
-from bench.target import BIG_MIB, FILES, HOST_NAME, HTTP_PORT, POD_ADDRESS, SERVICE_PORT, Target, ready
+from bench.target import BIG_MIB, FILES, HOST_NAME, HTTP_PORT, POD_ADDRESS, RATES, SERVICE_PORT, Target, ready
 
 Side = Literal["native", "inpod"]
 Figures = dict[str, float]
@@ -62,6 +62,7 @@ class Measure:
             "steal": self.steal,
             "filter": self.filter,
             "mirror": self.mirror,
+            "http": self.http,
             "interceptors": self.interceptors,
             "relay": self.relay,
         }
@@ -150,21 +151,23 @@ class Measure:
     def mirror(self, side: Side) -> Figures:
         """Calls that the pod answers while the local program gets copies."""
         with ExitStack() as undo:
-            if side == "native":
-                steady = self._load(1, rate=2000)
-                return {
-                    "mirror_16": self._load(16)["per_s"],
-                    "mirror_2000": steady["p50_us"],
-                    "mirror_got": steady["per_s"],
-                }
-            local = undo.enter_context(subscribed(self.target, self.programs, steal=False))
-            steady = self._load(1, rate=2000)
-            arrived = _arrivals(local, int(steady["count"]))
-            return {
-                "mirror_2000": steady["p50_us"],
-                "mirror_got": steady["per_s"] * arrived / steady["count"],
-                "mirror_16": self._load(16)["per_s"],
-            }
+            session = None
+            if side == "inpod":
+                session = undo.enter_context(subscribed(self.target, self.programs, steal=False))
+            figures: Figures = {}
+            before = 0
+            for rate, got in zip(RATES, ("mirror_got", "mirror_5000_got"), strict=True):
+                steady = self._load(1, rate=rate)
+                figures |= {f"mirror_{rate}": steady["p50_us"], got: steady["per_s"]}
+                if session is not None:
+                    arrived = _arrivals(session.local, before + int(steady["count"])) - before
+                    figures[got] *= arrived / steady["count"]
+                    before += arrived
+            return figures | {"mirror_16": self._load(16)["per_s"]}
+
+    def http(self, side: Side) -> Figures:
+        """What HTTP costs the agent, beside plain proxies."""
+        return http.Bench(self.target, self.programs, self.seconds).measure(side)
 
     def interceptors(self, side: Side) -> Figures:
         """What it costs to be intercepted."""

@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 
+from bench.target import RATES
+
 
 @dataclass(frozen=True)
 class Row:
     """One line of the table.
 
     Attributes:
-        unit: "us", "ms", "/s" or "MiB/s"; of the last two, more is better.
+        unit: "us", "ms", "MiB", "/s" or "MiB/s"; of the last two, more is better.
         mirrord: Range of mirrord 3.250.0's figure relative to native, both measured on a 2-core machine with the agent on
             the same machine: how many times slower. None: not measured.
         goal: In words.
+        has_native: Whether there is something to compare with.
     """
 
     key: str
@@ -19,6 +22,7 @@ class Row:
     unit: str
     mirrord: tuple[float, float] | None = None
     goal: str = ""
+    has_native: bool = True
 
     @property
     def is_rate(self) -> bool:
@@ -61,6 +65,53 @@ ROWS = [
     Row("mirror_16", "mirrored port, its callers, 16 connections", "/s", (10.5, 20), ">= 15000 /s"),
     Row("mirror_2000", "mirrored port, 2000 requests/s, p50", "us", (3.8, 6.2), "<= 1.1 x native"),
     Row("mirror_got", "of these 2000/s, requests that arrived", "/s", None, "all"),
+    Row("mirror_5000", "mirrored port, 5000 requests/s, p50", "us", None, "<= 1.1 x native"),
+    Row("mirror_5000_got", "of these 5000/s, requests that arrived", "/s", None, "all"),
+    Row("http1_per_s", "HTTP/1.1 that does not match (native: hyper proxy), 16 connections", "/s"),
+    Row("http1_p50", "of these, p50", "us"),
+    Row("http1_p99", "of these, p99", "us"),
+    Row("http1_cpu", "of these, processor time of agent (native: proxy) each", "us", None, "<= 1.1 x native"),
+    Row("http1_new_cpu", "the same with new connections, 8", "us", None, "<= 250 us"),
+    Row("http2_per_s", "HTTP/2 that does not match (native: h2 proxy), 4 connections of 16 streams", "/s"),
+    Row("http2_p50", "of these, p50", "us"),
+    Row("http2_p99", "of these, p99", "us"),
+    Row("http2_cpu", "of these, processor time of agent (native: proxy) each", "us", None, "<= 1.5 x native"),
+    *(
+        row
+        for rate in RATES
+        for row in (
+            Row(
+                f"offered_{rate}",
+                f"filtered HTTP that does not match, {rate} requests/s, p50",
+                "us",
+                None,
+                "<= 1.1 x native",
+            ),
+            Row(f"offered_{rate}_got", f"of these {rate}/s, requests answered", "/s", None, "all"),
+        )
+    ),
+    Row("match_cpu", "filtered HTTP that matches, 16, processor time of the agent", "us", has_native=False),
+    Row("steal_cpu", "stolen HTTP, 16 kept connections, processor time of the agent", "us", has_native=False),
+    Row("steal_new_cpu", "stolen HTTP, new connections, 8, processor time of the agent", "us", has_native=False),
+    Row(
+        "mirror_cpu",
+        "mirrored HTTP, 16 connections, processor time of the agent",
+        "us",
+        None,
+        "<= 5 us",
+        has_native=False,
+    ),
+    *(
+        Row(
+            f"mirror_{rate}_cpu",
+            f"mirrored HTTP, {rate} requests/s, processor time of the agent",
+            "us",
+            has_native=False,
+        )
+        for rate in RATES
+    ),
+    Row("steal_memory", "memory of the agent, 10000 stolen connections", "MiB", None, "<= 120 MiB", has_native=False),
+    Row("pass_memory", "memory of the agent, 10000 filtered connections", "MiB", None, "<= 120 MiB", has_native=False),
     Row("layer_find", "find /usr/lib under the layer, processor time", "ms", None, "<= 1.05 x native"),
     Row("layer_python", "python3 and some imports under the layer, processor time", "ms", None, "<= 1.05 x native"),
     Row("layer_shell", "shell that runs 20 programs under the layer, processor time", "ms", None, "<= 1.05 x native"),

@@ -19,6 +19,9 @@ HOST_NAME = "db.bench"
 FILES = "/srv/bench"
 """A folder of the pod that this machine does not have."""
 
+RATES = (2000, 5000)
+"""Requests a second of steady loads."""
+
 SMALL_BYTES, SMALL_FILES, BIG_MIB = 200, 1000, 100
 
 STEP_LIMIT_S = 30
@@ -54,6 +57,10 @@ class Target:
     def inside(self, *command: str) -> list[str]:
         """Return `command` as it is run in the pod."""
         return ["nsenter", "-t", str(self.pid), "--net", "--mount", "--pid", *command]
+
+    def in_network(self, *command: str) -> list[str]:
+        """Return `command` as it is run in the pod's network only, by the process that is started."""
+        return ["nsenter", "-t", str(self.pid), "--net", *command]
 
     def from_caller(self, *command: str) -> list[str]:
         """Return `command` as it is run beside the pod, in its network's other host."""

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,6 +43,14 @@ static void tell(double *us, long count, double total_us) {
     printf("{\"p50_us\": %.2f, \"p99_us\": %.2f, \"per_s\": %.1f, \"total_us\": %.1f, \"count\": %ld}\n", us[count / 2],
            us[count * 99 / 100], count * 1e6 / total_us, total_us, count);
     fflush(stdout);
+}
+
+/* As many descriptors as may be: each connection takes one. */
+static void raise_descriptor_limit(void) {
+    struct rlimit limit;
+    need(getrlimit(RLIMIT_NOFILE, &limit) == 0, "getrlimit");
+    limit.rlim_cur = limit.rlim_max;
+    need(setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
 }
 
 static struct sockaddr_in address(const char *host, int port) {

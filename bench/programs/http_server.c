@@ -5,6 +5,7 @@
 int main(int argc, char **argv) {
     need(argc == 3, "usage");
     signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
     int listener = serve_on(atoi(argv[1])), poll = epoll_create1(0);
     long served = 0;
     struct epoll_event event = {.events = EPOLLIN, .data.fd = listener};
