@@ -1,0 +1,149 @@
+"""Ten thousand connections at a time on a stolen port: all are answered, and what they take of the agent's memory."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.netns.conftest import Pod
+from tests.netns.test_filter import PORT, Json, event
+from tests.processes import end, next_line
+
+CONNECTIONS = 10_000
+MIB = 1024 * 1024
+MEMORY_LIMIT = 120 * MIB
+
+OTHER_DESCRIPTORS = 200
+"""What an agent has open besides connections, at most."""
+
+DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root"),
+    pytest.mark.skipif(DESCRIPTORS < 15_000, reason=f"{DESCRIPTORS} descriptors are too few: see 'ulimit -Hn'"),
+]
+
+LIMITS = """
+import resource, select, socket, sys
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+"""
+
+SERVER = (
+    LIMITS
+    + """
+listener = socket.create_server(("0.0.0.0", int(sys.argv[2])), backlog=1024)
+answer = b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n%s" % (len(sys.argv[1]), sys.argv[1].encode())
+poll, socks = select.epoll(), {listener.fileno(): listener}
+poll.register(listener.fileno(), select.EPOLLIN)
+print("ready", flush=True)
+while True:
+    for number, _ in poll.poll():
+        if number == listener.fileno():
+            sock, _ = listener.accept()
+            socks[sock.fileno()] = sock
+            poll.register(sock.fileno(), select.EPOLLIN)
+        elif socks[number].recv(4096):
+            socks[number].send(answer)
+        else:
+            socks.pop(number).close()
+"""
+)
+
+CLIENT = (
+    LIMITS
+    + """
+count, asking, who = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3].encode()
+socks = []
+while len(socks) < count:
+    more = [socket.create_connection(("10.77.0.1", 8080)) for _ in range(100)]
+    asked = more[:max(0, asking - len(socks))]
+    for sock in asked:
+        sock.sendall(b"GET / HTTP/1.1\\r\\nHost: pod\\r\\n\\r\\n")
+    for sock in asked:
+        assert sock.recv(4096).endswith(who), "another answer"
+    socks += more
+    print("at", len(socks), flush=True)
+print("open", len(socks), flush=True)
+sys.stdin.read()
+"""
+)
+
+
+@contextmanager
+def running(pod: Pod, *words: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run a Python program in the pod's network; it ends with the block."""
+    command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", *words]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            end(process)
+
+
+@contextmanager
+def session(pod: Pod, folder: Path, incoming: Json) -> Iterator[int]:
+    """A session whose program says "program"; yield its agent's pid once the port is subscribed."""
+    config = folder / "inpod.json"
+    config.write_text(json.dumps({"feature": {"network": {"incoming": incoming}}}))
+    options = ["-t", f"pid/{pod.pid}", "-f", str(config), "--progress", "json"]
+    command = [
+        sys.executable,
+        "-m",
+        "inpod",
+        "exec",
+        *options,
+        "--",
+        sys.executable,
+        "-c",
+        SERVER,
+        "program",
+        str(PORT),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1) as process:
+        try:
+            event(process, "PortSubscribed")
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            (agent,) = [pid for pid in children if b"inpod.agent" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            yield int(agent)
+        finally:
+            end(process)
+
+
+def memory(pid: int) -> int:
+    """Return the bytes of a process; what it shares with others counts in part."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+@pytest.mark.parametrize(
+    ("incoming", "who", "descriptors_each"),
+    [
+        ({"mode": "steal", "http_filter": {"path_filter": "^/mine$"}}, "original", 2),
+        ({"mode": "steal"}, "program", 1),
+    ],
+    ids=["filtered", "stolen"],
+)
+def test_ten_thousand_connections_take_little_of_the_agent_s_memory(
+    pod: Pod, tmp_path: Path, incoming: Json, who: str, descriptors_each: int
+) -> None:
+    # Those that asked have a connection to the original beside their own.
+    left = DESCRIPTORS - OTHER_DESCRIPTORS - CONNECTIONS
+    asking = min(CONNECTIONS, left) if descriptors_each == 2 else CONNECTIONS
+    with running(pod, SERVER, "original", str(PORT)) as original:
+        assert next_line(original.stdout) == "ready"
+        with (
+            session(pod, tmp_path, incoming) as agent,
+            running(pod, CLIENT, str(CONNECTIONS), str(asking), who) as client,
+        ):
+            while (said := next_line(client.stdout)).startswith("at "):
+                pass  # it goes on
+            assert said == f"open {CONNECTIONS}"
+            assert len(os.listdir(f"/proc/{agent}/fd")) >= asking * descriptors_each
+            assert memory(agent) <= MEMORY_LIMIT
