@@ -22,6 +22,7 @@ lint:
     {{ bin }}/mypy
     {{ bin }}/lint-imports
     {{ cargo }} fmt --manifest-path native/Cargo.toml --all --check
+    {{ cargo }} fmt --manifest-path bench/yardstick/Cargo.toml --check
     {{ cargo }} clippy --manifest-path native/Cargo.toml --workspace --all-targets --release -- --deny warnings
 
 # Unit tests of Python and Rust, but for slow ones
