@@ -37,6 +37,9 @@ OWN_FOR_S = 10.0
 
 _MAX_ADDRESSES = 1024
 
+_DATA = Kind.DATA
+"""For what runs with each packet: Python 3.11 takes long to find a member in its class."""
+
 
 class MirroredPort:
     """A port, and who wants its connections.
@@ -165,7 +168,7 @@ class Mirror:
 
     def _handle(self, event: Event) -> None:
         kind, flow, data, lost = event
-        if kind is Kind.DATA:
+        if kind is _DATA:
             self._copy(flow, data)
         elif kind is Kind.OPENED:
             self._open(flow)

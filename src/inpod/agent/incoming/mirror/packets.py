@@ -2,7 +2,6 @@
 
 import ipaddress
 import struct
-from enum import IntFlag
 from typing import NamedTuple
 
 from inpod.protocol.agent import Address
@@ -20,8 +19,8 @@ _TCP_BYTES = 20
 _TCP_HEADER = struct.Struct(">HHIIBB")  # ports, sequence, acknowledgement, data offset, flags
 
 
-class Flag(IntFlag):
-    """Of TCP."""
+class Flag:
+    """Of TCP. No Enum: each packet is looked at, and Python takes a microsecond for an enum's bits."""
 
     FIN = 1
     SYN = 2
@@ -54,19 +53,19 @@ def parse(data: memoryview, start: int, length: int) -> Segment | None:
         return None
     version = data[start] >> 4
     if version == 4:
+        addresses, flow_bytes = start + 12, 12
         at = start + (data[start] & 15) * 4
         # A later fragment has no TCP header.
         if data[start + 9] != _TCP or at < start + _IPV4_BYTES or data[start + 6] & 0x1F or data[start + 7]:
             return None
         total = data[start + 2] << 8 | data[start + 3]
-        ips = bytes(data[start + 12 : start + 20])
     elif version == 6 and length >= _IPV6_BYTES + _TCP_BYTES:
+        addresses, flow_bytes = start + 8, 36
         at = start + _IPV6_BYTES
         if data[start + 6] != _TCP:
             at = _skip_extensions(data, data[start + 6], at, end)
         total = data[start + 4] << 8 | data[start + 5]
         total = total and total + _IPV6_BYTES
-        ips = bytes(data[start + 8 : start + 40])
     else:
         return None
     # 0 stands for more than 64 KiB, as segmentation offload makes them (BIG TCP).
@@ -78,7 +77,13 @@ def parse(data: memoryview, start: int, length: int) -> Segment | None:
     payload_at = at + (offset >> 4) * 4
     if payload_at < at + _TCP_BYTES or payload_at > end:
         return None
-    return Segment(ips + bytes(data[at : at + 4]), seq, flags, bytes(data[payload_at:end]))
+    flow_end = addresses + flow_bytes
+    if at + 4 == flow_end:
+        flow = bytes(data[addresses:flow_end])
+    else:
+        # Options stand between the addresses and the ports.
+        flow = bytes(data[addresses : flow_end - 4]) + bytes(data[at : at + 4])
+    return Segment(flow, seq, flags, bytes(data[payload_at:end]))
 
 
 def endpoints(flow: bytes) -> tuple[Address, Address]:

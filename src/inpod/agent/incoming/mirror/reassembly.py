@@ -35,6 +35,8 @@ _PIECE_OVERHEAD = 150
 
 _MAX_ENDED = 8192
 
+_FIN_OR_RST = Flag.FIN | Flag.RST
+
 _REQUEST = re.compile(rb"[A-Z]{3,20} [!-~]{1,8192} HTTP/1\.[01]\r\n")
 
 
@@ -68,6 +70,10 @@ class Kind(Enum):
     """Bytes are missing. `data` is empty, `lost` counts segments."""
     REFUSED = auto()
     """There are `Limits.flows` already."""
+
+
+_DATA = Kind.DATA
+"""For what runs with each packet: Python 3.11 takes long to find a member in its class."""
 
 
 class Event(NamedTuple):
@@ -135,11 +141,11 @@ class Reassembler:
         if flow is None or flags & Flag.SYN:
             return self._begin(segment, flow, now)
         flow.heard = now
-        if seq == flow.next and not flow.pieces and flow.end < 0 and not flags & (Flag.FIN | Flag.RST):
+        if seq == flow.next and not flow.pieces and flow.end < 0 and not flags & _FIN_OR_RST:
             size = len(payload)
             flow.next = (seq + size) & _MASK
             flow.position += size
-            return [Event(Kind.DATA, key, payload)] if size else []
+            return [Event(_DATA, key, payload)] if size else []
         return self._continue(segment, flow, now)
 
     def forget(self, key: bytes) -> None:
