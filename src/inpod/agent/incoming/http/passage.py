@@ -150,13 +150,16 @@ class Passage:
 
     def _read_no_more(self) -> None:
         """End with the answers that are due."""
+        self._drop_input()
+        if self._eof:
+            self._pass_eof()
+
+    def _drop_input(self) -> None:
         self.state = State.LAST
         self._limit(None)
         self._raw = []
         self._reader.rest()
         self._hold(False)
-        if self._eof:
-            self._pass_eof()
 
     def _on_input_ended(self) -> None:
         """The client sent its last, and all of it was read that is complete."""
@@ -186,14 +189,14 @@ class Passage:
             self._side.write_eof()
 
     def _finish(self) -> None:
-        self._read_no_more()
+        self._drop_input()
         for side in list(self._sides.values()):
             side.close()
         self._forget_sides()
         self._outside.finish()
 
     def _reset(self) -> None:
-        self._read_no_more()
+        self._drop_input()
         for side in list(self._sides.values()):
             side.abort()
         self._forget_sides()
