@@ -6,7 +6,7 @@ import socket
 
 from inpod.agent.namespaces import open_in_root
 from inpod.protocol.agent import Address, Connect, Connected, Refusal, encode
-from inpod.tunnel.readiness import WRITE
+from inpod.tunnel.readiness import WRITE, Readiness
 from inpod.tunnel.relay import join
 from inpod.tunnel.streams import Stream
 
@@ -22,6 +22,7 @@ class Outgoing:
 
     def __init__(self) -> None:
         self._count = 0
+        self._readiness = Readiness()
 
     def connect(self, stream: Stream, request: Connect) -> None:
         """Connect; answer now or when the kernel has decided, and pass bytes on until both directions have ended.
@@ -40,7 +41,7 @@ class Outgoing:
             return
 
         def decided() -> None:
-            stream.readiness.remove(sock)
+            self._readiness.remove(sock)
             if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 stream.refuse(encode(Refusal(code)))
             else:
@@ -48,12 +49,12 @@ class Outgoing:
                 self._connected(stream, sock)
 
         def unwanted() -> None:
-            stream.readiness.remove(sock)
+            self._readiness.remove(sock)
             sock.close()
             self._one_less()
 
         stream.on_closed = unwanted
-        stream.readiness.add(sock, decided, WRITE)
+        self._readiness.add(sock, decided, WRITE)
 
     def connect_unix(self, stream: Stream, root: int, path: bytes) -> None:
         """As `connect`, to a socket below the directory `root`."""

@@ -3,7 +3,6 @@
 import asyncio
 import fcntl
 import struct
-from typing import Any, Protocol
 
 LOOK_EVERY_S = 0.002
 """No event tells that all is acknowledged."""
@@ -12,42 +11,32 @@ SIOCOUTQ = 0x5411
 """Bytes, a FIN counted, that the far end has not acknowledged (tcp(7)); of a unix socket: not read."""
 
 
-class Outlet(Protocol):
-    """What is asked of a connection, as asyncio's transports have it."""
-
-    def get_write_buffer_size(self) -> int:
-        """Return how many bytes wait here."""
-
-    def get_extra_info(self, name: str) -> Any:  # noqa: ANN401  # as asyncio has it
-        """Return, for "socket", its socket."""
+_open: set[asyncio.Transport] = set()
 
 
-_open: set[Outlet] = set()
-
-
-def add(outlet: Outlet) -> None:
+def add(transport: asyncio.Transport) -> None:
     """Know a connection."""
-    _open.add(outlet)
+    _open.add(transport)
 
 
-def remove(outlet: Outlet | None) -> None:
+def remove(transport: asyncio.Transport | None) -> None:
     """Forget it: it is closed."""
-    _open.discard(outlet)
+    _open.discard(transport)
 
 
 async def arrived() -> None:
     """Wait until the far ends have what was written until now. What comes meanwhile is not waited for."""
-    waiting = [outlet for outlet in _open if _has_unsent(outlet)]
+    waiting = [transport for transport in _open if _has_unsent(transport)]
     while waiting:
         await asyncio.sleep(LOOK_EVERY_S)
-        waiting = [outlet for outlet in waiting if outlet in _open and _has_unsent(outlet)]
+        waiting = [transport for transport in waiting if transport in _open and _has_unsent(transport)]
 
 
-def _has_unsent(outlet: Outlet) -> bool:
-    if outlet.get_write_buffer_size():
+def _has_unsent(transport: asyncio.Transport) -> bool:
+    if transport.get_write_buffer_size():
         return True
     try:
-        (count,) = struct.unpack("i", fcntl.ioctl(outlet.get_extra_info("socket").fileno(), SIOCOUTQ, bytes(4)))
+        (count,) = struct.unpack("i", fcntl.ioctl(transport.get_extra_info("socket").fileno(), SIOCOUTQ, bytes(4)))
     except (OSError, ValueError):
         return False  # it is closed
     return bool(count)

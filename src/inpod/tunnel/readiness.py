@@ -1,8 +1,7 @@
 """Tells when sockets can be read, can be written to or have an error: an epoll(7) of its own, which the event loop watches.
 
-To watch one more socket costs a system call and a place in a dict; a transport of the loop costs ten times as much, which
-tells where connections are short. And uvloop stops to watch a socket, without a word, at its first error, while an ICMP
-error of a UDP socket ends nothing.
+uvloop stops to watch a socket, without a word, at its first error. An ICMP error of a UDP socket ends nothing. For the bytes
+of connections there are `transport`s.
 """
 
 import asyncio
@@ -30,11 +29,6 @@ class Readiness:
             asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._ready)
         self._epoll.register(sock.fileno(), events)
         self._calls[sock.fileno()] = call
-
-    def change(self, sock: socket.socket, events: int) -> None:
-        """Call for these events of a socket that was added, from now on."""
-        assert self._epoll is not None
-        self._epoll.modify(sock.fileno(), events)
 
     def remove(self, sock: socket.socket) -> None:
         """Call no more for `sock`, if it was added; before it is closed."""

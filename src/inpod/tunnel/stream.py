@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from inpod.tunnel.mux import Mux, StreamState
-from inpod.tunnel.readiness import Readiness
 
 
 class StreamRefused(Exception):
@@ -49,19 +48,17 @@ class Stream:
     Attributes:
         closed: Both directions ended, or the stream was reset, or the link is lost. Received bytes may still be read.
         on_closed: Called once when `closed` becomes true.
-        readiness: Watches the sockets that are joined with streams of this tunnel.
     """
 
     __slots__ = (
         "_answer", "_flush_soon", "_is_lost", "_mux", "_on_decided", "_received", "_received_eof", "_refusal", "_sink",
-        "_state", "_waiters", "closed", "on_closed", "on_data", "readiness",
+        "_state", "_waiters", "closed", "on_closed", "on_data",
     )  # fmt: skip
 
-    def __init__(self, mux: Mux, state: StreamState, flush_soon: Callable[[], None], readiness: Readiness) -> None:
+    def __init__(self, mux: Mux, state: StreamState, flush_soon: Callable[[], None]) -> None:
         self.closed = False
         self.on_closed: Callable[[], None] | None = None
         self.on_data: Callable[[bytes], None] = self._keep
-        self.readiness = readiness
         self._on_decided: Callable[[], None] | None = None
         self._mux = mux
         self._state = state

@@ -12,7 +12,6 @@ from typing import cast
 
 from inpod.tunnel.frames import FrameDecoder, FrameError, Kind
 from inpod.tunnel.mux import Mux, StreamState
-from inpod.tunnel.readiness import Readiness
 from inpod.tunnel.stream import Sink, Stream, StreamRefused, TunnelLost
 
 __all__ = ["Sink", "Stream", "StreamRefused", "Tunnel", "TunnelLost"]
@@ -54,7 +53,6 @@ class Tunnel(asyncio.BufferedProtocol):
         self._mux = Mux(initiator=initiator)
         self._on_stream = on_stream
         self._decoder = FrameDecoder()
-        self._readiness = Readiness()
         self._sock: socket.socket | None = None
         self._transport: asyncio.Transport | None = None
         self._will_flush = False
@@ -85,10 +83,10 @@ class Tunnel(asyncio.BufferedProtocol):
         if state is None:
             refused = StreamState(0, is_ours=True)
             refused.ended = True
-            stream = Stream(self._mux, refused, self._flush_soon, self._readiness)
+            stream = Stream(self._mux, refused, self._flush_soon)
             stream.on_reset(b"", is_lost=self.lost.done())
             return stream
-        stream = state.owner = Stream(self._mux, state, self._flush_soon, self._readiness)
+        stream = state.owner = Stream(self._mux, state, self._flush_soon)
         if at_once:
             self._flush()
         else:
@@ -197,7 +195,7 @@ class Tunnel(asyncio.BufferedProtocol):
 
     def _handle(self, state: StreamState, kind: int, payload: bytes) -> None:
         if kind == _OPEN:
-            stream = state.owner = Stream(self._mux, state, self._flush_soon, self._readiness)
+            stream = state.owner = Stream(self._mux, state, self._flush_soon)
             self._on_stream(stream, payload)
             return
         owner = state.owner
@@ -256,4 +254,3 @@ class Tunnel(asyncio.BufferedProtocol):
         for state in self._mux.drop_all():
             assert isinstance(state.owner, Stream)
             state.owner.on_reset(b"", is_lost=True)
-        self._readiness.close()

@@ -11,9 +11,9 @@ from inpod.agent.incoming.http.exchange import Exchange
 from inpod.agent.incoming.http.first import PREFACE
 from inpod.agent.incoming.http.passage import State
 from inpod.agent.incoming.http.wires import OriginalWire, TakerWire, abort_with_reset
-from inpod.agent.transport import Transport, open_transport
 from inpod.tunnel import outlets
 from inpod.tunnel.stream import StreamRefused
+from inpod.tunnel.transport import Transport, open_transport
 
 OPEN_LIMIT_S = 15.0
 """How long the original or a session may take to take a connection."""

@@ -9,8 +9,8 @@ from typing import Protocol
 from inpod.agent.incoming.http.answers import AnswerReader
 from inpod.agent.incoming.http.choice import Taker
 from inpod.agent.incoming.http.exchange import Exchange
-from inpod.agent.transport import Transport
 from inpod.tunnel.stream import Stream
+from inpod.tunnel.transport import Transport
 
 CLOSE_LIMIT_S = 10.0
 """How long a session's program may take to end its connection after we ended ours."""

@@ -17,10 +17,10 @@ from inpod.agent.incoming.http.client import SILENCE_LIMIT_S, ConnectOriginal
 from inpod.agent.incoming.http.connection import serve
 from inpod.agent.incoming.http.counts import Counts
 from inpod.agent.incoming.http.first import PREFACE
-from inpod.agent.transport import HIGH_WATER
 from inpod.tunnel.mux import WINDOW
 from inpod.tunnel.relay import relay
 from inpod.tunnel.streams import Stream, Tunnel
+from inpod.tunnel.transport import HIGH_WATER
 
 LIMIT_S = 90
 MIB = 1024 * 1024

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import uvloop
 
-from inpod.agent.transport import HIGH_WATER, READ_BYTES, Transport, open_transport
+from inpod.tunnel.transport import HIGH_WATER, READ_BYTES, Transport, open_transport
 
 LIMIT_S = 30.0
 MIB = 1024 * 1024

@@ -15,12 +15,15 @@ from typing import Final
 MAX_EVENTS = 256
 """Sockets that are served in one turn of the loop."""
 
-READ_BYTES = 64 * 1024
+READ_BYTES = 128 * 1024
 _BUFFER: Final = memoryview(bytearray(READ_BYTES))
 """Of all sockets: memory for each read takes longer to get than a copy of what came."""
 
 MOST_READS = 4
 """Reads of one socket in a turn: others have theirs, too."""
+
+MOST_PIECES = 64
+"""Pieces that one call sends; the kernel takes 1024 (IOV_MAX)."""
 
 HIGH_WATER = 64 * 1024
 """Bytes that wait for a slow reader before the protocol is told."""
@@ -172,16 +175,15 @@ class Transport(asyncio.Transport):
     def _send_waiting(self) -> None:
         if self._sock is None or self._waiting is None:
             return
-        data = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
-        self._waiting = None
-        self._send(self._sock, data)
+        waiting, self._waiting = self._waiting, None
+        self._send_all(self._sock, waiting)
         if self._size <= _LOW_WATER and self._is_slow and not self._is_closing:
             self._is_slow = False
             self._protocol.resume_writing()
         if self._waiting is None and (self._is_closing or self._sends_eof):
             self._end()
 
-    def _send(self, sock: socket.socket, data: bytes | memoryview) -> None:
+    def _send(self, sock: socket.socket, data: bytes) -> None:
         try:
             sent = sock.send(data)
         except (BlockingIOError, InterruptedError):
@@ -192,6 +194,26 @@ class Transport(asyncio.Transport):
         self._size -= sent
         if self._size:
             self._waiting = [memoryview(data)[sent:]]
+
+    def _send_all(self, sock: socket.socket, waiting: list[bytes | memoryview]) -> None:
+        """Send several pieces, as far as there is room; what is left waits again."""
+        at = 0
+        while at < len(waiting):
+            try:
+                sent = sock.sendmsg(waiting[at : at + MOST_PIECES])
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as error:
+                self._lose(error)
+                return
+            self._size -= sent
+            while at < len(waiting) and sent >= len(waiting[at]):
+                sent -= len(waiting[at])
+                at += 1
+            if sent:
+                waiting[at] = memoryview(waiting[at])[sent:]
+        if at < len(waiting):
+            self._waiting = waiting[at:]
 
     def _end(self) -> None:
         """All is sent: end, or half-close."""
