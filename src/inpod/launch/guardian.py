@@ -7,7 +7,7 @@ from pathlib import Path
 _SCRIPT = """
 if read -r program; then
     read -r bye && exit
-    kill -9 -- "$program"
+    kill -s KILL -- "$program"  # of dash, -9 takes no --
     for environ in $(grep -lszxF -- "INPOD_SESSION=$1" /proc/[0-9]*/environ); do
         environ=${environ#/proc/}
         kill -9 "${environ%/environ}"

@@ -128,8 +128,8 @@ def test_killed_inpod_takes_program_its_children_and_folder_along(tmp_path: Path
     folder = tmp_path / "session"
     folder.mkdir()
     (folder / "secret").write_text("of the pod")
-    # One child in the program's group, one in a session of its own.
-    script = "sleep 600 & echo $!; setsid sh -c 'echo $$; exec sleep 600' & wait"
+    # One child in the program's group, without the session's variables, and one in a session of its own, with them.
+    script = "env -i sleep 600 & echo $!; setsid sh -c 'echo $$; exec sleep 600' & wait"
     with beside(folder, "sh", "-c", script) as process:
         pids = [program_pid(process), int(line(process)), int(line(process))]
         process.kill()
