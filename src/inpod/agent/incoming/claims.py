@@ -35,15 +35,19 @@ def claim(port: int, protocol: IpProtocol = "tcp") -> socket.socket | None:
     return sock
 
 
-def reach(port: int) -> socket.socket | None:
-    """Return a connection to the agent that has the port; None when there is none.
+def reach(port: int, protocol: IpProtocol = "tcp") -> socket.socket | None:
+    """Return a non-blocking connection to the agent that has the port; None when there is none.
 
     Raises:
+        BlockingIOError: That agent is stopped, and as many as may wait for it do.
         PermissionError: Whoever has it is no agent that we may trust.
     """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        sock.connect(_name(port, "tcp"))
+        sock.connect(_name(port, protocol))
+    except BlockingIOError:
+        sock.close()
+        raise
     except OSError:
         sock.close()
         return None

@@ -10,11 +10,11 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 from inpod.agent.incoming import claims
 from inpod.agent.incoming.report import Report
-from inpod.agent.incoming.stolen import ANSWER_LIMIT_S, StolenPort
-from inpod.agent.incoming.subscriber import Subscriber
+from inpod.agent.incoming.subscriber import ANSWER_LIMIT_S, Subscriber
 from inpod.protocol.agent import (
     Incoming,
     PeerProtocolError,
@@ -30,14 +30,41 @@ from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 JOIN_LIMIT_S = 5.0
 """How long a host may take to answer."""
 
+SILENT_AFTER_S = 2.0
+"""The host pings every 0.5 s, and when it is stopped it loses the port by then."""
+
 MAX_GUESTS = 64
+
+
+class Shared(Protocol):
+    """A stolen port, of which sessions may have shares."""
+
+    number: int
+
+    def add(self, subscriber: Subscriber) -> None:
+        """Let a session have a share.
+
+        Raises:
+            OSError: EADDRINUSE: it cannot be shared.
+        """
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Give that session no more."""
+
+    def close(self) -> None:
+        """Give the port back."""
+
+
+def does_not_answer(port: int) -> OSError:
+    """Return the error of a port whose host is silent."""
+    return OSError(errno.EADDRINUSE, f"another session has port {port} of this pod, and its agent does not answer")
 
 
 class Host:
     """Takes guests in for a port."""
 
     def __init__(
-        self, listener: socket.socket, port: StolenPort, group: asyncio.TaskGroup, on_override: Callable[[str], None]
+        self, listener: socket.socket, port: Shared, group: asyncio.TaskGroup, on_override: Callable[[str], None]
     ) -> None:
         """Begin to listen; owns `listener`.
 
@@ -95,17 +122,20 @@ class Host:
             if not isinstance(request, Subscribe) or request.port != self._port.number:
                 raise PeerProtocolError("a guest subscribes to the port it came for")
             subscriber = Subscriber(guest, request, Report(stream))
-            if request.on_conflict == "override":
-                self._on_override(request.who)
-                return
-            self._port.add(subscriber)
         except (PeerProtocolError, ValueError) as error:
             stream.refuse(encode(Refusal(errno.EPROTO, str(error))))
+            return
+        try:
+            self._port.add(subscriber)
         except OSError as error:
+            if request.on_conflict == "override":
+                # The guest learns it from the end of this link, and takes the port.
+                self._on_override(request.who)
+                return
             stream.refuse(encode(Refusal(error.errno or errno.EIO, str(error.strerror))))
-        else:
-            subscribers.append(subscriber)
-            stream.accept()
+            return
+        subscribers.append(subscriber)
+        stream.accept()
 
 
 class Guest:
@@ -131,7 +161,7 @@ class Guest:
         """Ask the host at the other end of `sock` for a share.
 
         Raises:
-            OSError: It refused, with the reason; ECONNRESET when it went away.
+            OSError: It refused, with the reason, or is silent; ECONNRESET when it went away.
         """
         try:
             async with asyncio.timeout(JOIN_LIMIT_S):
@@ -145,10 +175,17 @@ class Guest:
                     refusal = decode_answer(Refusal, refused.payload)
                     raise OSError(refusal.code, refusal.reason) from None
             raise OSError(errno.ECONNRESET, "the agent that has the port went away") from None
+        except TimeoutError:
+            self.close()
+            raise does_not_answer(request.port) from None
         except BaseException:
             self.close()
             raise
         self._group.create_task(self._pass_reports(subscription))
+
+    def hears(self) -> bool:
+        """Return whether the host was heard of lately."""
+        return asyncio.get_running_loop().time() - self._host.last_heard < SILENT_AFTER_S
 
     def close(self) -> None:
         """Leave the host."""

@@ -9,13 +9,10 @@ import traceback
 
 from inpod.agent.incoming.redirect.base import Redirect
 from inpod.agent.incoming.redirect.original import connect_original
-from inpod.agent.incoming.subscriber import Choice, Subscriber, begins_as_probe
+from inpod.agent.incoming.subscriber import ANSWER_LIMIT_S, Choice, Subscriber, begins_as_probe
 from inpod.protocol.agent import Address
 from inpod.tunnel.relay import RESET_ON_CLOSE, join
 from inpod.tunnel.streams import StreamRefused
-
-ANSWER_LIMIT_S = 15.0
-"""How long the session may take to connect to the program; it gives up itself after 10 s."""
 
 MAX_CONNECTIONS = 16000
 """Stolen connections of a port at a time; further ones wait in the listeners' queues."""

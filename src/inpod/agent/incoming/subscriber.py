@@ -1,4 +1,4 @@
-"""Who takes connections, or single requests, of a stolen port."""
+"""Who takes connections, single requests or datagrams of a port."""
 
 import asyncio
 import contextlib
@@ -14,6 +14,9 @@ from inpod.tunnel.streams import Stream, Tunnel
 
 SILENT_AFTER_S = 1.5
 """Whoever takes connections pings every 0.5 s: two pings may be late."""
+
+ANSWER_LIMIT_S = 15.0
+"""How long a session may take to connect to the program; it gives up itself after 10 s."""
 
 MAX_REQUEST_TEXT = 200
 """Characters of a request line that are repeated to people."""
@@ -42,6 +45,7 @@ class Subscriber:
         """
         self.rules = None if request.filter is None else Rules.parse(request.filter)
         self.port = request.port
+        self._request = request
         self.has_probes = request.has_probes
         self.who = request.who
         self.report = report
@@ -53,8 +57,9 @@ class Subscriber:
         return not self._tunnel.lost.done() and silence < SILENT_AFTER_S
 
     def offer(self, peer: Address, called: Address) -> Stream:
-        """Open a stream for a connection, or for its requests that are this session's."""
-        return self._tunnel.open(encode(Incoming(self.port, "steal", peer, called)))
+        """Open a stream for a connection, for its requests that are this session's, or for the datagrams of a peer."""
+        request = self._request
+        return self._tunnel.open(encode(Incoming(request.port, request.mode, peer, called, request.protocol)))
 
 
 class Choice:

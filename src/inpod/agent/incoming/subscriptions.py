@@ -10,8 +10,8 @@ from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 
 if TYPE_CHECKING:
     from inpod.agent.incoming.mirror.mirror import Mirror
-    from inpod.agent.incoming.steal import Steal
-    from inpod.agent.incoming.udp import Udp
+    from inpod.agent.incoming.steal import StealTcp
+    from inpod.agent.incoming.udp import MirrorUdp, StealUdp
 
 
 class Subscriptions:
@@ -19,9 +19,10 @@ class Subscriptions:
 
     def __init__(self, tunnel: Tunnel) -> None:
         self._tunnel = tunnel
-        self._steal: Steal | None = None
+        self._steal: StealTcp | None = None
         self._mirror: Mirror | None = None
-        self._udp: Udp | None = None
+        self._steal_udp: StealUdp | None = None
+        self._mirror_udp: MirrorUdp | None = None
         self._hello = Hello(0)
         self._ports: set[tuple[IpProtocol, int]] = set()
 
@@ -59,18 +60,15 @@ class Subscriptions:
 
     def close(self) -> None:
         """Give every port back at once."""
-        if self._steal is not None:
-            self._steal.close()
-        if self._mirror is not None:
-            self._mirror.close()
-        if self._udp is not None:
-            self._udp.close()
+        for feature in (self._steal, self._mirror, self._steal_udp, self._mirror_udp):
+            if feature is not None:
+                feature.close()
 
-    def _stealing(self) -> "Steal":
+    def _stealing(self) -> "StealTcp":
         if self._steal is None:
-            from inpod.agent.incoming.steal import Steal
+            from inpod.agent.incoming.steal import StealTcp
 
-            self._steal = Steal(self._tunnel, self._hello.redirect, self._hello.addresses)
+            self._steal = StealTcp(self._tunnel, self._hello.redirect, self._hello.addresses)
         return self._steal
 
     def _mirroring(self) -> "Mirror":
@@ -80,25 +78,32 @@ class Subscriptions:
             self._mirror = Mirror(self._tunnel, self._hello.addresses)
         return self._mirror
 
-    def _datagrams(self) -> "Udp":
-        if self._udp is None:
-            from inpod.agent.incoming.udp import Udp
+    def _stealing_udp(self) -> "StealUdp":
+        if self._steal_udp is None:
+            from inpod.agent.incoming.udp import StealUdp
 
-            self._udp = Udp(self._tunnel, self._hello.redirect, self._hello.addresses)
-        return self._udp
+            self._steal_udp = StealUdp(self._tunnel, self._hello.redirect, self._hello.addresses)
+        return self._steal_udp
+
+    def _mirroring_udp(self) -> "MirrorUdp":
+        if self._mirror_udp is None:
+            from inpod.agent.incoming.udp import MirrorUdp
+
+            self._mirror_udp = MirrorUdp(self._tunnel, self._hello.addresses)
+        return self._mirror_udp
 
     async def _serve(self, stream: Stream, request: Subscribe, group: asyncio.TaskGroup) -> None:
         report = Report(stream)
-        feature: Steal | Mirror | Udp
+        feature: StealTcp | StealUdp | Mirror | MirrorUdp
         try:
             if request.mode not in ("steal", "mirror"):
                 raise OSError(errno.EINVAL, f"there is no mode '{request.mode}'")
-            if request.protocol == "udp":
-                feature = self._datagrams()
-                feature.add(request, report)
-            elif request.mode == "steal":
-                feature = self._stealing()
+            if request.mode == "steal":
+                feature = self._stealing() if request.protocol == "tcp" else self._stealing_udp()
                 await feature.add(request, stream, report, group)
+            elif request.protocol == "udp":
+                feature = self._mirroring_udp()
+                feature.add(request, report)
             else:
                 feature = self._mirroring()
                 feature.add(request, report, group)

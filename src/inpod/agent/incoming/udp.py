@@ -10,12 +10,13 @@ import errno
 import socket
 from collections.abc import Collection, Sequence
 
-from inpod.agent.incoming import claims
-from inpod.agent.incoming.heart import Heart
+from inpod.agent.incoming.redirect.base import Redirect
 from inpod.agent.incoming.redirect.sk_lookup import SkLookup
 from inpod.agent.incoming.report import Report
+from inpod.agent.incoming.steal import Steal
+from inpod.agent.incoming.subscriber import Subscriber
 from inpod.agent.incoming.udp_sockets import Answers, Copies, Received, Stolen
-from inpod.protocol.agent import Address, Incoming, Mode, Redirect, Subscribe, encode
+from inpod.protocol.agent import Address, Subscribe
 from inpod.protocol.datagrams import DatagramDecoder, DatagramError
 from inpod.protocol.datagrams import encode as framed
 from inpod.tunnel.readiness import Readiness
@@ -31,134 +32,133 @@ AT_ONCE = 64
 """Datagrams that are read of one socket before others have their turn."""
 
 
-class Udp:
-    """All UDP ports of one session.
+class MirrorUdp:
+    """All mirrored UDP ports of one session.
 
     Args:
-        redirect: What the session's ports are to be stolen by.
         addresses: The only ones whose datagrams are had; empty: all of this network namespace.
     """
 
-    def __init__(self, tunnel: Tunnel, redirect: Redirect, addresses: Sequence[str] = ()) -> None:
+    def __init__(self, tunnel: Tunnel, addresses: Sequence[str] = ()) -> None:
         self._tunnel = tunnel
-        self._addresses = frozenset(addresses)
-        self._force = redirect
-        self._redirect: SkLookup | None = None
-        self._heart = Heart(tunnel, self._beat, self._rest)
-        self._readiness = Readiness()
-        self._ports: dict[int, _Port] = {}
+        self._addresses = addresses
+        self._ports: dict[int, UdpPort] = {}
 
     def add(self, request: Subscribe, report: Report) -> None:
-        """Mirror or steal a port from here on, until `remove`.
+        """Mirror a port from here on, until `remove`.
 
         Raises:
             OSError: Not possible; `strerror` says why.
         """
-        steals = request.mode == "steal"
         with contextlib.ExitStack() as undo:
-            sources = self._stolen(request.port, undo) if steals else _copies(request.port, undo)
-            answers = undo.enter_context(contextlib.closing(Answers())) if steals else None
-            port = _Port(request.mode, request.port, self._tunnel, report, answers, self._addresses)
-            for source in sources:
-                self._readiness.add(source.sock, lambda source=source: port.readable(source))  # type: ignore[misc]
-                undo.callback(self._readiness.remove, source.sock)
-            undo.callback(port.close)
-            port.undo = undo.pop_all()
+            sources = _copies(request.port, undo)
+            port = UdpPort(request.port, sources, None, self._addresses, undo.pop_all())
+        port.add(Subscriber(self._tunnel, request, report))
         self._ports[request.port] = port
-        if steals:
-            self._heart.start()
 
     def remove(self, number: int) -> None:
-        """Give a port back."""
+        """Mirror a port no more."""
         if (port := self._ports.pop(number, None)) is not None:
-            port.undo.close()
-        if self._redirect is not None and not any(port.mode == "steal" for port in self._ports.values()):
-            self._heart.stop()
-            self._redirect.close()
-            self._redirect = None
+            port.close()
 
     def close(self) -> None:
-        """Give every port back."""
+        """Mirror nothing any more."""
         for number in list(self._ports):
             self.remove(number)
 
-    def _stolen(self, port: int, undo: contextlib.ExitStack) -> list[Stolen]:
+
+class StealUdp(Steal["UdpPort"]):
+    """All stolen UDP ports of one session."""
+
+    def _choose(self) -> SkLookup:
         if self._force == "nftables":
             raise OSError(errno.EOPNOTSUPP, "UDP is stolen by BPF sk_lookup only, and agent.redirect forbids that")
-        claim = claims.claim(port, "udp")
-        if claim is None:
-            raise OSError(errno.EADDRINUSE, f"another session steals UDP port {port} of this pod")
-        undo.callback(claim.close)
-        if self._redirect is None:
-            self._redirect = SkLookup(self._addresses or None, socket.IPPROTO_UDP)
-        redirect = self._redirect
-        undo.callback(redirect.release, port)
-        return [Stolen(sock, port) for sock in redirect.steal(port)]
+        return SkLookup(self._addresses or None, socket.IPPROTO_UDP)
 
-    def _beat(self) -> None:
-        if self._redirect is not None:
-            self._redirect.beat()
-
-    def _rest(self) -> None:
-        if self._redirect is not None:
-            self._redirect.rest()
+    def _take(self, port: int, redirect: Redirect, group: asyncio.TaskGroup) -> "UdpPort":
+        with contextlib.ExitStack() as undo:
+            answers = undo.enter_context(contextlib.closing(Answers()))
+            undo.callback(redirect.release, port)
+            sources = [Stolen(sock, port) for sock in redirect.steal(port)]
+            return UdpPort(port, sources, answers, self._addresses, undo.pop_all())
 
 
-class _Port:
-    """One port and its peers."""
+class UdpPort:
+    """One port and its peers: a `Shared` that nobody shares."""
 
     def __init__(
         self,
-        mode: Mode,
         number: int,
-        tunnel: Tunnel,
-        report: Report,
+        sources: Sequence[Copies | Stolen],
         answers: Answers | None,
         addresses: Collection[str],
+        undo: contextlib.ExitStack,
     ) -> None:
-        self.mode = mode
-        self._addresses = addresses
-        self.undo = contextlib.ExitStack()
+        """Have the datagrams of `sources` from here on.
+
+        Args:
+            answers: How the program's are sent; None: not at all.
+            undo: Gives back what the two need.
+        """
+        self.number = number
         self.answers = answers
-        self._number = number
-        self._tunnel = tunnel
-        self._report = report
+        self._addresses = frozenset(addresses)
+        self._subscriber: Subscriber | None = None
         self._peers: dict[tuple[Address, Address], _Peer] = {}
         self._loop = asyncio.get_running_loop()
+        with undo:
+            readiness = Readiness()
+            for source in sources:
+                readiness.add(source.sock, lambda source=source: self._readable(source))  # type: ignore[misc]
+                undo.callback(readiness.remove, source.sock)
+            self._undo = undo.pop_all()
         self._timer = self._loop.call_later(IDLE_S / 4, self._look)
 
+    def add(self, subscriber: Subscriber) -> None:
+        """See `Shared`."""
+        if (other := self._subscriber) is not None:
+            who = other.who or "another session"
+            raise OSError(errno.EADDRINUSE, f"{who} steals UDP port {self.number} of this pod")
+        self._subscriber = subscriber
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """See `Shared`."""
+        if self._subscriber is subscriber:
+            self._subscriber = None
+
     def close(self) -> None:
-        """End every peer's stream."""
+        """Give the port back, and end every peer's stream."""
         self._timer.cancel()
+        self._undo.close()
         for peer in list(self._peers.values()):
             peer.stream.write_eof()
         self._peers.clear()
 
-    def readable(self, source: Copies | Stolen) -> None:
+    def _readable(self, source: Copies | Stolen) -> None:
         """Pass on what there is."""
         for _ in range(AT_ONCE):
             try:
                 received = source.receive()
             except OSError:
                 return
+            subscriber = self._subscriber
             if received is None or (self._addresses and received.called.ip not in self._addresses):
                 continue
-            if not self._pass_on(received):
-                self._report.dropped(1)
+            if subscriber is not None and not self._pass_on(received, subscriber):
+                subscriber.report.dropped(1)
 
     def forget(self, peer: "_Peer") -> None:
         """Its stream has ended. Its next datagram opens another."""
         if self._peers.get(peer.key) is peer:
             del self._peers[peer.key]
 
-    def _pass_on(self, received: Received) -> bool:
+    def _pass_on(self, received: Received, subscriber: Subscriber) -> bool:
         key = (received.peer, received.called)
         peer = self._peers.get(key)
         if peer is None:
             if len(self._peers) >= MAX_PEERS:
                 return False
-            incoming = Incoming(self._number, self.mode, received.peer, received.called, "udp")
-            peer = self._peers[key] = _Peer(self, key, self._tunnel.open(encode(incoming)))
+            peer = self._peers[key] = _Peer(self, key, subscriber.offer(*key))
         return peer.give(received.data)
 
     def _look(self) -> None:
@@ -177,7 +177,7 @@ class _Peer:
         last: Loop time of the last one, either way.
     """
 
-    def __init__(self, port: _Port, key: tuple[Address, Address], stream: Stream) -> None:
+    def __init__(self, port: UdpPort, key: tuple[Address, Address], stream: Stream) -> None:
         self.key = key
         self.stream = stream
         self._port = port
