@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from inpod.protocol.agent import Address, Hello, Refusal, Subscribe, Welcome, decode_answer, encode
+from inpod.protocol.agent import PROTOCOL_VERSION, Address, Hello, Refusal, Subscribe, Welcome, decode_answer, encode
 from inpod.tunnel.streams import StreamRefused
 from tests.netns.conftest import Agent, agent_environment
 from tests.netns.program import Program, agent_beside, subscribe, until
@@ -109,6 +109,26 @@ async def test_connections_stay_with_whom_they_began(hosts: Hosts) -> None:
             for sock in (first, second):
                 sock.shutdown(socket.SHUT_WR)
                 assert await asyncio.to_thread(sock.recv, 100) == b""
+                sock.close()
+    finally:
+        original.close()
+
+
+async def test_only_connections_to_the_targets_own_addresses_are_moved(hosts: Hosts) -> None:
+    original = Original(hosts.pod, "::", PORT)
+    try:
+        async with agent_beside(hosts, Program()) as agent:
+            await agent.tunnel.ask(encode(Hello(PROTOCOL_VERSION, addresses=[POD_IPV4])))
+            own, others = [await asyncio.to_thread(hosts.client.connect, ip, PORT) for ip in (POD_IPV4, POD_IPV6)]
+            for sock in (own, others):
+                assert await asyncio.to_thread(sock.recv, 100) == b"original\n"
+            await agent.tunnel.open(encode(Subscribe(PORT, "steal", flush=True))).accepted()
+            with pytest.raises(ConnectionResetError):
+                await asyncio.to_thread(own.recv, 100)
+            assert [await serves(hosts, ip) for ip in (POD_IPV4, POD_IPV6)] == ["program", "original"]
+            others.sendall(b"still")
+            assert await asyncio.to_thread(others.recv, 100) == b"still"
+            for sock in (own, others):
                 sock.close()
     finally:
         original.close()

@@ -145,7 +145,7 @@ class StealTcp(Steal[StolenPort]):
         report = hold.subscriber.report
         try:
             # In a thread: there may be thousands.
-            report.moved(await asyncio.to_thread(flush, hold.request.port))
+            report.moved(await asyncio.to_thread(flush, hold.request.port, self._addresses or None))
         except OSError as error:
             # They go on where they are, which is no reason to fail.
             report.trouble(f"connections that were there before stay with the original: {error.strerror}")
