@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.netns.conftest import Pod
-from tests.netns.test_filter import answers, developer, event, get, steal, until_served
+from tests.netns.test_filter import answers, developer, get, steal, until_served, warning
 from tests.netns.test_filter import original as original  # the fixture
 
 pytestmark = [
@@ -43,13 +43,6 @@ def stopped(session: Process) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def trouble(session: Process) -> str:
-    """Return the next thing that a session says is wrong."""
-    while (found := event(session, "Note"))["level"] != "warning":
-        pass
-    return str(found["text"])
-
-
 @pytest.mark.parametrize("redirect", ["sk_lookup", "nftables"])
 def test_a_host_that_stands_still_is_told_and_serves_again(pod: Pod, tmp_path: Path, redirect: str) -> None:
     with ExitStack() as undo:
@@ -62,9 +55,9 @@ def test_a_host_that_stands_still_is_told_and_serves_again(pod: Pod, tmp_path: P
         alice, bob = both
         until_served(pod, ["alice", "bob", "original"], REQUESTS)
         with stopped(alice):
-            assert "the session that shares it does not answer" in trouble(bob)
+            assert "the session that shares it does not answer" in warning(bob)
             until_served(pod, ["original", "original", "original"], REQUESTS)
-        assert trouble(bob) == "Port 8080: it comes to this session again."
+        assert warning(bob) == "Port 8080: it comes to this session again."
         until_served(pod, ["alice", "bob", "original"], REQUESTS)
 
 
@@ -75,7 +68,7 @@ def test_who_comes_while_the_host_stands_still_is_told(pod: Pod, tmp_path: Path)
         stopped(alice),
         developer(pod, tmp_path, "bob", incoming, waits=False) as bob,
     ):
-        assert "its agent does not answer; the program goes on without it" in trouble(bob)
+        assert "its agent does not answer; the program goes on without it" in warning(bob)
 
 
 def test_who_insists_and_can_share_sends_nobody_away(pod: Pod, tmp_path: Path) -> None:
@@ -95,7 +88,7 @@ def test_guests_of_a_host_that_was_sent_away_are_told_by_whom(pod: Pod, tmp_path
         ]
         with developer(pod, tmp_path, "carol", {"mode": "steal", "on_concurrent_steal": "override"}):
             until_served(pod, ["carol"] * 3, REQUESTS)
-            assert "took port 8080 over" in trouble(alice)
+            assert "took port 8080 over" in warning(alice)
             # She may have had to send him away too: when his host was gone he was quicker than she.
-            said = trouble(bob)
+            said = warning(bob)
             assert "took port 8080 over" in said or "steals port 8080 of this pod" in said

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.netns.conftest import Pod
-from tests.netns.test_filter import event
+from tests.netns.test_filter import warning
 from tests.netns.test_session_udp import ask, ask_or_nothing
 from tests.netns.test_udp_agent import PORT
 from tests.netns.test_udp_agent import original as original  # the fixture
@@ -69,7 +69,7 @@ def test_a_port_can_be_taken_over(pod: Pod, tmp_path: Path) -> None:
         assert ask(pod, "10.77.0.1", "one")[0] == ["alice one"]
         with developer(pod, tmp_path, "bob", on_concurrent_steal="override") as bob:
             assert next_line(bob.stdout) == f"bound 0.0.0.0 {PORT}"
-            text = str(event(alice, "Note")["text"])
+            text = warning(alice)
             assert f"The pod's UDP port {PORT} is no longer this session's: " in text
             assert "@" in text
             until_served(pod, "bob")
@@ -82,7 +82,7 @@ def test_a_program_can_go_on_without_a_port_that_is_taken(pod: Pod, tmp_path: Pa
     with developer(pod, tmp_path, "alice") as alice:
         assert next_line(alice.stdout) == f"bound 0.0.0.0 {PORT}"
         with developer(pod, tmp_path, "bob", on_concurrent_steal="continue") as bob:
-            text = str(event(bob, "Note")["text"])
+            text = warning(bob)
             assert f"steals UDP port {PORT} of this pod; the program goes on without it" in text
             assert next_line(bob.stdout).startswith("bound 0.0.0.0 ")
             assert ask(pod, "10.77.0.1", "one")[0] == ["alice one"]
@@ -92,7 +92,7 @@ def test_a_port_that_is_taken_is_refused_with_who_has_it(pod: Pod, tmp_path: Pat
     with developer(pod, tmp_path, "alice") as alice:
         assert next_line(alice.stdout) == f"bound 0.0.0.0 {PORT}"
         with developer(pod, tmp_path, "bob") as bob:
-            text = str(event(bob, "Note")["text"])
+            text = warning(bob)
             assert f"steals UDP port {PORT} of this pod" in text
             assert "@" in text
             assert bob.wait(LIMIT_S) == 1
@@ -111,9 +111,9 @@ def test_a_silent_sessions_port_is_free_for_another(pod: Pod, tmp_path: Path) ->
                 assert next_line(bob.stdout) == f"bound 0.0.0.0 {PORT}"
                 until_served(pod, "bob")
                 alice.send_signal(signal.SIGCONT)
-                text = str(event(alice, "Note")["text"])
+                text = warning(alice)
                 assert f"steals UDP port {PORT} of this pod; until that ends nothing comes to this session" in text
-            assert "it comes to this session again" in str(event(alice, "Note")["text"])
+            assert "it comes to this session again" in warning(alice)
             until_served(pod, "alice")
         finally:
             alice.send_signal(signal.SIGCONT)

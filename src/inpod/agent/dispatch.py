@@ -99,7 +99,8 @@ class _Link:
         self._group = group
         self._tasks: set[asyncio.Task[None]] = set()
         self.tunnel = Tunnel(initiator=False, on_stream=self._on_stream)
-        self._subscriptions = Subscriptions(self.tunnel)
+        target = abilities.target
+        self._subscriptions = Subscriptions(self.tunnel, target.proc if isinstance(target, Target) else None)
 
     def close(self) -> None:
         self._subscriptions.close()

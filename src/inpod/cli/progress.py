@@ -7,7 +7,18 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Literal, Protocol
 
-from inpod.session.events import AgentLost, Event, Events, Note, PortSubscribed, PortTraffic, Reconnected, Step, Summary
+from inpod.session.events import (
+    AgentLost,
+    Event,
+    Events,
+    Note,
+    PortDelivered,
+    PortSubscribed,
+    PortTraffic,
+    Reconnected,
+    Step,
+    Summary,
+)
 
 Mode = Literal["auto", "plain", "json", "off"]
 
@@ -47,7 +58,9 @@ def words(event: Event) -> str:
         case PortSubscribed(port, mode, local, protocol):
             of_what = "UDP port" if protocol == "udp" else "Port"
             return f"{of_what} {port} of the pod {'is mirrored to' if mode == 'mirror' else 'goes to'} {local}."
-        case PortTraffic(port, seen, matched, passed, _, dropped, _, _):
+        case PortDelivered(port, connections, refused):
+            return f"Port {port}: {connections} connections, {refused} of them not taken."
+        case PortTraffic(port, seen, matched, passed, _, dropped):
             return f"Port {port}: {seen} requests, {matched} to the program, {passed} to the original, {dropped} packets missing."
         case Note(text):
             return text
@@ -62,7 +75,7 @@ class _Plain:
         self._is_off = is_off
 
     def show(self, event: Event) -> None:
-        if isinstance(event, PortTraffic):
+        if isinstance(event, PortDelivered | PortTraffic):
             return  # counts are for programs: people get a note where there is something to know
         # What was asked not to be shown is progress; warnings are not progress.
         if not self._is_off or isinstance(event, AgentLost) or (isinstance(event, Note) and event.level == "warning"):
@@ -92,7 +105,7 @@ class _Spinner:
         self._status.start()
 
     def show(self, event: Event) -> None:
-        if isinstance(event, PortTraffic):
+        if isinstance(event, PortDelivered | PortTraffic):
             return
         if isinstance(event, Step):
             self._status.update(event.text)

@@ -51,20 +51,34 @@ def as_text(session: "Json") -> str:
     link = "" if session["link"] == "up" else " (the agent is lost; trying to reach it again)"
     lines = [f"{session['target']}{link}: {' '.join(session['command'])}, process {session['pid']}"]
     for port in session["ports"]:
-        lines.append(
-            f"  {'UDP ' if port.get('protocol') == 'udp' else ''}port {port['port']} {'goes to' if port['mode'] == 'steal' else 'is mirrored to'} {port['local']}"
-        )
-        if port["seen"]:
-            lines.append(
-                f"    {port['seen']} requests seen, {port['matched']} to the program, {port['passed']} to the target itself"
-            )
-        for what, text in (
-            ("whole", "connections passed to the target unread"),
-            ("dropped", "packets missing in the copy"),
-            ("moved", "older connections were reset, to come again"),
-        ):
-            if port[what]:
-                lines.append(f"    {port[what]} {text}")
-        if port["why"]:
-            lines.append(f"    the last one that passed: {port['why']}")
+        lines += _port(port)
     return "".join(f"{line}\n" for line in lines)
+
+
+def _port(port: "Json") -> list[str]:
+    goes = {"steal": "goes to", "mirror": "is mirrored to"}.get(port["mode"], "is not had")
+    what = "peers" if port["protocol"] == "udp" else "connections"
+    name = f"{'UDP ' if port['protocol'] == 'udp' else ''}port {port['port']}"
+    lines = [f"  {name} {goes} {port['local']}".rstrip()]
+    if port["connections"]:
+        lines.append(f"    {port['connections']} {what} came to the program")
+    if port["refused"]:
+        lines.append(f"    {port['refused']} of them were not taken, the last: {port['why_refused']}")
+    if port["seen"]:
+        lines.append(
+            f"    {port['seen']} requests seen, {port['matched']} to the program, {port['passed']} to the target itself"
+        )
+    lines += [f"    {port[count]} {text}" for count, text in _COUNTS.items() if port[count]]
+    if port["why"]:
+        lines.append(f"    the last one that passed: {port['why']}")
+    if port["note"]:
+        lines.append(f"    {port['note']}")
+    return lines
+
+
+_COUNTS = {
+    "whole": "connections passed to the target unread",
+    "dropped": "packets or datagrams missing",
+    "moved": "older connections were reset, to come again",
+    "stayed": "older connections stay the target's (in mirror mode: copied from their next HTTP/1 request on)",
+}

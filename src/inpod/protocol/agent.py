@@ -204,7 +204,9 @@ class PortReport:
         passed: And how many the original.
         whole: Connections that were passed to the original without a look at their requests.
         moved: Connections of the original that were reset, so that their clients come again.
+        stayed: Connections that existed before and stay the original's.
         trouble: What does not work, in words; "" for nothing.
+        hint: What may not be as the user thinks, in words; "" for nothing.
         why: Why the last one that was passed did not come to the session; "" when none was.
     """
 
@@ -214,8 +216,10 @@ class PortReport:
     passed: int = 0
     whole: int = 0
     moved: int = 0
+    stayed: int = 0
     why: str = ""
     trouble: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

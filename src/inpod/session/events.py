@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+COUNTED = ("seen", "matched", "passed", "whole", "dropped", "moved", "stayed")
+"""What a `PortTraffic` counts; a `PortReport` of the agent does so under the same names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -44,6 +47,25 @@ class PortSubscribed:
 
 
 @dataclass(frozen=True, slots=True)
+class PortDelivered:
+    """What came to the program's listeners lately.
+
+    Attributes:
+        port: Of the pod.
+        connections: Connections, copies of them in mirror mode; of UDP, peers.
+        refused: Of these, how many the program did not take.
+        why: Why it did not take the last of them.
+        protocol: "tcp" or "udp".
+    """
+
+    port: int
+    connections: int
+    refused: int
+    why: str
+    protocol: str = "tcp"
+
+
+@dataclass(frozen=True, slots=True)
 class PortTraffic:
     """What became of a pod's port lately, where requests are told apart or something was lost.
 
@@ -53,6 +75,7 @@ class PortTraffic:
         whole: Connections that the original got unread.
         dropped: Packets that are missing in the copy.
         moved: Connections of the original that were reset, so that their clients come again.
+        stayed: Connections that existed before and stay the original's; copied from their next HTTP/1 request on.
         why: Why the last request that passed did not come to the program.
         protocol: "tcp" or "udp".
     """
@@ -64,16 +87,24 @@ class PortTraffic:
     whole: int
     dropped: int
     moved: int
+    stayed: int
     why: str
     protocol: str = "tcp"
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something the user should know."""
+    """Something the user should know.
+
+    Attributes:
+        port: The pod's port that it is about; None: about none.
+        protocol: Of that port.
+    """
 
     text: str
     level: Literal["info", "warning"] = "warning"
+    port: int | None = None
+    protocol: str = "tcp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +117,7 @@ class Reconnected:
     """The link to the agent is there again."""
 
 
-Event = Step | Summary | PortSubscribed | PortTraffic | Note | AgentLost | Reconnected
+Event = Step | Summary | PortSubscribed | PortDelivered | PortTraffic | Note | AgentLost | Reconnected
 
 
 class Events:

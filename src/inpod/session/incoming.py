@@ -64,6 +64,7 @@ class Incoming:
         subscriptions: Subscriptions,
     ) -> None:
         self._subscriptions = subscriptions
+        self._deliveries = subscriptions.deliveries
         self._pod_ports = dict(ports.mapped)
         self._listen_ports = ports.listen
         self._table = table
@@ -82,6 +83,7 @@ class Incoming:
 
     def close(self) -> None:
         """End all subscriptions; connections go on."""
+        self._deliveries.close()
         for timer in self._forgetting.values():
             timer.cancel()
         for port in self._ports.values():
@@ -130,7 +132,9 @@ class Incoming:
                 fails = code == errno.EADDRINUSE and not self._subscriptions.goes_on
                 if self._ports.pop(number, None) is port:
                     otherwise = "" if fails else "; the program goes on without it."
-                    self._events.emit(Note(f"The pod's {self.what} {number} cannot be had: {reason}{otherwise}"))
+                    self._subscriptions.note(
+                        number, f"The pod's {self.what} {number} cannot be had: {reason}{otherwise}"
+                    )
                 if not fails:
                     self._locals[listener.real.port] = listener
                 return encode_reply(errno.EADDRINUSE if fails else 0)
@@ -143,7 +147,7 @@ class Incoming:
             port.stream = None
             code, reason = await self._subscribe(number, port)
             if code:
-                self._events.emit(Note(f"The pod's {self.what} {number} cannot be had again: {reason}"))
+                self._subscriptions.note(number, f"The pod's {self.what} {number} cannot be had again: {reason}")
 
     async def watch(self) -> None:
         """Drop the subscriptions of listeners that are closed, for ever."""
@@ -154,11 +158,13 @@ class Incoming:
 
     def take(self, stream: Stream, request: agent.Incoming) -> None:
         """Deliver a connection of the pod."""
+        self._deliveries.came(request.port)
         peer, local = _addr(request.peer), _addr(request.local)
         port = self._ports.get(request.port)
         listener = choose(port.listeners, peer.ip) if port is not None else None
         if listener is None:
-            stream.refuse(agent.encode(agent.Refusal(errno.ECONNREFUSED)))
+            why = "no listener of the program takes that version of IP"
+            self._deliveries.refuse(stream, request, errno.ECONNREFUSED, why)
             return
         family = listener.wanted.family
         # What getsockname tells is the program's own port, also where that is mapped to another of the pod.
@@ -216,7 +222,7 @@ class Incoming:
     async def _follow(self, stream: Stream, number: int, port: _Port) -> None:
         reason = await self._subscriptions.follow(stream, number)
         if reason and port.stream is stream:
-            self._events.emit(Note(f"The pod's {self.what} {number} is no longer this session's: {reason}."))
+            self._subscriptions.note(number, f"The pod's {self.what} {number} is no longer this session's: {reason}.")
 
     def _drop_closed(self) -> None:
         there = self._there()
@@ -233,7 +239,7 @@ class Incoming:
         try:
             sock, source = self._bound(listener)
         except OSError as error:
-            stream.refuse(agent.encode(agent.Refusal(error.errno or errno.EIO)))
+            self._deliveries.refuse(stream, request, error.errno or errno.EIO)
             return
         self._remember(source, peer, local)
         to = (listener.real.host, listener.real.port)
@@ -244,7 +250,7 @@ class Incoming:
             # Its queue is full, or it has just been closed.
             self._tasks.spawn(self._connect_in_time(stream, request, sock, source, to))
         else:
-            self._refuse(stream, sock, source, code)
+            self._refuse(stream, request, sock, source, code)
 
     async def _connect_in_time(
         self, stream: Stream, request: agent.Incoming, sock: socket.socket, source: int, to: tuple[str, int]
@@ -255,7 +261,7 @@ class Incoming:
         except BaseException as error:
             # TimeoutError is an OSError, without errno.
             code = (error.errno or errno.ETIMEDOUT) if isinstance(error, OSError) else errno.ECONNRESET
-            self._refuse(stream, sock, source, code)
+            self._refuse(stream, request, sock, source, code)
             if not isinstance(error, OSError):
                 raise
         else:
@@ -268,10 +274,10 @@ class Incoming:
         else:
             self._relays.join(stream, sock, lambda: self._forget_later(source))
 
-    def _refuse(self, stream: Stream, sock: socket.socket, source: int, code: int) -> None:
+    def _refuse(self, stream: Stream, request: agent.Incoming, sock: socket.socket, source: int, code: int) -> None:
         sock.close()
         self._forget_later(source)
-        stream.refuse(agent.encode(agent.Refusal(code)))
+        self._deliveries.refuse(stream, request, code)
         self._drop_closed()
 
     def _bound(self, listener: Listener) -> tuple[socket.socket, int]:

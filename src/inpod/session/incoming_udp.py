@@ -63,9 +63,11 @@ class IncomingUdp(Incoming):
             return {listener.place for port in self._ports.values() for listener in port.listeners}
 
     def _connect(self, stream: Stream, request: agent.Incoming, listener: Listener, peer: Addr, local: Addr) -> None:
-        self._tasks.spawn(self._exchange(stream, listener, peer, local))
+        self._tasks.spawn(self._exchange(stream, request, listener, peer, local))
 
-    async def _exchange(self, stream: Stream, listener: Listener, peer: Addr, local: Addr) -> None:
+    async def _exchange(
+        self, stream: Stream, request: agent.Incoming, listener: Listener, peer: Addr, local: Addr
+    ) -> None:
         host = listener.address_for(peer).host
         sock = socket.socket(
             socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
@@ -76,7 +78,7 @@ class IncomingUdp(Incoming):
             sock.connect((host, listener.real.port))
         except OSError as error:
             sock.close()
-            stream.refuse(agent.encode(agent.Refusal(error.errno or errno.EIO)))
+            self._deliveries.refuse(stream, request, error.errno or errno.EIO)
             return
         program = (host, listener.real.port)
         relay = Relay(sock, program, 0, Connect(0, peer, is_send=True), self._readiness, self)

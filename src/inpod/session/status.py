@@ -4,14 +4,25 @@ import contextlib
 import json
 import os
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inpod.session.events import AgentLost, Event, PortSubscribed, PortTraffic, Reconnected, Summary
+from inpod.session.events import (
+    COUNTED,
+    AgentLost,
+    Event,
+    Note,
+    PortDelivered,
+    PortSubscribed,
+    PortTraffic,
+    Reconnected,
+    Summary,
+)
 from inpod.session.folder import running_folders
 
 NAME = "status"
-COUNTED = ("seen", "matched", "passed", "whole", "dropped", "moved")
+DELIVERED = ("connections", "refused")
 
 Json = dict[str, Any]
 
@@ -31,11 +42,13 @@ class Status:
             case Summary(target, incoming, files):
                 self._session |= {"target": target, "incoming": incoming, "files": files}
             case PortSubscribed(port, mode, local, protocol):
-                self._ports[port, protocol] = _port(port, protocol, mode, local)
+                self._known(port, protocol).update(mode=mode, local=local)
+            case PortDelivered(port=port, protocol=protocol, why=why):
+                self._count(port, protocol, event, DELIVERED, "why_refused", why)
             case PortTraffic(port=port, protocol=protocol, why=why):
-                known = self._ports.setdefault((port, protocol), _port(port, protocol, "", ""))
-                known["why"] = why or known["why"]
-                self._counts[port, protocol].update({name: getattr(event, name) for name in COUNTED})
+                self._count(port, protocol, event, COUNTED, "why", why)
+            case Note(text, _, port, protocol) if port is not None:
+                self._known(port, protocol)["note"] = text
             case AgentLost():
                 self._session["link"] = "lost"
             case Reconnected():
@@ -44,9 +57,18 @@ class Status:
                 return
         self._write()
 
+    def _count(self, port: int, protocol: str, event: object, names: Sequence[str], reason: str, why: str) -> None:
+        """Add what an event has counted under `names`, and keep the last reason."""
+        known = self._known(port, protocol)
+        known[reason] = why or known[reason]
+        self._counts[port, protocol].update({name: getattr(event, name) for name in names})
+
+    def _known(self, port: int, protocol: str) -> Json:
+        return self._ports.setdefault((port, protocol), _port(port, protocol, "", ""))
+
     def _write(self) -> None:
         ports = [
-            {**known, **{name: self._counts[key][name] for name in COUNTED}}
+            {**known, **{name: self._counts[key][name] for name in (*DELIVERED, *COUNTED)}}
             for key, known in sorted(self._ports.items())
         ]
         part = self._path.with_suffix(".part")
@@ -57,7 +79,7 @@ class Status:
 
 
 def _port(port: int, protocol: str, mode: str, local: str) -> Json:
-    return {"port": port, "protocol": protocol, "mode": mode, "local": local, "why": ""}
+    return {"port": port, "protocol": protocol, "mode": mode, "local": local, "why": "", "why_refused": "", "note": ""}
 
 
 def running_sessions() -> list[Json]:
@@ -65,5 +87,8 @@ def running_sessions() -> list[Json]:
     found: list[Json] = []
     for folder in running_folders():
         with contextlib.suppress(OSError, ValueError):
-            found.append(json.loads((folder / NAME).read_text()))
+            session = json.loads((folder / NAME).read_text())
+            # One that another version of inpod runs may not tell all.
+            nothing = {**_port(0, "tcp", "", ""), **dict.fromkeys((*DELIVERED, *COUNTED), 0)}
+            found.append({**session, "ports": [{**nothing, **port} for port in session["ports"]]})
     return sorted(found, key=lambda session: int(session["pid"]))

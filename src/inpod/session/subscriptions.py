@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from inpod.protocol import agent
-from inpod.session.events import Events, Note, PortTraffic
+from inpod.session.deliveries import Deliveries
+from inpod.session.events import COUNTED, Events, Note, PortTraffic
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 
 AGAIN_EVERY_S = 0.05
@@ -69,6 +70,7 @@ class Subscriptions:
     Attributes:
         goes_on: A port that another session has is done without.
         protocol: Of the ports.
+        deliveries: Count what comes to the program.
     """
 
     def __init__(self, tunnel: Callable[[], Tunnel], wishes: Wishes, events: Events) -> None:
@@ -78,6 +80,7 @@ class Subscriptions:
         self._wishes = wishes
         self._events = events
         self._explained: set[int] = set()
+        self.deliveries = Deliveries(events, wishes.protocol)
 
     async def open(self, number: int, *, is_again: bool) -> tuple[Answer, Stream | None]:
         """Subscribe a port; no stream without an error means that the link is lost.
@@ -113,17 +116,23 @@ class Subscriptions:
         return ""
 
     def _tell(self, number: int, report: agent.PortReport) -> None:
-        counts = {name: getattr(report, name) for name in ("seen", "matched", "passed", "whole", "dropped", "moved")}
+        counts = {name: getattr(report, name) for name in COUNTED}
         self._events.emit(PortTraffic(number, **counts, why=report.why, protocol=self.protocol))
         if report.dropped:
             text = f"{report.dropped} packets of port {number} were too many to mirror and are missing."
-            self._events.emit(Note(text))
+            self.note(number, text)
         if report.trouble:
-            self._events.emit(Note(f"Port {number}: {report.trouble}."))
+            self.note(number, f"Port {number}: {report.trouble}.")
+        if report.hint:
+            self.note(number, f"Port {number}: {report.hint}.", "info")
         if report.why and number not in self._explained:
             # Once: that requests pass is what a filter is for.
             self._explained.add(number)
             self._events.emit(Note(f"Port {number}, not for this program: {report.why}", "info"))
+
+    def note(self, number: int, text: str, level: Literal["info", "warning"] = "warning") -> None:
+        """Tell the user something about a port."""
+        self._events.emit(Note(text, level, number, self.protocol))
 
 
 def who_we_are() -> str:

@@ -24,10 +24,7 @@ def flush(port: int, addresses: Collection[str] | None = None) -> int:
     ended = 0
     try:
         for _ in range(MAX_ROUNDS):
-            found = [
-                connection for connection in originals(port) if addresses is None or connection.own.ip in addresses
-            ]
-            if not found:
+            if not (found := originals(port, addresses)):
                 break
             ended += sock_diag.destroy(found)
     except OSError as error:
@@ -35,8 +32,11 @@ def flush(port: int, addresses: Collection[str] | None = None) -> int:
     return ended
 
 
-def originals(port: int) -> list[sock_diag.Connection]:
+def originals(port: int, addresses: Collection[str] | None = None) -> list[sock_diag.Connection]:
     """Return the original's ends of connections to `port`, without those that are an agent's or come from one.
+
+    Args:
+        addresses: As of `flush`.
 
     Raises:
         OSError: The kernel does not tell.
@@ -51,7 +51,10 @@ def originals(port: int) -> list[sock_diag.Connection]:
     return [
         connection
         for connection in sock_diag.connections(sock_diag.ESTABLISHED | sock_diag.BEGINNING, own_port=port)
-        if connection.inode not in inodes and connection.mark != MARK and (connection.peer, connection.own) not in ours
+        if connection.inode not in inodes
+        and connection.mark != MARK
+        and (connection.peer, connection.own) not in ours
+        and (addresses is None or connection.own.ip in addresses)
     ]
 
 

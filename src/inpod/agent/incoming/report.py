@@ -21,7 +21,7 @@ class Report:
         self._stream = stream
         self._counts: Counter[str] = Counter()
         self._why: Why | None = None
-        self._trouble = ""
+        self._trouble = self._hint = ""
         self._timer: asyncio.TimerHandle | None = None
 
     def dropped(self, packets: int) -> None:
@@ -33,9 +33,19 @@ class Report:
         if connections:
             self._count("moved", connections)
 
+    def stayed(self, connections: int) -> None:
+        """Count connections that existed before and stay the original's."""
+        if connections:
+            self._count("stayed", connections)
+
+    def hint(self, text: str) -> None:
+        """Tell of something that may not be as it is thought to be."""
+        self._hint = text
+        self._count("seen", 0)
+
     def trouble(self, why: str) -> None:
         """Tell of something that does not work."""
-        self._trouble = why
+        self._trouble = f"{self._trouble}; {why}" if self._trouble else why
         self._count("seen", 0)
 
     def matched(self) -> None:
@@ -67,7 +77,8 @@ class Report:
     def _tell(self) -> None:
         self._timer = None
         why = self._why() if self._why is not None else ""
-        self._stream.send(encode(PortReport(**self._counts, why=why, trouble=self._trouble)) + b"\n")
-        self._trouble = ""
+        report = PortReport(**self._counts, why=why, trouble=self._trouble, hint=self._hint)
+        self._stream.send(encode(report) + b"\n")
+        self._trouble = self._hint = ""
         self._counts.clear()
         self._why = None

@@ -1,12 +1,13 @@
 """Steals ports for one session: has them itself, or has a share of what another agent has."""
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Generic
 
 from inpod.agent.addresses import own_addresses
-from inpod.agent.incoming.flush import flush
+from inpod.agent.incoming.flush import flush, originals
 from inpod.agent.incoming.heart import Heart
 from inpod.agent.incoming.hold import Hold, P
 from inpod.agent.incoming.redirect.base import Redirect
@@ -122,7 +123,7 @@ class StealTcp(Steal[StolenPort]):
 
     def _look_after(self, hold: Hold[StolenPort], group: asyncio.TaskGroup) -> None:
         """See that connections really come, those of before included."""
-        group.create_task(self._flush(hold))
+        group.create_task(self._move(hold))
         group.create_task(self._test(hold))
 
     def _look_after_again(self, hold: Hold[StolenPort], group: asyncio.TaskGroup) -> None:
@@ -138,6 +139,14 @@ class StealTcp(Steal[StolenPort]):
                 f"a connection to {ip}:{hold.request.port} does not come to the agent: "
                 "something else in the pod, a service mesh for instance, diverts it"
             )
+
+    async def _move(self, hold: Hold[StolenPort]) -> None:
+        """Have the clients of before come again, and count those who do not."""
+        await self._flush(hold)
+        if hold.port is not None:
+            with contextlib.suppress(OSError):  # the kernel does not tell
+                found = await asyncio.to_thread(originals, hold.request.port, self._addresses or None)
+                hold.subscriber.report.stayed(len(found))
 
     async def _flush(self, hold: Hold[StolenPort]) -> None:
         if hold.port is None or not hold.request.flush:

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 
 class Subscriptions:
-    """All subscriptions of one session. What a mode needs is loaded when that mode is wanted: a start waits for it."""
+    """All subscriptions of one session. What a mode needs is loaded when that mode is wanted: a start waits for it.
 
-    def __init__(self, tunnel: Tunnel) -> None:
+    Args:
+        target: Descriptor of the target process's folder in /proc; None where there is no process.
+    """
+
+    def __init__(self, tunnel: Tunnel, target: int | None) -> None:
         self._tunnel = tunnel
+        self._target = target
         self._steal: StealTcp | None = None
         self._mirror: Mirror | None = None
         self._steal_udp: StealUdp | None = None
@@ -112,12 +117,20 @@ class Subscriptions:
             stream.refuse(encode(Refusal(code or errno.EIO, str(reason))))
             return
         stream.accept()
+        group.create_task(self._look_who_serves(request, report))
         try:
             await _until_ended(stream)
         finally:
             report.close()
             feature.remove(request.port)
         stream.refuse()
+
+    async def _look_who_serves(self, request: Subscribe, report: Report) -> None:
+        from inpod.agent.incoming.served import hint
+
+        # In a thread: a node has many processes.
+        if text := await asyncio.to_thread(hint, request.port, request.protocol, self._target):
+            report.hint(text)
 
 
 async def _until_ended(stream: Stream) -> None:

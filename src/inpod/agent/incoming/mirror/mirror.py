@@ -97,6 +97,9 @@ class Mirror:
         else:
             self._capture.set_ports(wanted)
         self._ports[port.port] = port
+        with contextlib.suppress(OSError):  # a kernel without sock_diag
+            now = self._loop.time()
+            report.stayed(sum(self._own.has(endpoints(flow)[1].ip, now) for flow in speaking([port.port])))
 
     def remove(self, port: int) -> None:
         """Mirror a port no more; its connections are reset."""

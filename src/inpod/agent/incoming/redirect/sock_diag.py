@@ -1,4 +1,4 @@
-"""The TCP connections of this network namespace, and their end, by netlink (sock_diag(7))."""
+"""The connections of this network namespace, TCP unless said otherwise, and their end, by netlink (sock_diag(7))."""
 
 import errno
 import os
@@ -62,7 +62,9 @@ class Connection:
     identity: bytes
 
 
-def connections(states: int, *, own_port: int = 0, peer_port: int = 0) -> list[Connection]:
+def connections(
+    states: int, *, own_port: int = 0, peer_port: int = 0, protocol: int = socket.IPPROTO_TCP
+) -> list[Connection]:
     """Return the connections in `states` whose ports are these; 0: any.
 
     Raises:
@@ -72,7 +74,7 @@ def connections(states: int, *, own_port: int = 0, peer_port: int = 0) -> list[C
     found: list[Connection] = []
     with _open() as sock:
         for family in (socket.AF_INET, socket.AF_INET6):
-            question = _QUESTION.pack(family, socket.IPPROTO_TCP, 0, states)
+            question = _QUESTION.pack(family, protocol, 0, states)
             sock.sendall(_message(_BY_FAMILY, _DUMP, question + identity))
             for body in _dump(sock):
                 connection = _parse(body)
