@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from inpod.agent.incoming.mirror.capture import Capture, explain
 from inpod.agent.incoming.mirror.copy import Copy, Room
+from inpod.agent.incoming.mirror.diverted import Diverted
 from inpod.agent.incoming.mirror.filter import MAX_PORTS
 from inpod.agent.incoming.mirror.filtered import FilteredCopy
 from inpod.agent.incoming.mirror.packets import Segment, endpoints
@@ -74,6 +75,7 @@ class Mirror:
         self._flushed = self._checked = 0.0
         self._room = Room()
         self._own = OwnAddresses(addresses)
+        self._diverted = Diverted()
         self._tick: asyncio.TimerHandle | None = None
 
     def add(self, request: Subscribe, report: Report, group: asyncio.TaskGroup) -> None:
@@ -127,6 +129,7 @@ class Mirror:
         for _, copy in list(self._copies.values()):
             copy.cut()
         self._copies.clear()
+        self._diverted.close()
         self._reassembler = Reassembler()
 
     def _on_packets(self) -> None:
@@ -209,9 +212,10 @@ class Mirror:
     def _open(self, flow: bytes) -> tuple[MirroredPort, Copy | FilteredCopy] | None:
         """Offer a connection to the session."""
         self._copies.pop(flow, None)
-        _, address = endpoints(flow)
+        peer, address = endpoints(flow)
         port = self._ports.get(address.port)
-        if port is None or not self._own.has(address.ip, self._loop.time()):
+        now = self._loop.time()
+        if port is None or not self._own.has(address.ip, now) or self._diverted.is_elsewhere(peer, address, now):
             self._reassembler.forget(flow)
             return None
         if self._running >= MAX_COPIES:

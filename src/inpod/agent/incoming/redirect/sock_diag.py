@@ -21,7 +21,7 @@ BEGINNING = 1 << 3 | 1 << 12
 OPEN = ESTABLISHED | BEGINNING | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11
 """All in which data may still come or be on its way."""
 
-_NETLINK_SOCK_DIAG = 4
+NETLINK_SOCK_DIAG = 4
 _BY_FAMILY, _DESTROY = 20, 21
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _ERROR, _DONE = 2, 3
@@ -116,7 +116,7 @@ def own_inodes() -> set[int]:
 
 
 def _open() -> socket.socket:
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG)
     sock.settimeout(ANSWER_LIMIT_S)
     return sock
 
