@@ -5,12 +5,14 @@ import contextlib
 import socket
 from collections.abc import Collection
 
+from inpod.agent.addresses import own_addresses
 from inpod.agent.incoming.mirror.capture import Capture, explain
 from inpod.agent.incoming.mirror.copy import Copy, Room
 from inpod.agent.incoming.mirror.diverted import Diverted
 from inpod.agent.incoming.mirror.filter import MAX_PORTS
 from inpod.agent.incoming.mirror.filtered import FilteredCopy
 from inpod.agent.incoming.mirror.packets import Segment, endpoints
+from inpod.agent.incoming.mirror.probe import Probes
 from inpod.agent.incoming.mirror.reassembly import Event, Kind, Reassembler, begins_request
 from inpod.agent.incoming.mirror.sockets import speaking
 from inpod.agent.incoming.report import Report
@@ -76,6 +78,8 @@ class Mirror:
         self._room = Room()
         self._own = OwnAddresses(addresses)
         self._diverted = Diverted()
+        self._probes = Probes()
+        self._called = next(iter(addresses or own_addresses()), "127.0.0.1")
         self._tick: asyncio.TimerHandle | None = None
 
     def add(self, request: Subscribe, report: Report, group: asyncio.TaskGroup) -> None:
@@ -102,6 +106,7 @@ class Mirror:
         with contextlib.suppress(OSError):  # a kernel without sock_diag
             now = self._loop.time()
             report.stayed(sum(self._own.has(endpoints(flow)[1].ip, now) for flow in speaking([port.port])))
+        group.create_task(self._test(port))
 
     def remove(self, port: int) -> None:
         """Mirror a port no more; its connections are reset."""
@@ -132,6 +137,11 @@ class Mirror:
         self._diverted.close()
         self._reassembler = Reassembler()
 
+    async def _test(self, port: MirroredPort) -> None:
+        """See that packets to the port are captured; tell when they are not."""
+        if await self._probes.miss(self._called, port.port) and self._ports.get(port.port) is port:
+            port.subscriber.report.trouble(f"packets to {self._called}:{port.port} are not seen")
+
     def _on_packets(self) -> None:
         # What is not taken soon is lost, while what was taken can wait: so nothing is sent while packets queue up.
         clock, feed, handle = self._loop.time, self._reassembler.feed, self._handle
@@ -139,6 +149,7 @@ class Mirror:
         until = now + TURN_S
         segments: list[Segment] = []
         while self._capture is not None and now < until and (segments := self._capture.read()):
+            self._probes.see(segments)
             for segment in segments:
                 for event in feed(segment, now):
                     handle(event)
