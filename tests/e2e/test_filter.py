@@ -72,11 +72,7 @@ def test_two_developers_share_a_pod(targets: Namespace, tmp_path: Path) -> None:
 
 
 def test_probes_of_the_kubelet_stay_the_originals(targets: Namespace, tmp_path: Path) -> None:
-    patch = [{"op": "replace", "path": "/spec/template/spec/containers/0/readinessProbe", "value": PROBE}]
-    targets.kubectl("patch", "deployment/orders", "--type=json", "-p", json.dumps(patch))
-    targets.kubectl("rollout", "status", "deployment/orders", "--timeout=60s")
-    pod = until("the old pod is gone", lambda: only_pod(targets, "orders"))
-    assert pod is not None
+    pod = probed(targets)
     with developer(targets, "deployment/orders", tmp_path, "alice", {"mode": "steal"}) as alice:
         assert next_line(alice.stdout) == "ready"
         assert answers(targets, pod["address"], "bob") == ["alice"]
@@ -88,6 +84,24 @@ def test_probes_of_the_kubelet_stay_the_originals(targets: Namespace, tmp_path: 
         assert next_line(alice.stdout) == "GET /carol", "a probe came to the program"
         assert only_pod(targets, "orders") == {**pod, "ready": "True"}
     wait_until_nothing_is_left(targets)
+
+
+def test_probes_come_to_the_program_if_asked(targets: Namespace, tmp_path: Path) -> None:
+    probed(targets)
+    incoming: dict[str, object] = {"mode": "steal", "steal_probes": True}
+    with developer(targets, "deployment/orders", tmp_path, "alice", incoming) as alice:
+        assert [next_line(alice.stdout), next_line(alice.stdout)] == ["ready", "GET /count"]
+    wait_until_nothing_is_left(targets)
+
+
+def probed(here: Namespace) -> dict[str, str]:
+    """Return the only pod of `orders`, which the kubelet asks for its health by HTTP."""
+    patch = [{"op": "replace", "path": "/spec/template/spec/containers/0/readinessProbe", "value": PROBE}]
+    here.kubectl("patch", "deployment/orders", "--type=json", "-p", json.dumps(patch))
+    here.kubectl("rollout", "status", "deployment/orders", "--timeout=60s")
+    pod = until("the old pod is gone", lambda: only_pod(here, "orders"))
+    assert pod is not None
+    return pod
 
 
 GRPC_HEALTH = """

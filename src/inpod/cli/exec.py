@@ -155,6 +155,7 @@ def run(options: argparse.Namespace) -> int:
         filtered_ports=tuple(http_filter.ports or ()) if http_filter is not None else (),
         redirect=chosen.redirect,
         flush=chosen.flush,
+        steals_probes=chosen.steals_probes,
         on_conflict=chosen.on_conflict,
         local_ports=debugger_ports(options.command, os.environ),
         local_trees=(*command.trees, *search_folders(search), os.getcwd()),

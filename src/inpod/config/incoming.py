@@ -48,10 +48,17 @@ class Incoming(Section, frozen=True):
     on_concurrent_steal: Annotated[
         OnConcurrentSteal,
         Meta(
-            description='Another session has the port: "abort" (the listener fails), "override" (that session loses it) or '
+            description='Another session has the port: "abort" (the listener fails), "override" (that session loses it, where the two cannot share) or '
             '"continue" (the program goes on without the traffic of that port).'
         ),
     ] = "abort"
+    steal_probes: Annotated[
+        bool,
+        Meta(
+            description="The kubelet's own requests (probes by HTTP and gRPC) come to the program as all others do; without it "
+            "the target itself answers them."
+        ),
+    ] = False
     ignore_localhost: Annotated[bool, Meta(description="Listeners on loopback addresses stay on this machine.")] = False
 
 

@@ -57,6 +57,7 @@ class Settings:
     http_filter: HttpFilter | None = None
     on_conflict: OnConcurrentSteal = "abort"
     flush: bool = True
+    steals_probes: bool = False
     redirect: Literal["auto", "sk_lookup", "nftables"] = "auto"
     interceptor: Interceptor = "auto"
     way: Way = field(default_factory=Way)
@@ -86,6 +87,7 @@ def settings(options: Options, file: File) -> Settings:
         http_filter=incoming.http_filter if isinstance(incoming, Incoming) else None,
         redirect=file.agent.redirect,
         flush=file.agent.flush_connections,
+        steals_probes=isinstance(incoming, Incoming) and incoming.steal_probes,
         on_conflict=incoming.on_concurrent_steal if isinstance(incoming, Incoming) else "abort",
         files=files_mode(file.feature.fs if options.files is None else options.files),
         env=env,

@@ -22,6 +22,7 @@ class Plan:
     filtered_ports: Ports of the pod that the filter is for; empty: all.
     redirect: How ports are stolen.
     flush: Connections that the original has on a stolen port are reset.
+    steals_probes: Whether the kubelet's probes come to the program too.
     on_conflict: What to do when another session has a port.
     local_ports: Ports of debuggers: left alone.
     local_trees: Paths that are this machine's: the program's installation, the folders of PATH, the working directory.
@@ -45,6 +46,7 @@ class Plan:
     filtered_ports: tuple[int, ...] = ()
     redirect: Redirect = "auto"
     flush: bool = True
+    steals_probes: bool = False
     on_conflict: OnConcurrentSteal = "abort"
     local_ports: tuple[int, ...] = ()
     local_trees: tuple[str, ...] = field(default_factory=tuple)

@@ -170,7 +170,7 @@ class _Session:
             mode="steal" if plan.mode == "steal" else "mirror",
             filter=plan.filter,
             filtered_ports=frozenset(plan.filtered_ports) if plan.filtered_ports else None,
-            probe_ports=frozenset(self._probe_ports),
+            probe_ports=frozenset() if plan.steals_probes else frozenset(self._probe_ports),
             flush=plan.flush,
             on_conflict="override" if plan.on_conflict == "override" else "refuse",
             goes_on=plan.on_conflict == "continue",
