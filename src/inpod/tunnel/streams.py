@@ -71,7 +71,18 @@ class Tunnel(asyncio.BufferedProtocol):
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
-        await self._loop.create_connection(lambda: self, sock=sock)
+        transport, _ = await self._loop.create_connection(lambda: self, sock=sock)
+        # Only from here on may it close: before, uvloop would close the descriptor and leave its number to `sock`, which
+        # would close whatever has that number by then.
+        if self.lost.done():
+            transport.abort()
+            return
+        self._transport = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+        transport.resume_reading()
+        self.last_heard = self._loop.time()
+        self._ping()
+        self._flush()
 
     def open(self, head: bytes, *, at_once: bool = False) -> Stream:
         """Begin a stream. When the link is lost, or too many are open, it is refused from the start.
@@ -139,13 +150,9 @@ class Tunnel(asyncio.BufferedProtocol):
     # asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start pinging, and send what was said before."""
+        """Wait for `attach` to go on."""
         # Not asserted: uvloop's transports are none of asyncio's classes.
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=HIGH_WATER)
-        self.last_heard = self._loop.time()
-        self._ping()
-        self._flush()
+        cast("asyncio.Transport", transport).pause_reading()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where to put received bytes."""

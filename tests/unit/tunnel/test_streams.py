@@ -234,6 +234,26 @@ def test_what_is_said_before_attach_is_sent(run: Run) -> None:
     run(main)
 
 
+@pytest.mark.parametrize("who", ["the peer", "we"])
+def test_link_that_ends_while_it_begins_closes_its_descriptor_once(run: Run, who: str) -> None:
+    async def main() -> None:
+        here, there = socket.socketpair()
+        tunnel = Tunnel(initiator=True, on_stream=ignore)
+        if who == "the peer":
+            there.close()
+        else:
+            asyncio.get_running_loop().call_soon(tunnel.close)
+        await tunnel.attach(here)
+        await tunnel.lost
+        # Else whoever has the number next loses it when `here` is collected.
+        for _ in range(10):  # turns in which the loop closes it
+            await asyncio.sleep(0)
+        assert here.fileno() == -1
+        there.close()
+
+    run(main)
+
+
 @pytest.mark.slow
 def test_both_ends_hear_each_other_without_traffic(run: Run) -> None:
     async def main() -> None:
