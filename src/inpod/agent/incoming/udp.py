@@ -108,9 +108,9 @@ class UdpPort:
         self._loop = asyncio.get_running_loop()
         with undo:
             readiness = Readiness()
+            undo.callback(readiness.close)
             for source in sources:
                 readiness.add(source.sock, lambda source=source: self._readable(source))  # type: ignore[misc]
-                undo.callback(readiness.remove, source.sock)
             self._undo = undo.pop_all()
         self._timer = self._loop.call_later(IDLE_S / 4, self._look)
 
