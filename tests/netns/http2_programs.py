@@ -213,6 +213,22 @@ config.errorlog = None
 asyncio.run(serve(app, config))
 """
 
+# Offers HTTP/2 with its requests, as Java's own client does where nobody says otherwise. Every second one is matched.
+JAVA_CLIENT = """
+import java.net.*;
+import java.net.http.*;
+class Main {
+    public static void main(String[] arguments) throws Exception {
+        var client = HttpClient.newHttpClient();
+        for (int i = 0; i < Integer.parseInt(arguments[1]); i++) {
+            var request = HttpRequest.newBuilder(URI.create(arguments[0] + "/" + i));
+            if (i % 2 == 1) request.header("X-Mine", "1");
+            System.out.print(client.send(request.build(), HttpResponse.BodyHandlers.ofString()).body());
+        }
+    }
+}
+"""
+
 COMMANDS = {
     "grpc": [sys.executable, "-c", GRPC_SERVER],
     "node": ["node", "-e", NODE_SERVER],

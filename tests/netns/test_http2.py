@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,8 @@ from inpod.agent.incoming.http.counts import Counts
 from inpod.agent.incoming.http.h2 import serve_http2
 from inpod.tunnel.relay import relay
 from inpod.tunnel.streams import Stream, Tunnel
-from tests.netns.http2_programs import COMMANDS, GRPC_CLIENT, NODE_BULK, NODE_CLIENT
+from tests.netns.http2_programs import COMMANDS, GRPC_CLIENT, JAVA_CLIENT, NODE_BULK, NODE_CLIENT
+from tests.netns.languages import command
 from tests.netns.test_http import Filters, Session, fresh_netns
 from tests.netns.traffic import Netns, wait_until
 from tests.packages import need
@@ -205,15 +207,27 @@ async def test_h2load_loses_nothing(netns: Netns, mine: bool) -> None:
             assert (here.counts.matched if mine else here.counts.passed) == 4000
 
 
-async def test_upgrade_to_http2_goes_whole_to_whom_the_first_request_is_for(netns: Netns) -> None:
+async def test_requests_go_on_one_by_one_though_curl_offers_http2(netns: Netns) -> None:
+    with both(netns, "hypercorn"):
+        # It would take the offer.
+        direct = Served(netns)
+        offering = ["--silent", "--show-error", "--http2"]
+        assert await direct.client("curl", *offering, f"http://127.0.0.1:{ORIGINAL_PORT}/a") == "original 2 /a\n"
+        async with served(netns) as here:
+            mine = ["--header", "X-Mine: 1"]
+            asked = [f"{URL}/a", "--next", *offering, *mine, f"{URL}/b", "--next", *offering, f"{URL}/c"]
+            text = await here.client("curl", *offering, *asked)
+            assert text.splitlines() == ["original 1.1 /a", "program 1.1 /b", "original 1.1 /c"]
+            assert (here.connections, here.counts.whole) == (1, 0)
+
+
+async def test_requests_go_on_one_by_one_though_java_offers_http2(netns: Netns, tmp_path: Path) -> None:
+    program = await asyncio.to_thread(command, "java", tmp_path, JAVA_CLIENT)
     with both(netns, "hypercorn"):
         async with served(netns) as here:
-            for mine, name in (([], "original"), (["--header", "X-Mine: 1"], "program")):
-                text = await here.client(
-                    "curl", "--silent", "--show-error", "--http2", *mine, f"{URL}/a", "--next", "--silent", "--http2", f"{URL}/b"
-                )  # fmt: skip
-                assert text.splitlines() == [f"{name} 2 /a", f"{name} 2 /b"]
-            assert here.connections == 2
+            text = await here.client(*program, URL, "6")
+            assert text.splitlines() == [f"{name} 1.1 /{n}" for n, name in enumerate(["original", "program"] * 3)]
+            assert (here.connections, here.counts.whole) == (1, 0)
 
 
 async def test_program_without_http2_ends_its_own_requests(netns: Netns) -> None:

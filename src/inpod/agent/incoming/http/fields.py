@@ -47,9 +47,9 @@ class Fields:
     lengths: tuple[bytes, ...] = ()
     codings: tuple[bytes, ...] = ()
     connection: tuple[bytes, ...] = ()
+    upgrade: tuple[bytes, ...] = ()
     hosts = 0
     expects_continue = False
-    has_upgrade = False
 
     def __init__(self, lines: list[bytes]) -> None:
         known = _known_lines
@@ -91,7 +91,7 @@ class Fields:
         elif kind == _HOST:
             self.hosts += 1
         elif kind == _UPGRADE:
-            self.has_upgrade = True
+            self.upgrade += (value,)
         elif kind == _EXPECT:
             self.expects_continue = value.lower() == b"100-continue"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from inpod.agent.incoming.http.choice import Head
 from inpod.agent.incoming.http.fields import CHUNKED, MAX_FIELDS, TEXT, TOKEN, UNTIL_CLOSE, Fields, NotHttp
+from inpod.agent.incoming.http.upgrade import without_offer
 
 MAX_HEAD = 64 * 1024
 """Largest head, in bytes."""
@@ -38,8 +39,9 @@ class Request:
         is_barrier: What follows may be another protocol; the answer tells.
         has_no_answer_body: HEAD: the answer ends with its head.
         is_connect: An answer of success ends HTTP on the connection.
-        is_plain: It is no more than its head, and the next one may follow.
+        is_plain: It is no more than its head, passed on as it came, and the next one may follow.
         has_plain_answer: It says nothing by which its answer would end elsewhere than that says, or be the last.
+        passed: The head as it is passed on, when that is not as it came: without an offer to go on in HTTP/2.
     """
 
     head: Head
@@ -51,6 +53,7 @@ class Request:
     is_connect: bool
     is_plain: bool
     has_plain_answer: bool
+    passed: bytes | None
 
 
 @dataclass(slots=True, eq=False)
@@ -187,7 +190,8 @@ def _parse_request(raw: bytes) -> Request:
     if length and is_connect:
         raise NotHttp("it is a CONNECT with a body")
     keeps_alive = fields.keeps_alive(version)
-    is_barrier = is_connect or fields.has_upgrade
+    changed = without_offer(lines, fields.upgrade) if fields.upgrade else None
+    is_barrier = is_connect or bool(fields.upgrade if changed is None else changed[1])
     return Request(
         head=Head(method, target, fields.fields),
         length=length,
@@ -196,8 +200,9 @@ def _parse_request(raw: bytes) -> Request:
         is_barrier=is_barrier,
         has_no_answer_body=method == b"HEAD",
         is_connect=is_connect,
-        is_plain=keeps_alive and not is_barrier and not length,
+        is_plain=keeps_alive and not is_barrier and not length and changed is None,
         has_plain_answer=keeps_alive and not is_connect and method != b"HEAD",
+        passed=None if changed is None else b"\r\n".join(changed[0]),
     )
 
 

@@ -9,7 +9,7 @@ class RequestReader:
     """Takes bytes, cut anywhere; gives heads and parts of bodies, in turn.
 
     Attributes:
-        raw_head: The bytes of the latest head.
+        raw_head: The bytes of the latest head, as it is passed on.
         body_is_done: Nothing of the latest request is missing.
         broken: Why the rest is no HTTP/1 that all readers understand alike; None as long as it is. Then only `rest` is
             of use: the first byte that was not given yet, and all that follow.
@@ -54,6 +54,7 @@ class RequestReader:
                 return None
             self.raw_head = data if end - at == len(data) else data[at:end]
             request = parse_request(self.raw_head)
+            self.raw_head = request.passed or self.raw_head
         except NotHttp as reason:
             self.broken = str(reason)
             return None
