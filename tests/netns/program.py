@@ -36,6 +36,7 @@ class Program:
     """Greets each connection and answers what it is sent with the same.
 
     Attributes:
+        is_greeting: False says nothing first.
         is_echoing: False reads in silence.
         hangs_up: Whether it says EOF after its first answer.
         taken: The connections, oldest first.
@@ -46,6 +47,7 @@ class Program:
     def __init__(self, *, is_listening: bool = True) -> None:
         self.taken: list[Taken] = []
         self.is_listening = is_listening
+        self.is_greeting = True
         self.is_echoing = True
         self.hangs_up = False
         self.may_read = asyncio.Event()
@@ -74,8 +76,9 @@ class Program:
         stream = taken.stream
         try:
             stream.accept()
-            # Not `write`: a stream that is reset already may still hold what came before.
-            stream.send(b"program\n")
+            if self.is_greeting:
+                # Not `write`: a stream that is reset already may still hold what came before.
+                stream.send(b"program\n")
             await self.may_read.wait()
             while data := await stream.read():
                 taken.heard += data[: max(0, KEEP_BYTES - len(taken.heard))]

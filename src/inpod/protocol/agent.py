@@ -226,13 +226,14 @@ class PortReport:
 class Incoming:
     """A connection of a subscription, opened by the agent; or the datagrams of one peer, as data (protocol/datagrams.py).
 
-    The session answers ACCEPT when the program took it, RESET when it did not. In mirror mode what the session
-    writes is thrown away. EOF of either end means that it has no more use for the datagrams' stream.
+    The session answers ACCEPT when the program took it, RESET when it did not. In mirror mode the program's answers are not
+    sent, unless they are wanted: they go to nobody, but in HTTP/2 they say how much it takes. EOF of either end means that it has no more use for the datagrams' stream.
 
     Attributes:
         port: The subscription's.
         peer: The real client.
         local: What the client called (the pod's side).
+        wants_answers: The agent reads what the program answers, in mirror mode.
     """
 
     port: int
@@ -240,6 +241,7 @@ class Incoming:
     peer: Address
     local: Address
     protocol: IpProtocol = "tcp"
+    wants_answers: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,7 +270,7 @@ class Incoming:
     def _carry(self, stream: Stream, request: agent.Incoming, sock: socket.socket, source: int) -> None:
         stream.accept()
         if request.mode == "mirror":
-            join(stream, sock, lambda: self._forget_later(source), discard=True)
+            join(stream, sock, lambda: self._forget_later(source), discard=not request.wants_answers)
         else:
             self._relays.join(stream, sock, lambda: self._forget_later(source))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from inpod.agent.incoming.http.choice import Fate, Head, Taker
 from inpod.agent.incoming.http.collected import Collected
+from inpod.agent.incoming.http.first import PREFACE
 from inpod.agent.incoming.http.head import Request
 from inpod.agent.incoming.http.requests import RequestReader
 
@@ -20,10 +21,12 @@ class RequestSplitter:
     Attributes:
         lost: Why the rest of the connection cannot be split; None as long as it can. Then it is nobody's, unless it
             belongs to a request that was given already.
+        http2: What came from where the connection went on in HTTP/2, which a request had offered; None as long as it did not.
     """
 
     def __init__(self, choose: Choose) -> None:
         self.lost: str | None = None
+        self.http2: bytes | None = None
         self._choose = choose
         self._reader = RequestReader()
         self._taker: Taker | None = None
@@ -102,6 +105,10 @@ class RequestSplitter:
         is_upgraded = self._latest is not None and self._latest.is_barrier and self._reader.body_is_done
         if is_upgraded and self._request is None:
             self._begin_tunnel(pieces)
+            return
+        rest = self._reader.rest()
+        if self._latest is not None and self._latest.passed is not None and PREFACE.startswith(rest[: len(PREFACE)]):
+            self.http2 = rest
         else:
             self.lost = reason
 

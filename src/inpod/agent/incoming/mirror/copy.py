@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from inpod.tunnel.streams import Stream, StreamRefused
 
@@ -28,17 +29,29 @@ class Room:
         self.used = 0
 
 
+class Listener(Protocol):
+    """Who needs to know what the program answers. It still goes to nobody."""
+
+    def answered(self, data: bytes) -> None:
+        """Bytes of the program came."""
+
+    def ended(self) -> None:
+        """The program says no more, or the copy is over. May be called again."""
+
+
 class Copy:
     """Passes what a client said on to a stream, as fast as that takes it; a `Sink` of the stream.
 
     Attributes:
         is_over: The session, the program or the lack of room ended it: nothing more can be given to it.
         is_answered: The program has said all it will say.
+        listener: Told of the program's answers, if somebody wants to know.
     """
 
     def __init__(self, stream: Stream, room: Room) -> None:
         self.is_over = False
         self.is_answered = False
+        self.listener: Listener | None = None
         self._stream = stream
         self._room = room
         self._waiting: deque[bytes] = deque()
@@ -105,15 +118,21 @@ class Copy:
 
     def data(self, data: bytes) -> None:
         """Throw away what the program answers: the original answers."""
+        if self.listener is not None:
+            self.listener.answered(data)
         self._stream.passed_on(len(data))
 
     def eof(self) -> None:
         """Note that the program says no more; it may still listen."""
         self.is_answered = True
+        if self.listener is not None:
+            self.listener.ended()
 
     def reset(self) -> None:
         """The program or the session does not listen any more."""
         self._drop()
+        if self.listener is not None:
+            self.listener.ended()
 
     def writable(self) -> None:
         """Send more of what waits."""

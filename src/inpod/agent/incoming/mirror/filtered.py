@@ -1,74 +1,122 @@
-"""A copy of those requests of a connection that a session's filter matches."""
+"""A copy of those requests of a connection that a session's filter matches, in either version of HTTP."""
 
+import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 from inpod.agent.incoming.http.choice import Fate, Head, Taker
-from inpod.agent.incoming.http.splitter import RequestSplitter
-from inpod.agent.incoming.mirror.copy import Copy
+from inpod.agent.incoming.http.first import PREFACE
+from inpod.agent.incoming.mirror.copy import Copy, Room
+from inpod.agent.incoming.mirror.h1_copy import Http1Copy
 from inpod.agent.incoming.subscriber import Subscriber, why
 from inpod.tunnel.stream import Stream
 
 
-class FilteredCopy:
-    """Stands where a `Copy` does; opens one with the first request that matches."""
+class Requests(Protocol):
+    """The requests of a connection; the other members are those of a `Copy`."""
 
-    def __init__(self, subscriber: Subscriber, open_copy: Callable[[], Copy]) -> None:
+    @property
+    def lost(self) -> str | None:
+        """Return why the rest cannot be read; None as long as it can."""
+
+    @property
+    def is_over(self) -> bool: ...
+
+    @property
+    def is_answered(self) -> bool: ...
+
+    def write(self, data: bytes) -> int: ...
+
+    def finish(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def cut(self) -> None: ...
+
+
+class FilteredCopy:
+    """Stands where a `Copy` does; opens one with the first request that matches.
+
+    Args:
+        open_copy: Told whether the program's answers are wanted.
+    """
+
+    def __init__(self, subscriber: Subscriber, open_copy: Callable[[bool], Copy], room: Room) -> None:
         self._subscriber = subscriber
         self._open_copy = open_copy
-        self._splitter = RequestSplitter(self._choose)
-        self._copy: Copy | None = None
+        self._room = room
+        self._first = b""
+        self._requests: Requests | None = None  # None until its version is known
+        self._earlier: Http1Copy | None = None
         self._is_cut = False
 
     @property
     def is_over(self) -> bool:
         """As of a `Copy`; also when what follows cannot be split into requests."""
-        return self._is_cut or self._splitter.lost is not None or (self._copy is not None and self._copy.is_over)
+        return self._is_cut or (self._requests is not None and self._requests.is_over)
 
     @property
     def is_answered(self) -> bool:
         """As of a `Copy`."""
-        return self._copy is not None and self._copy.is_answered
+        return self._requests is not None and self._requests.is_answered
 
     def write(self, data: bytes) -> int:
         """As of a `Copy`: return how many chunks are lost."""
-        lost = self._pass_on(self._splitter.feed(data))
-        if (reason := self._splitter.lost) is not None:
-            self._subscriber.report.whole(f"a connection could not be read as HTTP: {reason}")
-            if self._copy is not None:
-                self._copy.cut()
+        requests = self._requests
+        if requests is None:
+            data = self._first + data
+            if len(data) < len(PREFACE) and PREFACE.startswith(data):
+                self._first = data
+                return 0
+            self._first = b""
+            requests = self._requests = self._begin(is_http2=data.startswith(PREFACE))
+        was_lost = requests.lost is not None
+        lost = requests.write(data)
+        if requests.lost is not None and not was_lost:
+            self._subscriber.report.whole(f"a connection could not be read as HTTP: {requests.lost}")
+        if isinstance(requests, Http1Copy) and (rest := requests.http2) is not None:
+            # The original took an offer to go on in HTTP/2, which the program does not get.
+            requests.finish()
+            self._earlier, self._requests = requests, None
+            lost += self.write(rest)
         return lost
 
     def finish(self) -> None:
         """As of a `Copy`."""
-        self._pass_on(self._splitter.decide())
-        if self._copy is not None:
-            self._copy.finish()
+        if self._requests is not None:
+            self._requests.finish()
 
     def abort(self) -> None:
         """As of a `Copy`."""
-        if self._copy is not None:
-            self._copy.abort()
+        if self._requests is not None:
+            self._requests.abort()
 
     def flush(self) -> None:
-        """As of a `Copy`. A request whose body does not come is decided by what there is of it."""
-        if self._copy is not None:
-            self._copy.flush()
+        """As of a `Copy`."""
+        for requests in (self._earlier, self._requests):
+            if requests is not None:
+                requests.flush()
+        self._earlier = None
 
     def cut(self) -> None:
         """As of a `Copy`."""
         self._is_cut = True
-        if self._copy is not None:
-            self._copy.cut()
+        for requests in (self._earlier, self._requests):
+            if requests is not None:
+                requests.cut()
 
-    def _pass_on(self, pieces: list[tuple[bytes, Taker | None]]) -> int:
-        for data, taker in pieces:
-            if taker is None:
-                continue
-            if self._copy is None:
-                self._copy = self._open_copy()
-            if lost := self._copy.write(data):
-                return lost
-        return 0
+    def _begin(self, *, is_http2: bool) -> Requests:
+        if not is_http2:
+            return Http1Copy(self._choose, lambda: self._open_copy(False))
+        # Loaded for the first connection that needs it: most sessions have none.
+        from inpod.agent.incoming.mirror.h2_copy import Http2Copy
+        from inpod.agent.incoming.mirror.h2_program import Program
+
+        loop = asyncio.get_running_loop()
+        program = Program(lambda: self._open_copy(True), self._room, loop, self._subscriber.report.dropped)
+        return Http2Copy(self._choose, program, loop)
 
     def _choose(self, head: Head, body: bytes | None) -> Taker | Fate:
         subscriber = self._subscriber

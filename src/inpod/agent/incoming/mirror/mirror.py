@@ -114,9 +114,10 @@ class Mirror:
         for flow in self._reassembler.flows():
             if endpoints(flow)[1].port == port:
                 self._reassembler.forget(flow)
-        for owner, copy in list(self._copies.values()):
+        for flow, (owner, copy) in list(self._copies.items()):
             if owner.port == port:
                 copy.cut()
+                self._copies.pop(flow, None)
         if not self._ports:
             self.close()
         elif self._capture is not None:
@@ -236,13 +237,14 @@ class Mirror:
         if port.subscriber.rules is None:
             copy = self._offer(port, flow)
         else:
-            copy = FilteredCopy(port.subscriber, lambda: self._offer(port, flow))
+            copy = FilteredCopy(port.subscriber, lambda wants: self._offer(port, flow, wants_answers=wants), self._room)
         self._copies[flow] = port, copy
         return port, copy
 
-    def _offer(self, port: MirroredPort, flow: bytes) -> Copy:
+    def _offer(self, port: MirroredPort, flow: bytes, *, wants_answers: bool = False) -> Copy:
         peer, address = endpoints(flow)
-        copy = Copy(self._tunnel.open(encode(Incoming(port.port, "mirror", peer, address))), self._room)
+        incoming = Incoming(port.port, "mirror", peer, address, wants_answers=wants_answers)
+        copy = Copy(self._tunnel.open(encode(incoming)), self._room)
         self._running += 1
         port.group.create_task(copy.run()).add_done_callback(lambda _: self._on_gone(flow, copy))
         return copy

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from inpod.agent.incoming.http.choice import Fate, Head, Taker
 from inpod.agent.incoming.http.collected import MAX_BODY
+from inpod.agent.incoming.http.first import PREFACE
 from inpod.agent.incoming.http.splitter import RequestSplitter
 from inpod.tunnel.stream import Stream
 
@@ -91,6 +92,27 @@ def test_what_follows_an_agreed_upgrade_belongs_to_it() -> None:
 
 def test_requests_go_on_behind_a_refused_upgrade() -> None:
     assert split([UPGRADE_ONE + GET_TWO]) == ([(UPGRADE_ONE, ONE), (GET_TWO, TWO)], None)
+
+
+OFFER_TWO = GET_TWO[:-2] + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n"
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_http2_behind_its_offer_is_given_back_unread(step: int) -> None:
+    splitter = RequestSplitter(choose)
+    data = OFFER_TWO + PREFACE + b"\0\0\0\4\0\0\0\0\0"
+    pieces: list[tuple[bytes, Taker | None]] = []
+    while splitter.http2 is None:
+        pieces += splitter.feed(data[:step])
+        data = data[step:]
+    assert pieces == [(GET_TWO, TWO)]
+    assert splitter.lost is None
+    assert (splitter.http2 + data).startswith(PREFACE)
+
+
+def test_http2_without_an_offer_is_no_request() -> None:
+    assert split([GET_TWO + PREFACE])[1] is not None
+    assert split([OFFER_TWO + b"PRI * HTTP/3.0\r\n"])[1] is not None
 
 
 def test_tunnel_is_not_read() -> None:
