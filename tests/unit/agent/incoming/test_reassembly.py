@@ -31,6 +31,32 @@ def kinds(events: list[Event]) -> list[Kind]:
     return [event.kind for event in events]
 
 
+class Rules:
+    """A reassembler that is watched: events come in an order that makes sense, and what waits is bounded."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._reassembler = Reassembler(limits)
+        self._is_open = {FLOW: False, OTHER: False}
+
+    def feed(self, each: Segment, now: float) -> None:
+        reassembler, is_open = self._reassembler, self._is_open
+        for event in reassembler.feed(each, now) + reassembler.expire(now) + reassembler.check({FLOW}, now):
+            if event.kind is Kind.OPENED:
+                assert not is_open[event.flow]
+                is_open[event.flow] = True
+                assert sum(is_open.values()) <= self._limits.flows
+            elif event.kind is not Kind.REFUSED:
+                assert is_open[event.flow]
+                is_open[event.flow] = event.kind is Kind.DATA
+            assert bool(event.data) == (event.kind is Kind.DATA)
+        assert 0 <= reassembler.held_bytes <= self._limits.total_bytes + 200
+
+    def end(self, now: float) -> None:
+        self._reassembler.expire(now + 2 * self._limits.idle_s)
+        assert self._reassembler.held_bytes == 0
+
+
 @st.composite
 def pieces(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, int]]]:
     """Some bytes, and ranges that together cover them: in any order, overlapping, doubled."""
@@ -90,22 +116,12 @@ def test_flows_do_not_mix(what: tuple[bytes, list[tuple[int, int]]], first: int)
     st.floats(0, 3),
 )
 def test_any_segments_keep_the_rules(segments: list[Segment], step: float) -> None:
-    reassembler = Reassembler(Limits(flow_bytes=1000, total_bytes=1500, flows=1, gap_s=5, idle_s=20))
-    is_open = {FLOW: False, OTHER: False}
+    rules = Rules(Limits(flow_bytes=1000, total_bytes=1500, flows=1, gap_s=5, idle_s=20))
     now = 0.0
     for each in segments:
         now += step
-        for event in reassembler.feed(each, now) + reassembler.expire(now) + reassembler.check({FLOW}, now):
-            if event.kind is Kind.OPENED:
-                assert not any(is_open.values())
-                is_open[event.flow] = True
-            elif event.kind is not Kind.REFUSED:
-                assert is_open[event.flow]
-                is_open[event.flow] = event.kind is Kind.DATA
-            assert bool(event.data) == (event.kind is Kind.DATA)
-        assert 0 <= reassembler.held_bytes <= 1500 + 200
-    reassembler.expire(now + 100)
-    assert reassembler.held_bytes == 0
+        rules.feed(each, now)
+    rules.end(now)
 
 
 def opened(limits: Limits | None = None) -> Reassembler:
