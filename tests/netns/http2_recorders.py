@@ -66,17 +66,31 @@ for (let number = 0; number < Number(count); number++) {
 """
 
 # On one connection, as lines on stdin say: [path, headers] begins a request, [path] ends it, [path, null] takes it back.
-NODE_TOLD = """
-const http2 = require("http2"), readline = require("readline");
-const client = http2.connect(process.argv[1]), streams = {};
-readline.createInterface({input: process.stdin}).on("line", line => {
-  const [path, headers] = JSON.parse(line);
-  if (headers) {
-    streams[path] = client.request({":method": "POST", ":path": path, ...headers});
-    streams[path].on("error", () => {}).resume().write(path);
-  } else if (headers === null) streams[path].close(http2.constants.NGHTTP2_CANCEL);
-  else streams[path].end();
-}).on("close", () => client.destroy());
+TOLD = """
+import json, select, socket, sys
+from h2.connection import H2Connection
+sock = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+connection, streams = H2Connection(), {}
+connection.initiate_connection()
+while True:
+    sock.sendall(connection.data_to_send())
+    ready, _, _ = select.select([sock, sys.stdin], [], [])
+    if sock in ready:
+        connection.receive_data(sock.recv(65536))
+        continue
+    line = sys.stdin.buffer.raw.readline()
+    if not line:
+        break
+    path, *more = json.loads(line)
+    if more == [None]:
+        connection.reset_stream(streams[path], 8)
+    elif more:
+        streams[path] = number = connection.get_next_available_stream_id()
+        head = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "here", **more[0]}
+        connection.send_headers(number, list(head.items()))
+        connection.send_data(number, path.encode())
+    else:
+        connection.end_stream(streams[path])
 """
 
 GRPC = """
