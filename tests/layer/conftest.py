@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from inpod.session.tracer import LAYER, native_folder
+from inpod.session.tracer import LAYER, LIBRARY, TRACE, native_folder
 from tests.fakes.pod import Pod
 from tests.fakes.session import DEADLINE_S, FakeSession
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / "tests" / "programs"
-STATIC = {"print_environment"}
+STATIC = {"print_environment", "read_file"}
 """Programs that are also linked without a dynamic linker, as NAME_static."""
 
 
@@ -136,11 +136,11 @@ def stage(
             "LANG": "C.UTF-8",
             "INPOD_SESSION": str(session.folder),
         }
+        session.tracer = layer.with_name(LIBRARY)
         if interceptor == "layer":
             yield Stage(session, pod, environment | {"LD_PRELOAD": str(layer)}, programs)
         else:
-            session.tracer = layer.with_name("libinpod_tracer.so")
-            yield Stage(session, pod, environment, programs, tracer=layer.with_name("inpod-trace"))
+            yield Stage(session, pod, environment, programs, tracer=layer.with_name(TRACE))
 
 
 def is_root() -> bool:

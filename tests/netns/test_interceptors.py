@@ -169,6 +169,30 @@ def test_static_child_of_a_program_under_the_layer_is_traced(
     assert inside(pod, "auto", *ways[way]) == text
 
 
+@pytest.mark.parametrize("interceptor", ["auto", "tracer"])
+@pytest.mark.parametrize("way", ["sh", "python", "node"])
+def test_program_that_only_the_pod_has_is_executed(pod: Pod, static_cat: Path, interceptor: str, way: str) -> None:
+    folder = Path(f"/proc/{pod.pid}/root/srv/bin")
+    folder.mkdir(exist_ok=True)
+    for name, content in (("cat", static_cat.read_bytes()), ("script", b'#!/bin/sh\n/srv/bin/cat "$1"; echo "$0"\n')):
+        (folder / name).write_bytes(content)
+        (folder / name).chmod(0o755)
+    ways = {
+        "sh": ["sh", "-c", "/srv/bin/script /srv/app/config"],
+        "python": [
+            sys.executable,
+            "-c",
+            "import subprocess; subprocess.run(['/srv/bin/script', '/srv/app/config'], check=True)",
+        ],
+        "node": [
+            "node",
+            "-e",
+            "process.stdout.write(require('child_process').execFileSync('/srv/bin/script', ['/srv/app/config']))",
+        ],
+    }
+    assert inside(pod, interceptor, *ways[way]) == "key: value\n/srv/bin/script\n"
+
+
 def test_what_a_traced_program_leaves_behind_ends_with_it(pod: Pod, tmp_path: Path) -> None:
     left = tmp_path / "left"
     done = exec_in(pod, "tracer", "sh", "-c", f"sleep 300 & echo $! > {left}")

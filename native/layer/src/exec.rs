@@ -5,20 +5,18 @@
 
 use core::ffi::CStr;
 
-use inpod_ops::place::as_c_str;
+use inpod_ops::place::{as_c_str, is_plainly_local, Caller};
+use inpod_ops::programs::{follow, Found, Way};
 use inpod_ops::session::ask;
 use inpod_ops::state::{State, EXEC_VARIABLE, PRELOAD_VARIABLE, SESSION_VARIABLE};
-use inpod_rules::elf::{self, Program, Why};
+use inpod_rules::elf::Why;
 use inpod_rules::environment::{names_layer, others};
 use inpod_rules::paths::PathText;
 use inpod_sys::exec::Change;
 use inpod_sys::files::{self, AT_CWD};
-use inpod_sys::process;
 use inpod_sys::text::until_nul;
+use inpod_sys::Errno;
 use inpod_wire::Request;
-
-/// How many interpreters of interpreters are followed: as the kernel (execve(2)).
-const MAX_SCRIPTS: usize = 5;
 
 /// Where execvp looks without PATH (confstr(3), _CS_PATH).
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
@@ -34,10 +32,15 @@ pub enum Child {
     Beyond,
 }
 
-/// "INPOD_EXEC=PATH" of a traced child.
+/// What a child is to be, and where that is kept.
 #[derive(Default)]
-pub struct TracedPath {
-    text: PathText,
+pub struct Planned {
+    /// The file, and a script's interpreters.
+    pub way: Way,
+    /// "INPOD_EXEC=PATH" of a traced child.
+    traced: PathText,
+    /// Whether `way` is to be gone, instead of the path as it is.
+    pub is_elsewhere: bool,
 }
 
 /// Values of a child's environment as the program wants it.
@@ -49,25 +52,34 @@ pub struct Wanted<'a> {
     pub session: Option<&'a CStr>,
 }
 
-/// Looks at the program at `path`, and warns the session of one that nothing reaches.
-pub fn look(state: &State, dir: i32, path: &CStr, traced: &mut TracedPath) -> Option<Child> {
-    match why_beyond(dir, path, MAX_SCRIPTS) {
-        None => Some(Child::Reachable),
-        Some(Why::Static | Why::Go | Why::Musl) if becomes_traced(state, dir, path, traced) => Some(Child::Traced),
+/// Looks at the program at `path`, and warns the session of one that nothing reaches. Err: the exec fails so.
+pub fn look(state: &State, dir: i32, path: &CStr, planned: &mut Planned) -> Option<Result<Child, Errno>> {
+    let why = match follow(&Caller::own(state), dir, path, &mut planned.way)? {
+        Found::Fails(number) => return Some(Err(Errno(number))),
+        Found::AsIs(why) => why,
+        Found::Elsewhere(why) => {
+            planned.is_elsewhere = true;
+            why
+        }
+    };
+    Some(Ok(match why {
+        None => Child::Reachable,
+        Some(Why::Static | Why::Go | Why::Musl) if becomes_traced(state, dir, path, planned) => Child::Traced,
         Some(why) => {
             // Whether it is heard does not matter to the child.
             let _ = ask(state, &Request::Warn { why: why.word(), path: path.to_bytes() }, None, |_, _| Some(()));
-            Some(Child::Beyond)
+            Child::Beyond
         }
-    }
+    }))
 }
 
 /// Whether `inpod-trace` can be started in the place of a program; puts the program's path where it will find it.
 ///
 /// A program that may not be executed is left to the kernel, which says so.
-fn becomes_traced(state: &State, dir: i32, path: &CStr, traced: &mut TracedPath) -> bool {
+fn becomes_traced(state: &State, dir: i32, path: &CStr, planned: &mut Planned) -> bool {
+    let (dir, path) = if planned.is_elsewhere { (AT_CWD, planned.way.file()) } else { (dir, path) };
     let is_named = dir == AT_CWD || path.to_bytes().starts_with(b"/");
-    let text = &mut traced.text;
+    let text = &mut planned.traced;
     state.tracer.is_some()
         && is_named
         && files::is_executable(dir, path)
@@ -77,9 +89,14 @@ fn becomes_traced(state: &State, dir: i32, path: &CStr, traced: &mut TracedPath)
 }
 
 /// As [`look`], for a name that execvp(3) searches: `path` is the value of PATH.
-pub fn look_in_path(state: &State, name: &CStr, path: Option<&CStr>, traced: &mut TracedPath) -> Option<Child> {
+pub fn look_in_path(
+    state: &State,
+    name: &CStr,
+    path: Option<&CStr>,
+    planned: &mut Planned,
+) -> Option<Result<Child, Errno>> {
     if name.to_bytes().contains(&b'/') {
-        return look(state, AT_CWD, name, traced);
+        return look(state, AT_CWD, name, planned);
     }
     let places = path.map_or(DEFAULT_PATH, CStr::to_bytes);
     for place in places.split(|byte| *byte == b':') {
@@ -87,21 +104,30 @@ pub fn look_in_path(state: &State, name: &CStr, path: Option<&CStr>, traced: &mu
         let place = if place.is_empty() { b"." } else { place };
         if text.push(place) && text.push(b"/") && text.push(name.to_bytes()) {
             let candidate = as_c_str(&text);
-            if files::is_executable(AT_CWD, candidate) {
-                return look(state, AT_CWD, candidate, traced);
+            let is_here = files::is_executable(AT_CWD, candidate);
+            if !is_here && is_plainly_local(state, candidate.to_bytes()) {
+                continue;
+            }
+            *planned = Planned::default();
+            let looked = look(state, AT_CWD, candidate, planned);
+            // What the pod has and may not be executed is passed by, as the kernel's EACCES would be.
+            if is_here || (planned.is_elsewhere && files::is_executable(AT_CWD, planned.way.file())) {
+                return looked;
             }
         }
     }
-    Some(Child::Reachable)
+    *planned = Planned::default();
+    Some(Ok(Child::Reachable))
 }
 
 /// As [`look`], for a descriptor. Never traced: it may not be open any more where `inpod-trace` looks.
-pub fn look_at_fd(state: &State, fd: i32) -> Option<Child> {
+pub fn look_at_fd(state: &State, fd: i32) -> Option<Result<Child, Errno>> {
     let mut name = [0; 32];
     std::io::Write::write_fmt(&mut name.as_mut_slice(), format_args!("/proc/self/fd/{fd}")).ok()?;
-    match look(state, AT_CWD, until_nul(&name)?, &mut TracedPath::default())? {
-        Child::Traced => Some(Child::Beyond),
-        child => Some(child),
+    match look(state, AT_CWD, until_nul(&name)?, &mut Planned::default())? {
+        Ok(Child::Traced) => Some(Ok(Child::Beyond)),
+        Ok(child) => Some(Ok(child)),
+        Err(_) => None,
     }
 }
 
@@ -110,7 +136,7 @@ pub fn changes<'a>(
     state: &'a State,
     child: Child,
     wanted: Wanted<'_>,
-    traced: &'a TracedPath,
+    planned: &'a Planned,
     text: &'a mut PathText,
 ) -> [(&'static [u8], Change<'a>); 3] {
     let kept = if wanted.session.is_some() { Change::Keep } else { Change::Set(&state.session_entry) };
@@ -121,7 +147,7 @@ pub fn changes<'a>(
             (without_layer(wanted.preload, text), if wanted.session.is_some() { Change::Remove } else { Change::Keep })
         }
     };
-    let exec = if child == Child::Traced { Change::Set(as_c_str(&traced.text)) } else { Change::Keep };
+    let exec = if child == Child::Traced { Change::Set(as_c_str(&planned.traced)) } else { Change::Keep };
     [(PRELOAD_VARIABLE, preload), (SESSION_VARIABLE, session), (EXEC_VARIABLE, exec)]
 }
 
@@ -151,29 +177,4 @@ fn without_layer<'a>(wanted: Option<&CStr>, text: &'a mut PathText) -> Change<'a
     } else {
         Change::Remove
     }
-}
-
-fn why_beyond(dir: i32, path: &CStr, scripts_left: usize) -> Option<Why> {
-    let file = files::open(dir, path, libc::O_RDONLY | libc::O_NONBLOCK).ok()?;
-    let facts = files::look_at(file.raw()).ok()?;
-    if !facts.is_file() {
-        return None;
-    }
-    match elf::look(|offset, room| files::read_at(&file, offset, room)) {
-        Program::Reachable => gains_rights(&facts).then_some(Why::SetId),
-        Program::Beyond(why) => Some(why),
-        Program::Script { start, length } => {
-            let mut line = [0; 257];
-            files::read_all(&file, line.get_mut(..256)?);
-            line.get_mut(start + length..)?.fill(0);
-            let interpreter = until_nul(line.get(start..)?)?;
-            why_beyond(AT_CWD, interpreter, scripts_left.checked_sub(1)?)
-        }
-    }
-}
-
-/// Whether the program runs with other rights than ours: ld.so then ignores LD_PRELOAD.
-fn gains_rights(facts: &files::Facts) -> bool {
-    let (user, group) = process::effective_ids();
-    (facts.mode & libc::S_ISUID != 0 && facts.uid != user) || (facts.mode & libc::S_ISGID != 0 && facts.gid != group)
 }

@@ -93,16 +93,17 @@ pub fn open(caller: &Caller<'_>, dir: i32, path: &CStr, flags: i32, call: Call<'
 
 /// fopen, opendir and their like, where libc opens and reads by itself. `want`: [`Want::Read`] or [`Want::List`].
 pub fn contents<R: Outcome>(caller: &Caller<'_>, dir: i32, path: &CStr, want: Want, call: Call<'_, R>) -> Option<R> {
-    redirected(caller, dir, path, call, |at| {
-        for _ in 0..TRIES {
-            match guarded(|| at.prepared(want))? {
-                Next::Done => return Some(call(AT_CWD, at.path)),
-                Next::No(number) => return Some(fail(number)),
-                Next::Again => {}
-            }
-        }
-        Some(fail(libc::EIO))
+    redirected(caller, dir, path, call, |at| match guarded(|| at.complete(want))? {
+        Ok(()) => Some(call(AT_CWD, at.path)),
+        Err(Errno(number)) => Some(fail(number)),
     })
+}
+
+/// Has the content of a file of the pod be in the replica. `text`: its path there; the pod's is the part of it from `from`
+/// to `to`. None: a fault of ours.
+pub(crate) fn complete(state: &State, text: &PathText, from: usize, to: usize) -> Option<Result<(), Errno>> {
+    let pod_path = text.as_bytes().get(from..to)?;
+    InReplica { state, path: as_c_str(text), pod_path }.complete(Want::Read)
 }
 
 /// A call that writes: on this machine, also where the program stands in a directory of the pod.
@@ -192,6 +193,17 @@ impl InReplica<'_> {
     }
 
     /// Makes what is about to be opened complete.
+    fn complete(&self, want: Want) -> Option<Result<(), Errno>> {
+        for _ in 0..TRIES {
+            match self.prepared(want)? {
+                Next::Done => return Some(Ok(())),
+                Next::No(number) => return Some(Err(Errno(number))),
+                Next::Again => {}
+            }
+        }
+        Some(Err(Errno(libc::EIO)))
+    }
+
     fn prepared(&self, want: Want) -> Option<Next> {
         match files::look(AT_CWD, self.path, 0) {
             Ok(found) => {

@@ -15,6 +15,7 @@ pub mod incoming;
 pub mod outgoing;
 pub mod place;
 pub mod plan;
+pub mod programs;
 pub mod session;
 pub mod skipped;
 pub mod state;

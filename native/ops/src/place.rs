@@ -4,11 +4,14 @@ use core::ffi::CStr;
 use std::io::Write;
 
 use inpod_rules::paths::{is_normal, names_directory, PathText, Reached};
-use inpod_sys::files::{self, AT_CWD};
+use inpod_sys::files::{self, OwnedFd, AT_CWD};
 use inpod_sys::text::until_nul;
 
 use crate::skipped::is_skipped;
 use crate::state::State;
+
+/// Longest name of a link in /proc to a directory of a process.
+const LINK_BYTES: usize = 48;
 
 /// Who makes a call.
 pub struct Caller<'a> {
@@ -26,6 +29,29 @@ impl<'a> Caller<'a> {
     /// A thread, by its number (gettid(2)).
     pub fn other(state: &'a State, thread: u32) -> Self {
         Self { state, thread: Some(thread) }
+    }
+
+    /// Returns the link in /proc, in `room`, to a directory that it has open, or ([`AT_CWD`]) stands in.
+    fn link_to<'r>(&self, dir: i32, room: &'r mut [u8; LINK_BYTES]) -> Option<&'r CStr> {
+        match (self.thread, dir) {
+            (None, AT_CWD) => write!(room.as_mut_slice(), "/proc/self/cwd"),
+            (None, _) => write!(room.as_mut_slice(), "/proc/self/fd/{dir}"),
+            (Some(thread), AT_CWD) => write!(room.as_mut_slice(), "/proc/{thread}/cwd"),
+            (Some(thread), _) => write!(room.as_mut_slice(), "/proc/{thread}/fd/{dir}"),
+        }
+        .ok()?;
+        until_nul(room)
+    }
+
+    /// Opens for reading what a path leads to on this machine.
+    pub(crate) fn open_here(&self, dir: i32, path: &CStr) -> Option<OwnedFd> {
+        let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
+        if self.thread.is_none() || path.to_bytes().starts_with(b"/") {
+            return files::open(dir, path, flags).ok();
+        }
+        let mut room = [0; LINK_BYTES];
+        let folder = files::open(AT_CWD, self.link_to(dir, &mut room)?, libc::O_PATH | libc::O_DIRECTORY).ok()?;
+        files::open(folder.raw(), path, flags).ok()
     }
 
     /// Whether it is a program that is left alone. Of this process that was found out at its start.
@@ -91,15 +117,9 @@ pub fn place(caller: &Caller<'_>, dir: i32, path: &[u8], text: &mut PathText) ->
 
 /// Adds the pod path of a directory that the program has open or stands in; false when it is not the pod's.
 fn push_pod_directory(caller: &Caller<'_>, dir: i32, text: &mut PathText) -> bool {
-    let mut name = [0; 48];
-    let written = match (caller.thread, dir) {
-        (None, AT_CWD) => write!(name.as_mut_slice(), "/proc/self/cwd"),
-        (None, _) => write!(name.as_mut_slice(), "/proc/self/fd/{dir}"),
-        (Some(thread), AT_CWD) => write!(name.as_mut_slice(), "/proc/{thread}/cwd"),
-        (Some(thread), _) => write!(name.as_mut_slice(), "/proc/{thread}/fd/{dir}"),
-    };
+    let mut name = [0; LINK_BYTES];
     let mut room = [0; inpod_rules::paths::PATH_MAX];
-    let found = written.ok().and(until_nul(&name)).and_then(|name| files::read_link(AT_CWD, name, &mut room).ok());
+    let found = caller.link_to(dir, &mut name).and_then(|name| files::read_link(AT_CWD, name, &mut room).ok());
     match found.and_then(|found| below_replica(caller.state, found)) {
         Some(below) => text.push(below),
         None => false,

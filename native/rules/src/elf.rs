@@ -1,7 +1,7 @@
 //! Can the layer reach a program? By its first bytes, as execve(2) and ld.so(8) read them.
 
-/// Longest first line of a script that the kernel reads (BINPRM_BUF_SIZE).
-const SCRIPT_LINE: usize = 256;
+use crate::scripts::SCRIPT_LINE;
+
 const CLASS_64: u8 = 2;
 const PT_INTERP: u32 = 3;
 const PT_NOTE: u32 = 4;
@@ -14,13 +14,8 @@ const GO_NOTE: &[u8] = b"Go\0\0";
 pub enum Program {
     /// The layer will be in it, or it is no program that we know: the kernel decides.
     Reachable,
-    /// Runs the interpreter whose path begins at `start` of the file.
-    Script {
-        /// Offset of the path.
-        start: usize,
-        /// Length of the path.
-        length: usize,
-    },
+    /// Runs an interpreter (`crate::scripts`).
+    Script,
     /// The layer cannot be in it.
     Beyond(Why),
 }
@@ -59,7 +54,7 @@ pub fn look(mut read: impl FnMut(u64, &mut [u8]) -> usize) -> Program {
     let length = read(0, &mut head);
     let head = head.get(..length).unwrap_or_default();
     if head.starts_with(b"#!") {
-        return script(head);
+        return Program::Script;
     }
     if !head.starts_with(b"\x7fELF") {
         return Program::Reachable;
@@ -69,14 +64,6 @@ pub fn look(mut read: impl FnMut(u64, &mut [u8]) -> usize) -> Program {
     }
     let Some((at, size, count)) = program_headers(head) else { return Program::Reachable };
     look_at_headers(&mut read, at, size, count.min(MAX_HEADERS))
-}
-
-fn script(head: &[u8]) -> Program {
-    let is_end = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\0');
-    let blanks = head.iter().skip(2).take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    let start = 2 + blanks;
-    let length = head.iter().skip(start).take_while(|byte| !is_end(byte)).count();
-    Program::Script { start, length }
 }
 
 /// Offset, size and number of the program headers (elf(5), Elf64_Ehdr).

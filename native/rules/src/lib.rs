@@ -13,6 +13,7 @@ pub mod net;
 pub mod outgoing;
 pub mod paths;
 pub mod processes;
+pub mod scripts;
 pub mod table;
 
 pub use addr::{Addr, Family};

@@ -3,8 +3,11 @@
 // A test that cannot read its contract has failed.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
+use std::ffi::CStr;
+
 use inpod_rules::elf::{look, Program, Why};
 use inpod_rules::environment::{layer_in, names_layer, others};
+use inpod_rules::scripts::{ScriptLine, SCRIPT_LINE};
 
 fn looked(bytes: &[u8]) -> Program {
     look(|offset, room| {
@@ -38,6 +41,30 @@ const NOTE: u32 = 4;
 const LOAD: u32 = 1;
 
 #[test]
+fn first_lines_of_scripts_are_read_as_the_kernel_does() {
+    let long = [b"#!/bin/sh ".as_slice(), &[b'a'; SCRIPT_LINE]].concat();
+    let cut = std::str::from_utf8(&long[10..SCRIPT_LINE]).unwrap();
+    let cases: [(&[u8], Option<[&str; 2]>); 9] = [
+        (b"#!/bin/sh", Some(["/bin/sh", ""])),
+        (b"#!/bin/sh\necho", Some(["/bin/sh", ""])),
+        (b"#! \t/bin/sh \t -e  x \t\n", Some(["/bin/sh", "-e  x"])),
+        (b"#!/bin/sh\0-e\n", Some(["/bin/sh", ""])),
+        (b"#!", Some(["", ""])),
+        (b"#! \n/bin/sh", Some(["", ""])),
+        (&long, Some(["/bin/sh", cut])),
+        (b"#", None),
+        (b"\x7fELF", None),
+    ];
+    for (head, expected) in cases {
+        let line = ScriptLine::parse(head);
+        let text = |text: &CStr| text.to_str().unwrap().to_owned();
+        let found = line.map(|line| [text(line.interpreter()), line.argument().map_or(String::new(), text)]);
+        let expected = expected.map(|words| words.map(str::to_owned));
+        assert_eq!(found, expected, "{head:?}");
+    }
+}
+
+#[test]
 fn programs_are_told_apart() {
     let glibc: &[u8] = b"/lib64/ld-linux-x86-64.so.2\0";
     let cases = [
@@ -47,8 +74,8 @@ fn programs_are_told_apart() {
         (elf(&[(INTERP, b"/lib/ld-musl-x86_64.so.1\0")]), Program::Beyond(Why::Musl)),
         (elf(&[(INTERP, glibc), (NOTE, b"\x04\0\0\0\x10\0\0\0\x04\0\0\0Go\0\0")]), Program::Beyond(Why::Go)),
         (b"\x7fELF\x01rest".to_vec(), Program::Beyond(Why::Bits32)),
-        (b"#!/bin/sh -e\necho".to_vec(), Program::Script { start: 2, length: 7 }),
-        (b"#!  \t/usr/bin/env python3\n".to_vec(), Program::Script { start: 5, length: 12 }),
+        (b"#!/bin/sh -e\necho".to_vec(), Program::Script),
+        (b"#!  \t/usr/bin/env python3\n".to_vec(), Program::Script),
         (b"echo hello\n".to_vec(), Program::Reachable),
         (b"".to_vec(), Program::Reachable),
     ];

@@ -47,27 +47,55 @@ pub unsafe fn with_environment<R>(
         return run(environment);
     }
     // SAFETY: the caller's promise.
-    let length = unsafe { strings(environment) }.count() + changes.len() + 1;
-    // SAFETY: the caller's promise, here and below.
-    let entries = unsafe { strings(environment) };
-    if length <= FEW {
-        on_stack::<FEW, R>(entries, changes, run)
-    } else if length <= MANY {
-        on_stack::<MANY, R>(entries, changes, run)
+    let length = unsafe { strings(environment) }.count() + changes.len();
+    // SAFETY: the caller's promise.
+    let kept = unsafe { strings(environment) }.filter(|entry| {
+        let is_changed = |(name, change): &(&[u8], Change<'_>)| *change != Change::Keep && is_of(entry, name);
+        !changes.iter().any(is_changed)
+    });
+    let set = changes.iter().filter_map(|(_, change)| match change {
+        Change::Set(text) => Some(*text),
+        Change::Keep | Change::Remove => None,
+    });
+    with_array(length, kept.chain(set), run).unwrap_or_else(|run| run(environment))
+}
+
+/// Calls `run` with arguments of which the first one is replaced by `words`. None: there is no memory for them.
+///
+/// # Safety
+/// `arguments` is NULL or an array of C strings that ends with NULL.
+pub unsafe fn with_words<'a, R>(
+    words: impl Iterator<Item = &'a CStr> + Clone,
+    arguments: CArray,
+    run: impl FnOnce(CArray) -> R,
+) -> Option<R> {
+    // SAFETY: the caller's promise.
+    let length = words.clone().count() + unsafe { strings(arguments) }.count();
+    // SAFETY: the caller's promise.
+    let rest = unsafe { strings(arguments) }.skip(1);
+    with_array(length, words.chain(rest), run).ok()
+}
+
+/// Calls `run` with an array of at most `length` strings, and NULL. Err: there is no memory for it.
+fn with_array<'a, R, F: FnOnce(CArray) -> R>(
+    length: usize,
+    entries: impl Iterator<Item = &'a CStr>,
+    run: F,
+) -> Result<R, F> {
+    if length < FEW {
+        Ok(on_stack::<FEW, R>(entries, run))
+    } else if length < MANY {
+        Ok(on_stack::<MANY, R>(entries, run))
     } else {
-        mapped(length, entries, changes, run).unwrap_or_else(|run| run(environment))
+        mapped(length + 1, entries, run)
     }
 }
 
 /// A function of its own for each size, so that only the one that is called takes the room.
 #[inline(never)]
-fn on_stack<'a, const N: usize, R>(
-    entries: impl Iterator<Item = &'a CStr>,
-    changes: &[(&[u8], Change<'_>)],
-    run: impl FnOnce(CArray) -> R,
-) -> R {
+fn on_stack<'a, const N: usize, R>(entries: impl Iterator<Item = &'a CStr>, run: impl FnOnce(CArray) -> R) -> R {
     let mut array = [null(); N];
-    fill(&mut array, entries, changes);
+    fill(&mut array, entries);
     run(array.as_ptr())
 }
 
@@ -75,7 +103,6 @@ fn on_stack<'a, const N: usize, R>(
 fn mapped<'a, R, F: FnOnce(CArray) -> R>(
     length: usize,
     entries: impl Iterator<Item = &'a CStr>,
-    changes: &[(&[u8], Change<'_>)],
     run: F,
 ) -> Result<R, F> {
     let bytes = length * size_of::<*const c_char>();
@@ -87,7 +114,7 @@ fn mapped<'a, R, F: FnOnce(CArray) -> R>(
     };
     // SAFETY: the mapping has room for `length` pointers, all NULL, is page aligned, and nobody else knows it.
     let array = unsafe { core::slice::from_raw_parts_mut(address as *mut *const c_char, length) };
-    fill(array, entries, changes);
+    fill(array, entries);
     let result = run(array.as_ptr());
     // SAFETY: the mapping made above, no longer used.
     let _ = unsafe { call(libc::SYS_munmap, [address, bytes, 0, 0, 0, 0]) };
@@ -107,19 +134,11 @@ pub unsafe fn execute(path: &CStr, arguments: CArray, environment: CArray) -> Er
     }
 }
 
-fn fill<'a>(array: &mut [*const c_char], entries: impl Iterator<Item = &'a CStr>, changes: &[(&[u8], Change<'_>)]) {
-    let kept = entries.filter(|entry| {
-        let is_changed = |(name, change): &(&[u8], Change<'_>)| *change != Change::Keep && is_of(entry, name);
-        !changes.iter().any(is_changed)
-    });
-    let set = changes.iter().filter_map(|(_, change)| match change {
-        Change::Set(text) => Some(text.as_ptr()),
-        Change::Keep | Change::Remove => None,
-    });
+fn fill<'a>(array: &mut [*const c_char], entries: impl Iterator<Item = &'a CStr>) {
     // The last place stays NULL.
     let room = array.len().saturating_sub(1);
-    for (to, from) in array.iter_mut().take(room).zip(kept.map(CStr::as_ptr).chain(set)) {
-        *to = from;
+    for (to, from) in array.iter_mut().take(room).zip(entries) {
+        *to = from.as_ptr();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Has a thread make another call in the place of the one that it waits in (ptrace(2)).
 //!
-//! What a caller is (its working directory) nobody else can change. So it is stopped at the return from its call, steps
-//! back over the system call instruction with other registers, and is let go. Nothing of its memory is written.
+//! What a caller is (its working directory, its program) nobody else can change. So it is stopped at the return from its
+//! call, steps back over the system call instruction with other registers, and is let go. Nothing of its memory is written.
 
 #[cfg(target_arch = "x86_64")]
 pub use x86_64::Stopped;
@@ -23,10 +23,14 @@ mod x86_64 {
     const AT_CALL: i32 = libc::SIGTRAP | 0x80;
 
     /// A thread that will stop at the return from its call; goes on when dropped.
+    ///
+    /// The caller's thread must have no other child or tracee: a thread that executes a program may get another number, so
+    /// its stops are awaited by none.
     pub struct Stopped {
         thread: i32,
         /// That was about to be delivered.
         signal: i32,
+        own: libc::user_regs_struct,
     }
 
     impl Stopped {
@@ -34,36 +38,50 @@ mod x86_64 {
         pub fn soon(thread: u32) -> Result<Self, Errno> {
             let thread = thread as i32;
             ptrace(libc::PTRACE_SEIZE, thread, libc::PTRACE_O_TRACESYSGOOD as usize)?;
-            let stopped = Self { thread, signal: 0 };
+            // SAFETY: all zeroes is valid.
+            let own = unsafe { MaybeUninit::zeroed().assume_init() };
+            let stopped = Self { thread, signal: 0, own };
             ptrace(libc::PTRACE_INTERRUPT, thread, 0)?;
             Ok(stopped)
         }
 
-        /// Has it make calls of one argument, in order, before its own is seen to return; that returns what the first
-        /// one did.
-        pub fn make(&mut self, calls: &[(i64, i32)]) -> Result<(), Errno> {
-            // Before any of its own code runs: a trap of ours, or a signal on its way.
+        /// Waits for the stop, before any of the thread's own code runs: a trap of ours, or a signal on its way.
+        pub fn begin(&mut self) -> Result<(), Errno> {
             self.wait()?;
-            let own = registers(self.thread)?;
-            let mut result = None;
-            for (number, argument) in calls {
-                let other = libc::user_regs_struct {
-                    rip: own.rip - INSTRUCTION,
-                    rax: *number as u64,
-                    orig_rax: u64::MAX,
-                    rdi: int(*argument) as u64,
-                    ..own
-                };
-                set_registers(self.thread, &other)?;
-                self.until_edge()?;
-                self.until_edge()?;
-                let done = registers(self.thread)?.rax;
-                result = result.or(Some(done));
+            self.own = registers(self.thread)?;
+            Ok(())
+        }
+
+        /// Has it make a call.
+        pub fn call(&mut self, number: i64, arguments: [u64; 6]) -> Result<u64, Errno> {
+            let [rdi, rsi, rdx, r10, r8, r9] = arguments;
+            let own = self.own;
+            let rip = own.rip - INSTRUCTION;
+            let other = libc::user_regs_struct {
+                rip,
+                rax: number as u64,
+                orig_rax: u64::MAX,
+                rdi,
+                rsi,
+                rdx,
+                r10,
+                r8,
+                r9,
+                ..own
+            };
+            set_registers(self.thread, &other)?;
+            self.until_edge()?;
+            self.until_edge()?;
+            match registers(self.thread)?.rax as i64 {
+                error @ -4095..0 => Err(Errno(-error as i32)),
+                value => Ok(value as u64),
             }
-            set_registers(
-                self.thread,
-                &libc::user_regs_struct { rax: result.unwrap_or(own.rax), orig_rax: u64::MAX, ..own },
-            )
+        }
+
+        /// Gives it its own registers back, and the result of the call that it made itself.
+        pub fn end(self, result: Result<u64, Errno>) -> Result<(), Errno> {
+            let rax = result.unwrap_or_else(|Errno(number)| i64::from(-number) as u64);
+            set_registers(self.thread, &libc::user_regs_struct { rax, orig_rax: u64::MAX, ..self.own })
         }
 
         fn until_edge(&mut self) -> Result<(), Errno> {
@@ -82,11 +100,14 @@ mod x86_64 {
             loop {
                 let at = (&raw mut status) as usize;
                 // SAFETY: room for the status; no usage is asked for.
-                match unsafe { call(libc::SYS_wait4, [int(self.thread), at, how, 0, 0, 0]) } {
+                match unsafe { call(libc::SYS_wait4, [int(-1), at, how, 0, 0, 0]) } {
                     Err(Errno(libc::EINTR)) => {}
                     Err(error) => return Err(error),
                     Ok(_) if !libc::WIFSTOPPED(status) => return Err(Errno(libc::ESRCH)),
-                    Ok(_) => break,
+                    Ok(thread) => {
+                        self.thread = thread as i32;
+                        break;
+                    }
                 }
             }
             let signal = libc::WSTOPSIG(status);
@@ -137,7 +158,17 @@ mod elsewhere {
         }
 
         /// Never called.
-        pub fn make(&mut self, _: &[(i64, i32)]) -> Result<(), Errno> {
+        pub fn begin(&mut self) -> Result<(), Errno> {
+            Err(Errno(libc::ENOSYS))
+        }
+
+        /// Never called.
+        pub fn call(&mut self, _: i64, _: [u64; 6]) -> Result<u64, Errno> {
+            Err(Errno(libc::ENOSYS))
+        }
+
+        /// Never called.
+        pub fn end(self, _: Result<u64, Errno>) -> Result<(), Errno> {
             Err(Errno(libc::ENOSYS))
         }
     }

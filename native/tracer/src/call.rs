@@ -81,19 +81,24 @@ impl<'a> Call<'a> {
         seccomp::is_waiting(self.listener, self.notification.id)
     }
 
-    /// Has the thread change its working directory to a directory of ours, and so ends the call. Only without a debugger.
-    pub fn enter(&self, folder: &OwnedFd) -> Outcome {
+    /// Ends the call, has the thread make others in its place, and returns what the last of them did. Only without a
+    /// debugger, and where it may take long; a failure of ours is the thread's end.
+    ///
+    /// None of `make`: the thread is another program now.
+    pub fn instead(&self, make: impl FnOnce(&mut Stopped) -> Option<Result<u64, Errno>>) -> Outcome {
         let Ok(mut stopped) = Stopped::soon(self.thread()) else { return Outcome::GoOn };
-        let id = self.notification.id;
-        match seccomp::give_fd(self.listener, id, folder) {
-            Err(error) => Outcome::Done(Err(error)),
-            Ok(fd) => {
-                seccomp::answer(self.listener, id, Err(Errno(libc::EINTR)));
-                // A failure is the thread's end.
-                let _ = stopped.make(&[(libc::SYS_fchdir, fd), (libc::SYS_close, fd)]);
-                Outcome::Answered
+        seccomp::answer(self.listener, self.notification.id, Err(Errno(libc::EINTR)));
+        if stopped.begin().is_ok() {
+            if let Some(result) = make(&mut stopped) {
+                let _ = stopped.end(result);
             }
         }
+        Outcome::Answered
+    }
+
+    /// Gives the thread's process a copy of a descriptor of ours, not inherited by programs.
+    pub fn give_fd(&self, fd: &OwnedFd) -> Result<i32, Errno> {
+        seccomp::give_fd(self.listener, self.notification.id, fd)
     }
 
     /// Returns a copy of the descriptor that an argument names.

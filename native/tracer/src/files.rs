@@ -13,7 +13,7 @@ use inpod_sys::text::until_nul;
 use inpod_sys::{errno, status, Errno};
 use inpod_wire::Want;
 
-use crate::call::{Call, Outcome};
+use crate::call::{Call, Outcome, PathRoom};
 
 /// Longest value of an extended attribute (xattr(7)).
 const MAX_ATTRIBUTE: usize = 64 * 1024;
@@ -121,16 +121,33 @@ pub fn readlinkat(call: &Call<'_>) -> Outcome {
 /// The path's index is followed by those of the program's room and its size.
 fn link(call: &Call<'_>, dir: i32, path: usize) -> Outcome {
     let text = RefCell::new([0; PATH_MAX]);
-    let make = |dir, path: &CStr| files::read_link(dir, path, &mut *text.borrow_mut()).map(<[u8]>::len);
-    told(call, dir, path, Want::Lstat, make, |length| {
-        let text = text.borrow();
-        let text = text.get(..length as usize).unwrap_or_default();
-        let told = pod_path_of(call.state, text).unwrap_or(text);
+    let tell = |told: &[u8]| {
         // The kernel's type for it is int: a size below 1 is its matter.
         let room = call.int(path + 2).max(0) as usize;
         let told = told.get(..told.len().min(room)).unwrap_or_default();
         call.write(call.argument(path + 1), told).map(|()| told.len() as i64)
+    };
+    if let Some(told) = process_link(call, path, &mut text.borrow_mut()).filter(|_| call.int(path + 2) > 0) {
+        return tell(told).into();
+    }
+    let make = |dir, path: &CStr| files::read_link(dir, path, &mut *text.borrow_mut()).map(<[u8]>::len);
+    told(call, dir, path, Want::Lstat, make, |length| {
+        let text = text.borrow();
+        let text = text.get(..length as usize).unwrap_or_default();
+        tell(pod_path_of(call.state, text).unwrap_or(text))
     })
+}
+
+/// Where a link in /proc leads to, when that is the pod's: a program, a working directory, a descriptor.
+fn process_link<'r>(call: &Call<'_>, path: usize, room: &'r mut PathRoom) -> Option<&'r [u8]> {
+    let mut given = [0; PATH_MAX];
+    let given = call.path(path, &mut given)?.to_bytes().strip_prefix(b"/proc/")?;
+    let rest = given.strip_prefix(b"self/").or_else(|| given.strip_prefix(b"thread-self/"));
+    let name = match rest {
+        Some(rest) => [b"/proc/", call.thread().to_string().as_bytes(), b"/", rest, b"\0"].concat(),
+        None => [b"/proc/", given, b"\0"].concat(),
+    };
+    pod_path_of(call.state, files::read_link(AT_CWD, until_nul(&name)?, room).ok()?)
 }
 
 pub fn getcwd(call: &Call<'_>) -> Outcome {
@@ -162,12 +179,25 @@ pub fn chdir(call: &Call<'_>) -> Outcome {
         Some(fd) => {
             let folder = OwnedFd::new(fd);
             if call.may_wait {
-                call.enter(&folder)
+                entered(call, &folder)
             } else {
                 Outcome::Later
             }
         }
     }
+}
+
+/// Has the thread change its working directory to a directory of ours.
+fn entered(call: &Call<'_>, folder: &OwnedFd) -> Outcome {
+    let fd = match call.give_fd(folder) {
+        Ok(fd) => [fd as u64, 0, 0, 0, 0, 0],
+        Err(error) => return Outcome::Done(Err(error)),
+    };
+    call.instead(|stopped| {
+        let done = stopped.call(libc::SYS_fchdir, fd);
+        let _ = stopped.call(libc::SYS_close, fd);
+        Some(done)
+    })
 }
 
 pub fn getxattr(call: &Call<'_>) -> Outcome {

@@ -5,7 +5,7 @@
 //! inpod and the program, whose process number, terminal, signals and exit status are as ever.
 //!
 //! `table` lists every system call that is trapped and why, `filter` makes the kernel's program of it. `call` is one
-//! thread that waits; `sockets`, `datagrams` and `files` decide, with `inpod_ops` as the layer does, and `serve` is the loop.
+//! thread that waits; `sockets`, `datagrams`, `files` and `programs` decide, with `inpod_ops` as the layer does, and `serve` is the loop.
 //!
 //! A fault of ours means the original call, as it is.
 
@@ -16,6 +16,7 @@ pub mod filter;
 mod interface;
 mod message;
 mod names;
+mod programs;
 mod serve;
 mod sockets;
 pub mod table;

@@ -1,7 +1,7 @@
 //! Every system call that is trapped.
 
 use crate::call::{Call, Outcome};
-use crate::{datagrams, files, names, sockets};
+use crate::{datagrams, files, names, programs, sockets};
 
 /// What of a session wants a call trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +85,8 @@ calls! {
     listxattr SYS_listxattr Files When::Always => files::listxattr;
     llistxattr SYS_llistxattr Files When::Always => files::llistxattr;
     inotify_add_watch SYS_inotify_add_watch Files When::Always => files::inotify_add_watch;
+    execve SYS_execve Files When::Always => programs::execve;
+    execveat SYS_execveat Files When::Without(4, BY_FD) => programs::execveat;
 
     #[cfg(target_arch = "x86_64")] open SYS_open Files When::Always => files::open;
     #[cfg(target_arch = "x86_64")] creat SYS_creat Files When::Always => files::creat;

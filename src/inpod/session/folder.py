@@ -91,14 +91,15 @@ def _places() -> list[Path]:
 
 
 def _place() -> Path:
-    """Return the first place with enough room, else the one with most."""
+    """Return the first place with enough room that programs may be executed in, else the one with most room."""
     best, most = Path(tempfile.gettempdir()), -1
     for place in _places():
         if len(os.fsencode(place)) > MAX_PATH_BYTES:
             continue
         found = os.statvfs(place)
         free = found.f_bavail * found.f_frsize
-        if free >= WANTED_BYTES:
+        # Programs of the pod are executed there.
+        if free >= WANTED_BYTES and not found.f_flag & os.ST_NOEXEC:
             return place
         if free > most:
             best, most = place, free

@@ -1,31 +1,37 @@
 //! exec and posix_spawn. Runs in vfork children: nothing here stays behind when the original call does not return.
 
 use core::ffi::{c_char, c_int, c_void, CStr};
+use core::ptr::null;
 
-use inpod_ops::guard::guarded;
+use inpod_ops::guard::{fail, guarded};
 use inpod_ops::state::{State, PRELOAD_VARIABLE, SESSION_VARIABLE};
 use inpod_rules::paths::PathText;
-use inpod_sys::exec::{find_variable, with_environment, CArray};
+use inpod_sys::exec::{find_variable, with_environment, with_words, CArray};
 use inpod_sys::files::AT_CWD;
-use inpod_sys::process;
 use inpod_sys::text::c_text;
+use inpod_sys::{process, Errno};
 
-use crate::exec::{changes, look, look_at_fd, look_in_path, Child, TracedPath, Wanted};
+use crate::exec::{changes, look, look_at_fd, look_in_path, Child, Planned, Wanted};
 use crate::start;
 use crate::table::original;
+
+/// What an exec is given. The path is not looked at where a descriptor says what is executed.
+struct Exec {
+    path: *const c_char,
+    arguments: CArray,
+    environment: CArray,
+}
 
 /// # Safety
 /// As execve(2).
 pub unsafe fn execve(path: *const c_char, arguments: CArray, environment: CArray) -> c_int {
     // SAFETY: execve(2): a C string.
     let text = unsafe { c_text(path) };
-    let look = |state: &State, traced: &mut TracedPath| look(state, AT_CWD, text?, traced);
-    // SAFETY: the program's own arguments, but for the environment.
-    let call = |tracer: Option<&CStr>, environment| unsafe {
-        original::execve(tracer.map_or(path, CStr::as_ptr), arguments, environment)
-    };
-    // SAFETY: execve(2): an array of C strings.
-    unsafe { run(environment, look, call) }
+    let look = |state: &State, planned: &mut Planned| look(state, AT_CWD, text?, planned);
+    // SAFETY: the program's own arguments, or what stands for them.
+    let call = |exec: Exec| unsafe { original::execve(exec.path, exec.arguments, exec.environment) };
+    // SAFETY: execve(2): arrays of C strings.
+    unsafe { run(Exec { path, arguments, environment }, look, call) }.unwrap_or_else(failed)
 }
 
 /// # Safety
@@ -41,13 +47,11 @@ pub unsafe fn execvpe(file: *const c_char, arguments: CArray, environment: CArra
     // SAFETY: execvpe(3): a C string.
     let name = unsafe { c_text(file) };
     let path = process::variable(b"PATH");
-    let look = |state: &State, traced: &mut TracedPath| look_in_path(state, name?, path, traced);
-    // SAFETY: the program's own arguments, but for the environment.
-    let call = |tracer: Option<&CStr>, environment| unsafe {
-        original::execvpe(tracer.map_or(file, CStr::as_ptr), arguments, environment)
-    };
-    // SAFETY: execvpe(3): an array of C strings.
-    unsafe { run(environment, look, call) }
+    let look = |state: &State, planned: &mut Planned| look_in_path(state, name?, path, planned);
+    // SAFETY: the program's own arguments, or what stands for them.
+    let call = |exec: Exec| unsafe { original::execvpe(exec.path, exec.arguments, exec.environment) };
+    // SAFETY: execvpe(3): arrays of C strings.
+    unsafe { run(Exec { path: file, arguments, environment }, look, call) }.unwrap_or_else(failed)
 }
 
 /// # Safety
@@ -60,11 +64,11 @@ pub unsafe fn execvp(file: *const c_char, arguments: CArray) -> c_int {
 /// # Safety
 /// As fexecve(3).
 pub unsafe fn fexecve(fd: c_int, arguments: CArray, environment: CArray) -> c_int {
-    let look = |state: &State, _: &mut TracedPath| look_at_fd(state, fd);
+    let look = |state: &State, _: &mut Planned| look_at_fd(state, fd);
     // SAFETY: the program's own arguments, but for the environment.
-    let call = |_: Option<&CStr>, environment| unsafe { original::fexecve(fd, arguments, environment) };
-    // SAFETY: fexecve(3): an array of C strings.
-    unsafe { run(environment, look, call) }
+    let call = |exec: Exec| unsafe { original::fexecve(fd, exec.arguments, exec.environment) };
+    // SAFETY: fexecve(3): arrays of C strings.
+    unsafe { run(Exec { path: null(), arguments, environment }, look, call) }.unwrap_or_else(failed)
 }
 
 /// # Safety
@@ -72,16 +76,14 @@ pub unsafe fn fexecve(fd: c_int, arguments: CArray, environment: CArray) -> c_in
 pub unsafe fn execveat(dir: c_int, path: *const c_char, arguments: CArray, environment: CArray, flags: c_int) -> c_int {
     // SAFETY: execveat(2): a C string.
     let text = unsafe { c_text(path) };
-    let look = |state: &State, traced: &mut TracedPath| match text? {
+    let look = |state: &State, planned: &mut Planned| match text? {
         path if path.is_empty() => look_at_fd(state, dir),
-        path => look(state, dir, path, traced),
+        path => look(state, dir, path, planned),
     };
-    // SAFETY: the program's own arguments, but for the environment.
-    let call = |tracer: Option<&CStr>, environment| unsafe {
-        original::execveat(dir, tracer.map_or(path, CStr::as_ptr), arguments, environment, flags)
-    };
-    // SAFETY: execveat(2): an array of C strings.
-    unsafe { run(environment, look, call) }
+    // SAFETY: the program's own arguments, or what stands for them.
+    let call = |exec: Exec| unsafe { original::execveat(dir, exec.path, exec.arguments, exec.environment, flags) };
+    // SAFETY: execveat(2): arrays of C strings.
+    unsafe { run(Exec { path, arguments, environment }, look, call) }.unwrap_or_else(failed)
 }
 
 /// # Safety
@@ -96,14 +98,13 @@ pub unsafe fn posix_spawn(
 ) -> c_int {
     // SAFETY: posix_spawn(3): a C string.
     let text = unsafe { c_text(path) };
-    let look = |state: &State, traced: &mut TracedPath| look(state, AT_CWD, text?, traced);
-    // SAFETY: the program's own arguments, but for the environment.
-    let call = |tracer: Option<&CStr>, environment| unsafe {
-        let path = tracer.map_or(path, CStr::as_ptr);
-        original::posix_spawn(child, path, actions, attributes, arguments, environment)
+    let look = |state: &State, planned: &mut Planned| look(state, AT_CWD, text?, planned);
+    // SAFETY: the program's own arguments, or what stands for them.
+    let call = |exec: Exec| unsafe {
+        original::posix_spawn(child, exec.path, actions, attributes, exec.arguments, exec.environment)
     };
-    // SAFETY: posix_spawn(3): an array of C strings.
-    unsafe { run(environment, look, call) }
+    // SAFETY: posix_spawn(3): arrays of C strings.
+    unsafe { run(Exec { path, arguments, environment }, look, call) }.unwrap_or_else(|Errno(number)| number)
 }
 
 /// # Safety
@@ -119,38 +120,55 @@ pub unsafe fn posix_spawnp(
     // SAFETY: posix_spawnp(3): a C string.
     let name = unsafe { c_text(file) };
     let path = process::variable(b"PATH");
-    let look = |state: &State, traced: &mut TracedPath| look_in_path(state, name?, path, traced);
-    // SAFETY: the program's own arguments, but for the environment.
-    let call = |tracer: Option<&CStr>, environment| unsafe {
-        let file = tracer.map_or(file, CStr::as_ptr);
-        original::posix_spawnp(child, file, actions, attributes, arguments, environment)
+    let look = |state: &State, planned: &mut Planned| look_in_path(state, name?, path, planned);
+    // SAFETY: the program's own arguments, or what stands for them.
+    let call = |exec: Exec| unsafe {
+        original::posix_spawnp(child, exec.path, actions, attributes, exec.arguments, exec.environment)
     };
-    // SAFETY: posix_spawnp(3): an array of C strings.
-    unsafe { run(environment, look, call) }
+    // SAFETY: posix_spawnp(3): arrays of C strings.
+    unsafe { run(Exec { path: file, arguments, environment }, look, call) }.unwrap_or_else(|Errno(number)| number)
 }
 
-/// Calls `call` with `inpod-trace` where that is to be started instead, and with the environment that the child is to
-/// have.
+fn failed(Errno(number): Errno) -> c_int {
+    fail(number)
+}
+
+/// Calls `call` with what is to be executed instead, `inpod-trace` or a file of the pod, and with the environment that the
+/// child is to have. Err: it is refused so.
 ///
 /// # Safety
-/// `environment` is NULL or an array of C strings that ends with NULL.
+/// Arguments and environment are NULL or arrays of C strings that end with NULL.
 unsafe fn run(
-    environment: CArray,
-    look: impl FnOnce(&State, &mut TracedPath) -> Option<Child>,
-    call: impl FnOnce(Option<&CStr>, CArray) -> c_int,
-) -> c_int {
-    let Some(state) = start::state() else { return call(None, environment) };
-    let mut traced = TracedPath::default();
-    let Some(child) = guarded(|| look(state, &mut traced)) else { return call(None, environment) };
+    exec: Exec,
+    look: impl FnOnce(&State, &mut Planned) -> Option<Result<Child, Errno>>,
+    call: impl FnOnce(Exec) -> c_int,
+) -> Result<c_int, Errno> {
+    let Some(state) = start::state() else { return Ok(call(exec)) };
+    let mut planned = Planned::default();
+    let Some(child) = guarded(|| look(state, &mut planned)) else { return Ok(call(exec)) };
+    let child = child?;
     // SAFETY: the caller's promise.
-    let preload = unsafe { value_of(environment, PRELOAD_VARIABLE) };
+    let preload = unsafe { value_of(exec.environment, PRELOAD_VARIABLE) };
     // SAFETY: the caller's promise.
-    let session = unsafe { value_of(environment, SESSION_VARIABLE) };
+    let session = unsafe { value_of(exec.environment, SESSION_VARIABLE) };
     let mut text = PathText::default();
-    let changes = changes(state, child, Wanted { preload, session }, &traced, &mut text);
-    let tracer = state.tracer.as_deref().filter(|_| child == Child::Traced);
-    // SAFETY: the caller's promise.
-    unsafe { with_environment(environment, &changes, |environment| call(tracer, environment)) }
+    let changes = changes(state, child, Wanted { preload, session }, &planned, &mut text);
+    let path = match state.tracer.as_deref().filter(|_| child == Child::Traced) {
+        Some(tracer) => tracer.as_ptr(),
+        None if planned.is_elsewhere => planned.way.file().as_ptr(),
+        None => exec.path,
+    };
+    let call = |arguments| {
+        // SAFETY: the caller's promise.
+        unsafe {
+            with_environment(exec.environment, &changes, |environment| call(Exec { path, arguments, environment }))
+        }
+    };
+    if planned.is_elsewhere && planned.way.is_script() {
+        // SAFETY: the caller's promise.
+        return unsafe { with_words(planned.way.words(), exec.arguments, call) }.ok_or(Errno(libc::E2BIG));
+    }
+    Ok(call(exec.arguments))
 }
 
 /// # Safety

@@ -1,0 +1,153 @@
+//! Which file is executed for a path: the pod's, where only the pod has it.
+//!
+//! What this machine has at an absolute path is executed as ever: it is what was built here to stand in the pod.
+//!
+//! The kernel would look for the interpreter of a script on this machine only, and tell it the replica's path of the
+//! script. So where a file of the pod is on the way, interpreters are followed here, as execve(2) does.
+
+use core::ffi::CStr;
+
+use inpod_rules::elf::{self, Program, Why};
+use inpod_rules::paths::PathText;
+use inpod_rules::scripts::{ScriptLine, SCRIPT_LINE};
+use inpod_rules::FilesMode;
+use inpod_sys::files::{self, Facts, OwnedFd, AT_CWD};
+use inpod_sys::{process, status, Errno};
+
+use crate::files::complete;
+use crate::place::{as_c_str, is_plainly_local, place, Caller, Place};
+
+/// How many interpreters of interpreters are followed: as the kernel (execve(2)).
+const MAX_SCRIPTS: usize = 5;
+
+/// What is executed in the place of a path.
+#[derive(Default)]
+pub struct Way {
+    /// The path as it was given.
+    given: PathText,
+    /// The file at the end of the way: in the replica, or an interpreter of this machine.
+    file: PathText,
+    lines: [Option<ScriptLine>; MAX_SCRIPTS],
+}
+
+/// What an exec comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The kernel finds by itself what it needs. None: the layer will be in the program, or it is none that we know.
+    AsIs(Option<Why>),
+    /// The way says what is to be executed instead.
+    Elsewhere(Option<Why>),
+    /// It fails with this errno.
+    Fails(i32),
+}
+
+enum File {
+    AsIs,
+    Elsewhere,
+    Fails(i32),
+}
+
+impl Way {
+    /// The path as it was given.
+    pub fn given(&self) -> &CStr {
+        as_c_str(&self.given)
+    }
+
+    /// What is to be executed.
+    pub fn file(&self) -> &CStr {
+        as_c_str(&self.file)
+    }
+
+    /// Whether the arguments change: the first one is replaced by [`Self::words`].
+    pub fn is_script(&self) -> bool {
+        self.lines.iter().any(Option::is_some)
+    }
+
+    /// Interpreters with their arguments, and the path as it was given.
+    pub fn words(&self) -> impl Iterator<Item = &CStr> + Clone {
+        let lines = self.lines.iter().rev().flatten();
+        let words = lines.flat_map(|line| [Some(line.interpreter()), line.argument()]);
+        words.flatten().chain([self.given()])
+    }
+}
+
+/// Follows a path to what is executed in the end. `way` is an empty one. None: a fault of ours, or too long for us.
+pub fn follow(caller: &Caller<'_>, dir: i32, path: &CStr, way: &mut Way) -> Option<Found> {
+    let Way { given, file, lines } = way;
+    if !given.push(path.to_bytes()) {
+        return None;
+    }
+    let (mut is_elsewhere, mut is_refused) = (false, false);
+    for depth in 0..=MAX_SCRIPTS {
+        let before = depth.checked_sub(1).and_then(|before| lines.get(before)?.as_ref());
+        let (dir, path) = before.map_or((dir, path), |line| (AT_CWD, line.interpreter()));
+        file.truncate(0);
+        match find(caller, dir, path, file)? {
+            File::AsIs if !file.push(path.to_bytes()) => return None,
+            File::AsIs => {}
+            File::Elsewhere => is_elsewhere = true,
+            File::Fails(number) => return Some(Found::Fails(number)),
+        }
+        let end = |why| match (is_elsewhere, is_refused) {
+            (false, _) => Found::AsIs(why),
+            (true, false) => Found::Elsewhere(why),
+            (true, true) => Found::Fails(libc::EACCES),
+        };
+        // What cannot be looked at is the kernel's to refuse.
+        let Some(opened) = caller.open_here(dir, as_c_str(file)) else { return Some(end(None)) };
+        let (why, line) = look_at(&opened);
+        let Some(line) = line.filter(|line| !line.interpreter().is_empty()) else { return Some(end(why)) };
+        // Of a script that the kernel is not given nobody else asks.
+        let access = status::access(opened.raw(), c"", libc::X_OK, libc::AT_EMPTY_PATH);
+        is_refused |= access == Err(Errno(libc::EACCES));
+        match lines.get_mut(depth) {
+            Some(place) => *place = Some(line),
+            None => break,
+        }
+    }
+    Some(if is_elsewhere { Found::Fails(libc::ELOOP) } else { Found::AsIs(None) })
+}
+
+/// Finds one file, and puts its path into `text` when it is elsewhere.
+fn find(caller: &Caller<'_>, dir: i32, path: &CStr, text: &mut PathText) -> Option<File> {
+    let state = caller.state;
+    if state.rules.files == FilesMode::Local || is_plainly_local(state, path.to_bytes()) {
+        return Some(File::AsIs);
+    }
+    let found = place(caller, dir, path.to_bytes(), text)?;
+    let is_here = || path.to_bytes().starts_with(b"/") && files::look(AT_CWD, path, 0).is_ok();
+    let file = match found {
+        Place::AsIs => File::AsIs,
+        Place::Here => File::Elsewhere,
+        Place::Pod { .. } if is_here() => File::AsIs,
+        Place::Pod { from, to } => match complete(state, text, from, to)? {
+            Ok(()) => File::Elsewhere,
+            Err(Errno(libc::ENOENT)) => File::AsIs,
+            Err(Errno(number)) => File::Fails(number),
+        },
+    };
+    if matches!(file, File::AsIs) {
+        text.truncate(0);
+    }
+    Some(file)
+}
+
+/// Why the layer cannot be in a program; of a script its first line.
+fn look_at(file: &OwnedFd) -> (Option<Why>, Option<ScriptLine>) {
+    let Some(facts) = files::look_at(file.raw()).ok().filter(Facts::is_file) else { return (None, None) };
+    match elf::look(|offset, room| files::read_at(file, offset, room)) {
+        Program::Reachable => (gains_rights(&facts).then_some(Why::SetId), None),
+        Program::Beyond(why) => (Some(why), None),
+        Program::Script => {
+            let mut head = [0; SCRIPT_LINE];
+            let length = files::read_all(file, &mut head);
+            (None, ScriptLine::parse(head.get(..length).unwrap_or_default()))
+        }
+    }
+}
+
+/// Whether the program runs with other rights than ours: ld.so then ignores LD_PRELOAD.
+fn gains_rights(facts: &Facts) -> bool {
+    let (user, group) = process::effective_ids();
+    (facts.mode & libc::S_ISUID != 0 && facts.uid != user) || (facts.mode & libc::S_ISGID != 0 && facts.gid != group)
+}
