@@ -13,13 +13,30 @@ PYTHON = "/usr/bin/python3"
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
-@pytest.mark.skipif(not is_root(), reason="another user's place is taken by root")
-def test_an_ordinary_user_is_traced() -> None:
+pytestmark = pytest.mark.skipif(not is_root(), reason="another user's place is taken by root")
+
+
+def said_by(program: str) -> str:
+    """Return what a program of tests/programs says as an ordinary user."""
     if subprocess.run(
         [*NOBODY, PYTHON, "-c", f"import sys; open({str(ROOT / 'README.md')!r}); sys.version_info >= (3, 11) or 1 / 0"]
     ).returncode:
         pytest.skip("no system Python, or the checkout is not for all to read")
-    command = [*NOBODY, PYTHON, str(PROGRAMS / "ordinary_user.py")]
+    command = [*NOBODY, PYTHON, str(PROGRAMS / program)]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
-    assert done.stdout.split() == ["65534", "hello", "NoNewPrivs:", "1", "Seccomp:", "2"], done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_ordinary_user_is_traced() -> None:
+    assert said_by("ordinary_user.py").split() == ["65534", "hello", "NoNewPrivs:", "1", "Seccomp:", "2"]
+
+
+def test_programs_that_nobody_may_look_into_run_outside_the_pod_and_are_told_once() -> None:
+    said = said_by("closed_programs.py").splitlines()
+    assert said == [
+        *("True", "[False, False, False]"),
+        *("1", "1", "1", "hello"),
+        *("closed python3", "closed /cat"),
+    ]

@@ -48,12 +48,13 @@ pub struct Call<'a> {
     listener: i32,
     notification: Notification,
     process: Cell<Option<OwnedFd>>,
+    is_closed: Cell<bool>,
 }
 
 impl<'a> Call<'a> {
     /// For one reading of the listener.
     pub fn new(state: &'a State, listener: i32, notification: Notification, may_wait: bool) -> Self {
-        Self { state, may_wait, listener, notification, process: Cell::new(None) }
+        Self { state, may_wait, listener, notification, process: Cell::new(None), is_closed: Cell::new(false) }
     }
 
     /// For decisions about paths.
@@ -74,6 +75,11 @@ impl<'a> Call<'a> {
     /// An argument of type int: the kernel takes the low half.
     pub fn int(&self, index: usize) -> i32 {
         self.argument(index) as i32
+    }
+
+    /// Whether the kernel has refused us a look into the process (ptrace(2), "Ptrace access mode checking").
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.get()
     }
 
     /// Whether the thread still waits: its number, and what was opened by it, are of this very thread.
@@ -109,7 +115,7 @@ impl<'a> Call<'a> {
         };
         let copy = other::copy_fd(&process, self.int(index));
         self.process.set(Some(process));
-        copy.ok()
+        self.noticed(copy).ok()
     }
 
     /// Returns the path at an argument. None: NULL, too long, or not to be read; the kernel will say.
@@ -122,7 +128,7 @@ impl<'a> Call<'a> {
             let to_end = (PAGE - at % PAGE) as usize;
             let wanted = to_end.min(if length == 0 { 256 } else { room.len() - length });
             let part = room.get_mut(length..length + wanted)?;
-            let got = other::read_memory(self.thread(), at, part).ok().filter(|got| *got > 0)?;
+            let got = self.noticed(other::read_memory(self.thread(), at, part)).ok().filter(|got| *got > 0)?;
             if part.iter().take(got).any(|byte| *byte == 0) {
                 return until_nul(room);
             }
@@ -133,7 +139,14 @@ impl<'a> Call<'a> {
 
     /// Reads memory at an address; false when it is not all there.
     pub fn read(&self, at: u64, room: &mut [u8]) -> bool {
-        other::read_memory(self.thread(), at, room).is_ok_and(|got| got == room.len())
+        self.noticed(other::read_memory(self.thread(), at, room)).is_ok_and(|got| got == room.len())
+    }
+
+    fn noticed<T>(&self, done: Result<T, Errno>) -> Result<T, Errno> {
+        if matches!(done, Err(Errno(libc::EPERM))) {
+            self.is_closed.set(true);
+        }
+        done
     }
 
     /// Writes memory at an address.

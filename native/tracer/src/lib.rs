@@ -5,11 +5,13 @@
 //! inpod and the program, whose process number, terminal, signals and exit status are as ever.
 //!
 //! `table` lists every system call that is trapped and why, `filter` makes the kernel's program of it. `call` is one
-//! thread that waits; `sockets`, `datagrams`, `files` and `programs` decide, with `inpod_ops` as the layer does, and `serve` is the loop.
+//! thread that waits; `sockets`, `datagrams`, `files` and `programs` decide, with `inpod_ops` as the layer does, and `serve` is the loop;
+//! `closed` says who cannot be served.
 //!
 //! A fault of ours means the original call, as it is.
 
 mod call;
+mod closed;
 mod datagrams;
 mod files;
 pub mod filter;

@@ -15,6 +15,7 @@ use inpod_sys::seccomp::{self, Notification};
 use inpod_sys::Errno;
 
 use crate::call::{Call, Outcome};
+use crate::closed::Closed;
 use crate::table::CALLS;
 
 /// Threads that wait at a time, for instance in accept; a call that would be one more fails with EAGAIN.
@@ -27,11 +28,12 @@ struct Served {
     state: &'static State,
     listener: OwnedFd,
     waiting: AtomicUsize,
+    closed: Closed,
 }
 
 /// Serves a listener until nobody is filtered by it any more.
 pub fn serve(state: &'static State, listener: OwnedFd) {
-    let served = Arc::new(Served { state, listener, waiting: AtomicUsize::new(0) });
+    let served = Arc::new(Served { state, listener, waiting: AtomicUsize::new(0), closed: Closed::default() });
     let listener = served.listener.raw();
     loop {
         match seccomp::receive(listener) {
@@ -69,7 +71,11 @@ fn decide_later(served: &Arc<Served>, notification: Notification) {
 fn decide(served: &Served, notification: Notification, may_wait: bool) -> Outcome {
     let Some(trapped) = CALLS.iter().find(|call| call.number == notification.number) else { return Outcome::GoOn };
     let call = Call::new(served.state, served.listener.raw(), notification, may_wait);
-    catch_unwind(AssertUnwindSafe(|| (trapped.decide)(&call))).unwrap_or(Outcome::GoOn)
+    let outcome = catch_unwind(AssertUnwindSafe(|| (trapped.decide)(&call))).unwrap_or(Outcome::GoOn);
+    if call.is_closed() {
+        served.closed.tell(served.state, call.thread());
+    }
+    outcome
 }
 
 fn answer(listener: i32, notification: Notification, outcome: Outcome) {

@@ -88,9 +88,9 @@ pub enum Request<'a> {
         /// Absolute, normalised.
         path: &'a [u8],
     },
-    /// A child that the layer cannot reach is started.
+    /// A program runs outside the pod.
     Warn {
-        /// [`inpod_rules::elf::Why::word`].
+        /// [`inpod_rules::elf::Why::word`], or "closed": the tracer may not look into it.
         why: &'static str,
         /// Of the program.
         path: &'a [u8],

@@ -209,10 +209,12 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Warn:
-    """A child that the layer cannot reach is started with a clean environment. Reply: errno 0.
+    """A program runs outside the pod. Reply: errno 0.
 
     Attributes:
-        why: "static", "go", "musl", "32-bit", "set-id".
+        why: "static", "go", "musl", "32-bit", "set-id": the layer cannot reach it, and it is started with a clean
+            environment. "closed": the tracer may not look into it.
+        path: Of the program; of a closed one what it was called as.
     """
 
     why: str

@@ -25,6 +25,7 @@ from inpod.session.incoming_udp import IncomingUdp
 from inpod.session.layer_server import LayerServer
 from inpod.session.link import Link
 from inpod.session.outgoing import Outgoing, close_fd
+from inpod.session.outside import Outside
 from inpod.session.plan import Plan
 from inpod.session.relays import Relays
 from inpod.session.rules import rules_text
@@ -107,6 +108,7 @@ class _Session:
         self._outgoing: Outgoing | None = None
         self._files: Files | None = None
         self._tracer: Tracer | None = None
+        self._outside = Outside(events)
         self._unix_streams: UnixStreams | None = None
 
     def check(self, welcome: agent.Welcome) -> None:
@@ -275,10 +277,8 @@ class _Session:
                 return self._names.answer(request)
             case layer.File():
                 return self._files.make_available(request)
-            case layer.Warn(why, path):
-                text = f"{os.fsdecode(path)} runs outside the pod: the layer cannot reach a {why} program."
-                self._events.emit(Note(text))
-                return layer.encode_reply(0)
+            case layer.Warn():
+                return self._outside.warn(request)
             case layer.Trace():
                 assert self._tracer is not None
                 return self._tracer.trace(request)
