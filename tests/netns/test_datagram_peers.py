@@ -105,11 +105,71 @@ def test_every_call_knows_its_peers(pod: Pod, tmp_path: Path, family: str, ip: s
     *found, peer = output_of(f"pid/{pod.pid}", str(tmp_path / "peers"), family, *servers).splitlines()
     expected = [
         f"{received} {ip} {port} 1 {port} {sent} {index}"
-        for received, sent in (("from", "sendto"), ("msg", "sendmsg"), ("mmsg", "sendmmsg"))
+        for received, sent in (("from", "sendto"), ("msg", "sendmsg"), ("once", "sendmmsg"), ("mmsg", "sendmmsg"))
         for index, port in enumerate(PORTS)
     ]
     assert sorted(found) == sorted(expected)
     assert peer == f"peer {errno.ENOTCONN}"
+
+
+@pytest.mark.parametrize(
+    ("family", "ip", "kinds"),
+    [("INET", "10.77.0.1", [(0, 1), (0, 2), (0, 8), (1, 29)]), ("INET6", "fd77::1", [(1, 29), (41, 50)])],
+)
+def test_control_data_come_along(pod: Pod, family: str, ip: str, kinds: list[tuple[int, int]]) -> None:
+    """What this machine's kernel says of a datagram: its time, where it came to, its TTL, its TOS.
+
+    In IPv6 the relay is at 127.0.0.1 too, so there is less to say, and options of IPv6 that are sent along say nothing.
+    """
+    code = f"""
+import errno, socket, struct
+sock = socket.socket(socket.AF_{family}, socket.SOCK_DGRAM)
+v6 = sock.family == socket.AF_INET6
+wanted = [(socket.SOL_SOCKET, 29), *([(41, 49), (41, 51), (41, 66)] if v6 else [(0, 8), (0, 12), (0, 13)])]
+for level, option in wanted:  # SO_TIMESTAMP; PKTINFO, HOPLIMIT or TTL, TCLASS or TOS
+    sock.setsockopt(level, option, 1)
+to = ({ip!r}, 7001)
+sock.sendmsg([b"pod"], [(41, 52, struct.pack("i", 7)) if v6 else (0, 2, struct.pack("i", 7))], 0, to)
+data, control, flags, sender = sock.recvmsg(100, 1000)
+told = {{(level, kind): value for level, kind, value in control}}
+print(data, sender[:2] == to, flags, sorted(told))
+sock.sendto(b"pod", to)
+data, control, flags, sender = sock.recvmsg(3, 20)
+print(data, bool(flags & socket.MSG_TRUNC), bool(flags & socket.MSG_CTRUNC))
+try:
+    sock.sendmsg([b"pod"], [(41, 52, b"1") if v6 else (0, 2, b"1")], 0, to)
+except OSError as error:
+    print(errno.errorcode[error.errno])
+try:
+    sock.recvmsg(100, 1000, socket.MSG_ERRQUEUE)
+except OSError as error:
+    print(errno.errorcode[error.errno])
+"""
+    found = output_of(f"pid/{pod.pid}", sys.executable, "-c", code).splitlines()
+    refused = ["EINVAL"] if family == "INET" else []
+    assert found == [f"b'7001 pod' True 0 {kinds}", "b'700' True True", *refused, "EAGAIN"]
+
+
+def test_one_call_sends_to_the_pod_and_to_this_machine(pod: Pod) -> None:
+    code = """
+import ctypes, socket, struct
+server, sock = socket.socket(type=socket.SOCK_DGRAM), socket.socket(type=socket.SOCK_DGRAM)
+server.bind(("127.0.0.1", 0))
+keep, messages = [], b""
+for ip, port in (server.getsockname(), ("10.77.0.1", 7001), ("10.77.0.1", 7002)):
+    name = ctypes.create_string_buffer(struct.pack("H", socket.AF_INET) + struct.pack(">H", port) + socket.inet_aton(ip) + bytes(8), 16)
+    text = ctypes.create_string_buffer(b"hello")
+    part = ctypes.create_string_buffer(struct.pack("PN", ctypes.addressof(text), 5), 16)
+    keep += [name, text, part]
+    messages += struct.pack("PI4xPNPNi4xI4x", ctypes.addressof(name), 16, ctypes.addressof(part), 1, 0, 0, 0, 0)
+print(ctypes.CDLL(None).sendmmsg(sock.fileno(), messages, 3, 0))
+print(server.recv(100), sorted(sock.recvfrom(100) for _ in range(2)))
+"""
+    found = output_of(f"pid/{pod.pid}", sys.executable, "-c", code).splitlines()
+    assert found == [
+        "3",
+        "b'hello' [(b'7001 hello', ('10.77.0.1', 7001)), (b'7002 hello', ('10.77.0.1', 7002))]",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,32 @@ static void receive_each(const char *how) {
     }
 }
 
+// Without a flag one call is to send all, and one to receive all.
+static void send_and_receive_several(const char *how, int flags) {
+    char text[MOST][30], got[MOST][100];
+    struct sockaddr_storage from[MOST] = {0};
+    struct iovec parts[MOST];
+    struct mmsghdr messages[MOST] = {0};
+    for (int i = 0; i < count; i++) {
+        sprintf(text[i], "sendmmsg %d", i);
+        parts[i] = (struct iovec){text[i], strlen(text[i])};
+        messages[i].msg_hdr = (struct msghdr){.msg_name = &to[i], .msg_namelen = size, .msg_iov = &parts[i], .msg_iovlen = 1};
+    }
+    if (sendmmsg(sock, messages, count, 0) != count) die("sendmmsg");
+    for (int left = count; left;) {
+        for (int i = 0; i < left; i++) {
+            parts[i] = (struct iovec){got[i], sizeof got[i]};
+            messages[i].msg_hdr = (struct msghdr){
+                .msg_name = &from[i], .msg_namelen = sizeof from[i], .msg_iov = &parts[i], .msg_iovlen = 1};
+        }
+        int n = recvmmsg(sock, messages, left, flags, NULL);
+        if (n < 0 || (!flags && n != count)) die("recvmmsg");
+        for (int i = 0; i < n; i++)
+            tell(how, &from[i], messages[i].msg_hdr.msg_namelen, got[i], messages[i].msg_len);
+        left -= n;
+    }
+}
+
 int main(int argc, char **argv) {
     int family = argv[1][0] == '6' ? AF_INET6 : AF_INET;
     size = family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
@@ -71,7 +97,6 @@ int main(int argc, char **argv) {
     setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     char text[MOST][30];
     struct iovec parts[MOST][2];
-    struct mmsghdr messages[MOST] = {0};
     for (int i = 0; i < count; i++) {
         sprintf(text[i], "sendto %d", i);
         if (sendto(sock, text[i], strlen(text[i]), 0, (void *)&to[i], size) < 0) die("sendto");
@@ -85,27 +110,8 @@ int main(int argc, char **argv) {
         if (sendmsg(sock, &message, 0) < 0) die("sendmsg");
     }
     receive_each("msg");
-    for (int i = 0; i < count; i++) {
-        sprintf(text[i], "sendmmsg %d", i);
-        parts[i][0] = (struct iovec){text[i], strlen(text[i])};
-        messages[i].msg_hdr = (struct msghdr){.msg_name = &to[i], .msg_namelen = size, .msg_iov = parts[i], .msg_iovlen = 1};
-    }
-    for (int sent = 0, n; sent < count; sent += n)
-        if ((n = sendmmsg(sock, messages + sent, count - sent, 0)) < 0) die("sendmmsg");
-    for (int left = count; left;) {
-        struct sockaddr_storage from[MOST] = {0};
-        char got[MOST][100];
-        for (int i = 0; i < left; i++) {
-            parts[i][0] = (struct iovec){got[i], sizeof got[i]};
-            messages[i].msg_hdr = (struct msghdr){
-                .msg_name = &from[i], .msg_namelen = sizeof from[i], .msg_iov = parts[i], .msg_iovlen = 1};
-        }
-        int n = recvmmsg(sock, messages, left, MSG_WAITFORONE, NULL);
-        if (n < 0) die("recvmmsg");
-        for (int i = 0; i < n; i++)
-            tell("mmsg", &from[i], messages[i].msg_hdr.msg_namelen, got[i], messages[i].msg_len);
-        left -= n;
-    }
+    send_and_receive_several("once", 0);
+    send_and_receive_several("mmsg", MSG_WAITFORONE);
     struct sockaddr_storage own = {0};
     socklen_t length = sizeof own;
     printf("peer %d\n", getpeername(sock, (void *)&own, &length) < 0 ? errno : 0);

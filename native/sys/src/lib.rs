@@ -9,6 +9,7 @@ pub mod exec;
 pub mod files;
 pub mod hosts;
 pub mod memory;
+pub mod messages;
 pub mod next;
 pub mod other;
 mod poll;

@@ -35,6 +35,16 @@ impl SockAddr {
         Self { bytes, length }
     }
 
+    /// Takes an address as a program has it; cut to [`SOCKADDR_BYTES`].
+    pub fn copied(from: &[u8]) -> Self {
+        let mut copy = Self::room();
+        for (to, from) in copy.bytes.iter_mut().zip(from) {
+            *to = *from;
+        }
+        copy.length = from.len().min(SOCKADDR_BYTES);
+        copy
+    }
+
     /// Returns room for an address that a call writes, and its length.
     pub fn room() -> Self {
         Self { bytes: [0; SOCKADDR_BYTES], length: SOCKADDR_BYTES }

@@ -265,38 +265,6 @@ pub fn name_of(fd: i32, of_peer: bool) -> Result<SockAddr, Errno> {
     Ok(found)
 }
 
-/// recvfrom(2) without waiting; EAGAIN when there is nothing. Returns the length, of the whole datagram with MSG_TRUNC,
-/// and the sender.
-pub fn receive_now(fd: i32, room: &mut [u8], flags: i32) -> Result<(usize, SockAddr), Errno> {
-    let flags = int(flags | libc::MSG_DONTWAIT);
-    let mut sender = SockAddr::room();
-    let mut length = sender.length();
-    let to = [sender.as_mut_ptr() as usize, (&raw mut length) as usize];
-    let [at, size] = to;
-    // SAFETY: rooms of the lengths given, and the length itself.
-    let got = unsafe { call(libc::SYS_recvfrom, [int(fd), room.as_mut_ptr() as usize, room.len(), flags, at, size]) }?;
-    sender.set_length(length);
-    Ok((got, sender))
-}
-
-/// sendmsg(2) of a datagram, with control data as the program made it.
-pub fn send_datagram(fd: i32, data: &[u8], control: &mut [u8], flags: i32, to: &SockAddr) -> Result<usize, Errno> {
-    let mut part = libc::iovec { iov_base: data.as_ptr() as *mut _, iov_len: data.len() };
-    // SAFETY: all zeroes is a valid msghdr.
-    let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
-    message.msg_name = to.as_ptr() as *mut _;
-    message.msg_namelen = to.length();
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
-    if !control.is_empty() {
-        message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = control.len();
-    }
-    let arguments = [int(fd), (&raw const message) as usize, int(flags | libc::MSG_NOSIGNAL), 0, 0, 0];
-    // SAFETY: the message and all it points to live until the call returns.
-    unsafe { call(libc::SYS_sendmsg, arguments) }
-}
-
 /// write(2) of a datagram whole.
 pub fn write(fd: i32, data: &[u8]) -> Result<(), Errno> {
     // SAFETY: data of the length given.
