@@ -29,7 +29,9 @@ def pod() -> Pod:
             "/data/real.txt": b"real!",
             "/etc/hosts": b"10.1.2.3 pod\n",
             "/app/code.py": b"pod's code",
+            "/app/tell": b"#!/bin/sh\necho $0 $*\n",
         },
+        modes={"/app/tell": 0o755},
     )
 
 
@@ -168,6 +170,27 @@ def test_program_stands_in_a_directory_of_the_pod(stage: Stage) -> None:
     assert not list(stage.session.folder.glob("replica/**/made-here"))
 
 
+@pytest.mark.parametrize("flags", ["O_PATH", "O_RDONLY"])
+def test_paths_below_a_descriptor_of_a_directory(stage: Stage, flags: str) -> None:
+    found = lines(stage.output("below_descriptor", flags))
+    assert found == {
+        "openat": "hello",
+        "fstatat": "2",
+        "statx": "2",
+        "faccessat": "0",
+        "readlinkat": "config.yaml",
+        "members": "code.py,conf.d,config.yaml,tell,to-data,to-file,to-folder,to-nowhere",
+        "deep": "c.txt",
+        "up": "a",
+        "opened-again": "real!",
+        "fchdir": "/app/conf.d",
+        "by-name": "bb",
+        "parent": "hello",
+        "execveat": "/app/tell word",
+        "out": "ENOENT",
+    }
+
+
 def test_shell_walks_through_the_pod_and_back(stage: Stage) -> None:
     script = "cd /app/conf.d && pwd -P && cat a.txt && cd deep && cat c.txt ../b.txt && cd / && pwd -P && ls -d usr"
     assert stage.output("bash", "-c", script) == "/app/conf.d\nacccbb/\nusr\n"
@@ -187,6 +210,18 @@ def test_find_sees_the_whole_tree(stage: Stage) -> None:
         "/app/conf.d/b.txt",
         "/app/conf.d/deep/c.txt",
         "/app/config.yaml",
+        "/app/tell",
+    ]
+
+
+def test_libc_walks_the_pod_under_the_tracer(stage: Stage, interceptor: str) -> None:
+    """Its own calls, which the layer does not see (docs/limits.md)."""
+    if interceptor == "layer":
+        pytest.skip("libc calls itself")
+    assert sorted(stage.output("walk", "/app/conf.d").splitlines()) == [
+        *("fts /app/conf.d/a.txt 1", "fts /app/conf.d/b.txt 2", "fts /app/conf.d/deep/c.txt 3"),
+        *("nftw 0 /app/conf.d/a.txt", "nftw 0 /app/conf.d/b.txt", "nftw 0 /app/conf.d/deep/c.txt"),
+        *("nftw 1 /app/conf.d", "nftw 1 /app/conf.d/deep"),
     ]
 
 

@@ -113,3 +113,46 @@ def test_kinds_change(pod: Pod, folder: Path) -> None:
         thing.symlink_to("other")
         (folder / "other").write_text("linked")
         eventually(thing, ["linked", 6])
+
+
+WATCHER = """
+import ctypes, os, struct, sys
+libc, folder = ctypes.CDLL(None, use_errno=True), sys.argv[1].encode()
+fd = libc.inotify_init1(0)
+# Of a file: IN_ATTRIB, IN_DELETE_SELF; of a folder: IN_CREATE, IN_DELETE, IN_MOVED_FROM, IN_MOVED_TO.
+file = libc.inotify_add_watch(fd, folder + b"/file", 0x4 | 0x400)
+members = libc.inotify_add_watch(fd, folder, 0x100 | 0x200 | 0x40 | 0x80)
+assert file > 0 and members > 0 and file != members
+assert libc.inotify_add_watch(fd, folder + b"/none", 0x4) == -1 and ctypes.get_errno() == 2
+# What is fetched is no change.
+assert sorted(os.listdir(folder)) == [b"file", b"gone"] and open(folder + b"/file").read() == "one"
+print("watching", flush=True)
+while True:
+    data, at = os.read(fd, 4096), 0
+    while at < len(data):
+        number, mask, _, length = struct.unpack_from("iIII", data, at)
+        name = data[at + 16:at + 16 + length].rstrip(b"\\0").decode()
+        print("file" if number == file else "folder", hex(mask), name, flush=True)
+        at += 16 + length
+"""
+
+
+def come(folder: Path, name: str, text: str) -> None:
+    """Make a file in one step: a write is several changes."""
+    made = folder.with_name(f"{folder.name}-{name}")
+    made.write_text(text)
+    made.rename(folder / name)
+
+
+def test_a_program_watches_files_of_the_pod(pod: Pod, folder: Path) -> None:
+    (folder / "file").write_text("one")
+    (folder / "gone").write_text("gone")
+    with session(f"pid/{pod.pid}", sys.executable, "-uc", WATCHER, in_pod(folder)) as process:
+        assert line(process) == "watching"
+        come(folder, "file", "two")
+        # The replica's file is replaced by a new one; an open descriptor keeps the old one.
+        assert [line(process) for _ in range(4)] == ["folder 0x80 file", "file 0x4 ", "file 0x400 ", "file 0x8000 "]
+        come(folder, "came", "new")
+        assert line(process) == "folder 0x80 came"
+        (folder / "gone").unlink()
+        assert line(process) == "folder 0x40 gone"

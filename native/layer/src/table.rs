@@ -150,7 +150,7 @@ hooks! {
     fn lgetxattr(path: Text, name: Text, to: Any, size: usize) -> isize = path look { path, Want::Lstat };
     fn listxattr(path: Text, to: Any, size: usize) -> isize = path look { path, Want::Stat };
     fn llistxattr(path: Text, to: Any, size: usize) -> isize = path look { path, Want::Lstat };
-    fn inotify_add_watch(fd: c_int, path: Text, mask: c_uint) -> c_int = path look { path, Want::Stat };
+    fn inotify_add_watch(fd: c_int, path: Text, mask: c_uint) -> c_int = path contents { path, Want::Read };
 
     // Names of paths, and the working directory.
     fn readlink(path: Text, to: *mut c_char, room: usize) -> isize = hook hooks::files::readlink;

@@ -78,7 +78,7 @@ pub fn open(caller: &Caller<'_>, dir: i32, path: &CStr, flags: i32, call: Call<'
             if fd == -1 && errno::get() != libc::ENOENT {
                 return Some(fd);
             }
-            let next = if fd == -1 { guarded(|| at.missing(want)) } else { guarded(|| at.opened(fd, flags)) };
+            let next = if fd == -1 { guarded(|| at.missing(want)) } else { guarded(|| at.opened(fd)) };
             match next {
                 Some(Next::Done) if fd == -1 => return Some(fail(libc::ENOENT)),
                 Some(Next::Done) => return Some(fd),
@@ -92,6 +92,8 @@ pub fn open(caller: &Caller<'_>, dir: i32, path: &CStr, flags: i32, call: Call<'
 }
 
 /// fopen, opendir and their like, where libc opens and reads by itself. `want`: [`Want::Read`] or [`Want::List`].
+///
+/// inotify_add_watch too: what is fetched later would look like a change.
 pub fn contents<R: Outcome>(caller: &Caller<'_>, dir: i32, path: &CStr, want: Want, call: Call<'_, R>) -> Option<R> {
     redirected(caller, dir, path, call, |at| match guarded(|| at.complete(want))? {
         Ok(()) => Some(call(AT_CWD, at.path)),
@@ -180,12 +182,13 @@ impl InReplica<'_> {
     }
 
     /// Something was opened: is it complete? Closes it when not.
-    fn opened(&self, fd: i32, flags: i32) -> Option<Next> {
+    fn opened(&self, fd: i32) -> Option<Next> {
         let found = files::look_at(fd).ok()?;
         if found.is_dir() {
             self.state.table.set_pod_directory_seen();
         }
-        if flags & libc::O_PATH != 0 || !is_marked(&found) {
+        // Also for O_PATH: the descriptor can be opened anew by its link in /proc.
+        if !is_marked(&found) {
             return Some(Next::Done);
         }
         files::close(fd);

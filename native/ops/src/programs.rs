@@ -15,7 +15,7 @@ use inpod_sys::files::{self, Facts, OwnedFd, AT_CWD};
 use inpod_sys::{process, status, Errno};
 
 use crate::files::complete;
-use crate::place::{as_c_str, is_plainly_local, place, Caller, Place};
+use crate::place::{as_c_str, is_plainly_local, place, pod_path_of, Caller, Place};
 
 /// How many interpreters of interpreters are followed: as the kernel (execve(2)).
 const MAX_SCRIPTS: usize = 5;
@@ -85,7 +85,15 @@ pub fn follow(caller: &Caller<'_>, dir: i32, path: &CStr, way: &mut Way) -> Opti
         match find(caller, dir, path, file)? {
             File::AsIs if !file.push(path.to_bytes()) => return None,
             File::AsIs => {}
-            File::Elsewhere => is_elsewhere = true,
+            File::Elsewhere => {
+                is_elsewhere = true;
+                // The interpreter knows nothing of a directory's descriptor.
+                let is_named = dir == AT_CWD || path.to_bytes().starts_with(b"/");
+                if let Some(pod_path) = pod_path_of(caller.state, file.as_bytes()).filter(|_| !is_named) {
+                    given.truncate(0);
+                    let _ = given.push(pod_path);
+                }
+            }
             File::Fails(number) => return Some(Found::Fails(number)),
         }
         let end = |why| match (is_elsewhere, is_refused) {

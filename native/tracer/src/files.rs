@@ -246,7 +246,7 @@ fn attributes(
 
 pub fn inotify_add_watch(call: &Call<'_>) -> Outcome {
     let Some(fd) = call.fd(0) else { return Outcome::GoOn };
-    told(call, AT_CWD, 1, Want::Stat, |_, path| status::watch(fd.raw(), path, call.int(2) as u32), Ok)
+    told(call, AT_CWD, 1, Want::Read, |_, path| status::watch(fd.raw(), path, call.int(2) as u32), Ok)
 }
 
 /// Makes a call that looks at a path, where it is the pod's, and has `tell` give the program what was found.
@@ -264,7 +264,11 @@ fn told(
         Ok(value) => value as i64,
         Err(error) => i64::from(failed(error)),
     };
-    match ops::look(&call.caller(), dir, path, want, make) {
+    let done = match want {
+        Want::Lstat | Want::Stat => ops::look(&call.caller(), dir, path, want, make),
+        Want::Read | Want::List => ops::contents(&call.caller(), dir, path, want, make),
+    };
+    match done {
         None => Outcome::GoOn,
         Some(-1) => Outcome::Done(Err(Errno(errno::get()))),
         Some(value) => tell(value).into(),
