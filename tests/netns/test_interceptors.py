@@ -1,5 +1,6 @@
 """The same programs under the layer and under the tracer, and those that only the tracer reaches."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -208,3 +209,64 @@ def test_nested_tracer_is_told(pod: Pod) -> None:
     done = exec_in(pod, "tracer", *words)
     assert done.returncode == 71, done.stderr
     assert "another tracer has it" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"), [("layer", "layer"), ("layer", "tracer"), ("auto", "tracer"), ("tracer", "layer")]
+)
+def test_inpod_in_inpod(pod: Pod, outer: str, inner: str) -> None:
+    """The program stands where the inner one says; here both say the same."""
+    options = ["-t", f"pid/{pod.pid}", "--interceptor", inner]
+    code = "import os, socket; print(open('/srv/app/config').read(), 'layer' in os.environ.get('LD_PRELOAD', ''))"
+    words = [sys.executable, "-m", "inpod", "exec", *options, "--", sys.executable, "-c", code]
+    assert inside(pod, outer, *words) == f"key: value\n {inner == 'layer'}\n"
+
+
+@pytest.mark.parametrize("interceptor", INTERCEPTORS)
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_stay_closed(pod: Pod, tmp_path: Path, interceptor: str, closed: str) -> None:
+    code = (
+        "import os, sys\n"
+        "def is_closed(fd):\n"
+        "    try: os.fstat(fd)\n"
+        "    except OSError: return True\n"
+        "found = [fd for fd in (0, 1, 2) if is_closed(fd)]\n"
+        f"open('{tmp_path}/said', 'w').write(f'{{found}} ' + open('/srv/app/config').read())"
+    )
+    options = f"-t pid/{pod.pid} --interceptor {interceptor} -- {sys.executable} -c"
+    words = ["sh", "-c", f'{sys.executable} -m inpod exec {options} "$1" {closed}', "sh", code]
+    subprocess.run(words, check=True, cwd=ROOT, timeout=2 * LIMIT_S)
+    expected = [0, 1, 2] if len(closed) > 5 else [{"<&-": 0, ">&-": 1, "2>&-": 2}[closed]]
+    assert (tmp_path / "said").read_text() == f"{expected} key: value\n"
+
+
+@pytest.fixture(scope="module")
+def deny_call(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs a command on a machine that lacks something."""
+    program = tmp_path_factory.mktemp("deny") / "deny_call"
+    subprocess.run(["gcc", "-O1", "-Wall", "-o", program, PROGRAMS / "deny_call.c"], check=True)
+    return program
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (317, errno.EINVAL, "Linux 5.19 or later is needed"),  # seccomp(2)
+        (317, errno.ENOSYS, "no seccomp user notification"),
+        (438, errno.EPERM, "may not look into it"),  # pidfd_getfd(2)
+        (310, errno.EPERM, "may not look into it"),  # process_vm_readv(2)
+    ],
+)
+def test_machine_that_cannot_trace_says_so(
+    pod: Pod, deny_call: Path, static_cat: Path, number: int, code: int, said: str
+) -> None:
+    def lacking(interceptor: str, *command: str) -> "subprocess.CompletedProcess[str]":
+        options = ["-t", f"pid/{pod.pid}", "--interceptor", interceptor, "--progress", "plain", "--"]
+        words = [str(deny_call), str(number), str(code), sys.executable, "-m", "inpod", "exec", *options, *command]
+        return subprocess.run(words, capture_output=True, text=True, timeout=2 * LIMIT_S, cwd=ROOT)
+
+    for interceptor in ("tracer", "auto"):
+        done = lacking(interceptor, str(static_cat), "/srv/app/config")
+        assert (done.returncode, done.stdout, said in done.stderr) == (71, "", True), done.stderr
+    done = lacking("auto", "cat", "/srv/app/config")
+    assert (done.returncode, done.stdout) == (0, "key: value\n")

@@ -10,7 +10,7 @@ use inpod_ops::programs::{follow, Found, Way};
 use inpod_ops::session::ask;
 use inpod_ops::state::{State, EXEC_VARIABLE, PRELOAD_VARIABLE, SESSION_VARIABLE};
 use inpod_rules::elf::Why;
-use inpod_rules::environment::{names_layer, others};
+use inpod_rules::environment::{is_trace, names_layer, others};
 use inpod_rules::paths::PathText;
 use inpod_sys::exec::Change;
 use inpod_sys::files::{self, AT_CWD};
@@ -52,8 +52,13 @@ pub struct Wanted<'a> {
     pub session: Option<&'a CStr>,
 }
 
-/// Looks at the program at `path`, and warns the session of one that nothing reaches. Err: the exec fails so.
+/// Looks at the program at `path`, and warns the session of one that nothing reaches. Err: the exec fails so. None: it is
+/// not ours.
 pub fn look(state: &State, dir: i32, path: &CStr, planned: &mut Planned) -> Option<Result<Child, Errno>> {
+    if is_trace(path.to_bytes()) {
+        // An inpod inside knows what it wants.
+        return None;
+    }
     let why = match follow(&Caller::own(state), dir, path, &mut planned.way)? {
         Found::Fails(number) => return Some(Err(Errno(number))),
         Found::AsIs(why) => why,

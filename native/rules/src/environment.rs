@@ -3,6 +3,14 @@
 /// File name of the layer, as hatch_build.py installs it.
 pub const LAYER_FILE: &[u8] = b"libinpod_layer.so";
 
+/// File name of the program that becomes a traced one.
+const TRACE_FILE: &[u8] = b"inpod-trace";
+
+/// Whether a program is `inpod-trace`, ours or that of an inpod inside.
+pub fn is_trace(path: &[u8]) -> bool {
+    path.rsplit(|byte| *byte == b'/').next() == Some(TRACE_FILE)
+}
+
 /// Whether a value of LD_PRELOAD names a layer, ours or that of an inpod inside.
 pub fn names_layer(value: &[u8]) -> bool {
     layer_in(value).is_some()

@@ -39,6 +39,11 @@ pub unsafe extern "C" fn inpod_tracer_serve(folder: *const c_char, process: c_ui
         Ok(listener) => listener,
         Err(Errno(number)) => return number,
     };
+    // Nothing is there, but only who may look is told so.
+    match other::read_memory(process, 0, &mut [0]) {
+        Ok(_) | Err(Errno(libc::EFAULT)) => {}
+        Err(Errno(number)) => return number,
+    }
     seccomp::take_turns(&listener);
     SERVED.fetch_add(1, Relaxed);
     let run = move || {

@@ -24,6 +24,7 @@ INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `inpod`; return its exit status."""
+    _hold_places()
     try:
         status = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()  # here, a reader that went away can be taken quietly
@@ -45,6 +46,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("This is a fault of inpod. Please report it with the lines above.")
         return BUG
     return status
+
+
+def _hold_places() -> None:
+    """Take the places of standard streams that are closed: nothing of ours must come there. The program's stay closed."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 # until our end
 
 
 def _run(arguments: Sequence[str]) -> int:

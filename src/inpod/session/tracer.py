@@ -110,9 +110,11 @@ def intercepted_environment(
 ) -> dict[str, str]:
     """Return the variables that bring an interceptor into the program; what was preloaded before stays."""
     session = {"INPOD_SESSION": str(folder)}
-    if interceptor == "tracer":
-        return session | {"INPOD_EXEC": executable}
     before = environment.get("LD_PRELOAD", "")
+    if interceptor == "tracer":
+        # Of an inpod around this one: it would do all a second time.
+        others = [path for path in before.replace(":", " ").split() if os.path.basename(path) != LAYER]
+        return session | {"INPOD_EXEC": executable} | ({"LD_PRELOAD": ":".join(others)} if before else {})
     layer = str(native / LAYER)
     return session | {"LD_PRELOAD": f"{layer}:{before}" if before else layer}
 
