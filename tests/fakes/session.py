@@ -205,7 +205,7 @@ class FakeSession:
             case Warn():
                 return encode_reply(0)
             case Trace(listener=listener, process=process):
-                return encode_reply(self._trace(process, listener))
+                return encode_reply(self._trace(process, listener) if listener >= 0 else 0)
 
     def _trace(self, process: int, listener: int) -> int:
         words = [str(self.tracer), str(self.folder), str(process), str(listener)]

@@ -1,4 +1,4 @@
-"""Programs that nobody may look into, traced in a played session, all of one ordinary user.
+"""Programs that nobody may look into, and one that would gain rights, traced in a played session of an ordinary user.
 
 Prints what they say, and what the session was told of them.
 """
@@ -23,6 +23,7 @@ print([os.path.exists("/app/config.yaml") for _ in range(3)])
 UNREADABLE = (
     "for _ in 1 2 3; do $0/cat /app/config.yaml 2>&1 | grep -c 'No such file'; done; cat /app/config.yaml; echo"
 )
+SET_ID = "for _ in 1 2; do /bin/su --version > /dev/null && echo ran; done"
 
 with tempfile.TemporaryDirectory() as folder:
     shutil.copy("/bin/cat", f"{folder}/cat")
@@ -31,7 +32,7 @@ with tempfile.TemporaryDirectory() as folder:
     rules = f"files\tread\nlocal-tree\t{folder}\n"
     with FakeSession.running(Path(folder) / "session", pod, rules) as session:
         session.tracer = native_folder() / LIBRARY
-        for command in (["python3", "-c", NOT_DUMPABLE], ["sh", "-c", UNREADABLE, folder]):
+        for command in (["python3", "-c", NOT_DUMPABLE], ["sh", "-c", UNREADABLE, folder], ["sh", "-c", SET_ID]):
             environment = {"PATH": "/usr/bin:/bin", "INPOD_SESSION": str(session.folder)}
             environment["INPOD_EXEC"] = f"/usr/bin/{command[0]}"
             subprocess.run(command, executable=native_folder() / TRACE, env=environment, check=True)

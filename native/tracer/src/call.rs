@@ -192,11 +192,22 @@ impl<'a> Call<'a> {
 
     /// Whether a signal waits that the thread would take: what waits on must then end with EINTR.
     pub fn is_signalled(&self) -> bool {
-        let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", self.thread())) else { return true };
-        let set = |name: &str| {
-            let found = status.lines().find_map(|line| line.strip_prefix(name));
-            found.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0)
-        };
+        let Some(status) = self.status() else { return true };
+        let set = |name| fact(&status, name).and_then(|text| u64::from_str_radix(text, 16).ok()).unwrap_or(0);
         (set("SigPnd:") | set("ShdPnd:")) & !set("SigBlk:") & !set("SigIgn:") != 0
     }
+
+    /// Whether an exec brings it no rights (no_new_privs, prctl(2)).
+    pub fn gains_no_rights(&self) -> bool {
+        self.status().is_some_and(|status| fact(&status, "NoNewPrivs:") == Some("1"))
+    }
+
+    fn status(&self) -> Option<String> {
+        std::fs::read_to_string(format!("/proc/{}/status", self.thread())).ok()
+    }
+}
+
+/// A line of /proc/PID/status (proc(5)).
+fn fact<'s>(status: &'s str, name: &str) -> Option<&'s str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }

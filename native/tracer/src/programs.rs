@@ -7,10 +7,13 @@ use core::ffi::CStr;
 
 use inpod_ops::guard::guarded;
 use inpod_ops::programs::{follow, Found, Way};
+use inpod_ops::session::ask;
+use inpod_rules::elf::Why;
 use inpod_rules::paths::PATH_MAX;
 use inpod_sys::files::AT_CWD;
 use inpod_sys::ptrace::Stopped;
 use inpod_sys::{other, Errno};
+use inpod_wire::Request;
 
 use crate::call::{Call, Outcome};
 
@@ -33,11 +36,29 @@ fn executed(call: &Call<'_>, dir: i32, path: usize) -> Outcome {
     let Some(given) = call.path(path, &mut room) else { return Outcome::GoOn };
     let mut way = Way::default();
     match guarded(|| follow(&call.caller(), dir, given, &mut way)) {
-        None | Some(Found::AsIs(_)) => Outcome::GoOn,
+        None => Outcome::GoOn,
         Some(Found::Fails(number)) => Outcome::Done(Err(Errno(number))),
         Some(Found::Elsewhere(_)) if !call.may_wait => Outcome::Later,
-        Some(Found::Elsewhere(_)) => gone(call, path, &way),
+        Some(Found::AsIs(why)) => {
+            warn(call, why, given);
+            Outcome::GoOn
+        }
+        Some(Found::Elsewhere(why)) => {
+            warn(call, why, given);
+            gone(call, path, &way)
+        }
     }
+}
+
+/// Tells the session of a program that will not be what it is without us.
+fn warn(call: &Call<'_>, why: Option<Why>, path: &CStr) {
+    let why = match why {
+        Some(Why::Bits32) => Why::Bits32.word(),
+        Some(Why::SetId) if call.gains_no_rights() => "no-new-rights",
+        _ => return,
+    };
+    // Whether it is heard does not matter to the program.
+    let _ = ask(call.state, &Request::Warn { why, path: path.to_bytes() }, None, |_, _| Some(()));
 }
 
 fn gone(call: &Call<'_>, path: usize, way: &Way) -> Outcome {

@@ -90,7 +90,7 @@ pub enum Request<'a> {
     },
     /// A program runs outside the pod.
     Warn {
-        /// [`inpod_rules::elf::Why::word`], or "closed": the tracer may not look into it.
+        /// [`inpod_rules::elf::Why::word`], or as src/inpod/protocol/layer.py says.
         why: &'static str,
         /// Of the program.
         path: &'a [u8],

@@ -209,11 +209,11 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Warn:
-    """A program runs outside the pod. Reply: errno 0.
+    """A program runs outside the pod, or without rights. Reply: errno 0.
 
     Attributes:
         why: "static", "go", "musl", "32-bit", "set-id": the layer cannot reach it, and it is started with a clean
-            environment. "closed": the tracer may not look into it.
+            environment. "closed": the tracer may not look into it. "no-new-rights": traced, a set-id program gains none.
         path: Of the program; of a closed one what it was called as.
     """
 

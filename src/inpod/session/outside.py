@@ -1,11 +1,15 @@
-"""Says which programs run outside the pod, and why: each once."""
+"""Says which programs run outside the pod, or without rights of theirs, and why: each once."""
 
 import os
 
 from inpod.protocol.layer import Warn, encode_reply
 from inpod.session.events import Events, Note
 
-CLOSED = "the kernel lets nobody look into it (it is not dumpable, or its file may not be read)"
+WHAT = {
+    "32-bit": "runs outside the pod: inpod cannot reach a 32-bit program.",
+    "closed": "runs outside the pod: the kernel lets nobody look into it (not dumpable, or a file that may not be read).",
+    "no-new-rights": "runs without its owner's rights: a traced program cannot gain any where inpod is not root.",
+}
 
 
 class Outside:
@@ -19,6 +23,6 @@ class Outside:
         """Return the reply."""
         if request not in self._told:
             self._told.add(request)
-            why = CLOSED if request.why == "closed" else f"the layer cannot reach a {request.why} program"
-            self._events.emit(Note(f"{os.fsdecode(request.path)} runs outside the pod: {why}."))
+            what = WHAT.get(request.why, f"runs outside the pod: the layer cannot reach a {request.why} program.")
+            self._events.emit(Note(f"{os.fsdecode(request.path)} {what}"))
         return encode_reply(0)

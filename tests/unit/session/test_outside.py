@@ -15,6 +15,6 @@ def test_each_program_is_told_once() -> None:
     texts = [event.text for event in told if isinstance(event, Note)]
     assert texts == [
         "/a runs outside the pod: the layer cannot reach a static program.",
-        "agent runs outside the pod: the kernel lets nobody look into it (it is not dumpable, or its file may not be read).",
+        "agent runs outside the pod: the kernel lets nobody look into it (not dumpable, or a file that may not be read).",
         "/b runs outside the pod: the layer cannot reach a static program.",
     ]
