@@ -57,6 +57,24 @@ def test_child_that_cannot_be_traced_runs_and_says_why(stage: Stage, number: str
 
 
 @pytest.mark.parametrize("interceptor", ["layer", "tracer"])
+def test_static_child_by_a_descriptor_stands_in_the_pod(stage: Stage) -> None:
+    static = stage.programs / "read_file_static"
+    assert stage.output("spawn", "fexecve", static, "/app/config.yaml", "a") == f"{static}\na\n{static}\nhello"
+    code = (
+        "import os, sys\n"
+        "def open_copy(path):\n"
+        "    fd = os.memfd_create('copy')\n"
+        "    os.write(fd, open(path, 'rb').read())\n"
+        "    return fd\n"
+        "os.execve(open_copy(sys.argv[1]), ['copy', '/app/config.yaml', 'a'], os.environ)"
+    )
+    # What has no name cannot be named to inpod-trace.
+    done = stage.run("python3", "-c", code, str(static))
+    assert (done.returncode, done.stdout.splitlines()[1]) == (0 if stage.tracer else 2, "a")
+    assert [warning.why for warning in stage.session.asked(Warn)] == ([] if stage.tracer else ["static"])
+
+
+@pytest.mark.parametrize("interceptor", ["layer", "tracer"])
 def test_a_daemon_stands_in_the_pod(stage: Stage) -> None:
     code = (
         "import os, sys\n"

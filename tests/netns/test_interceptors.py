@@ -171,7 +171,7 @@ def test_static_child_of_a_program_under_the_layer_is_traced(
 
 
 @pytest.mark.parametrize("interceptor", ["auto", "tracer"])
-@pytest.mark.parametrize("way", ["sh", "python", "node"])
+@pytest.mark.parametrize("way", ["sh", "exec", "python", "node"])
 def test_program_that_only_the_pod_has_is_executed(pod: Pod, static_cat: Path, interceptor: str, way: str) -> None:
     folder = Path(f"/proc/{pod.pid}/root/srv/bin")
     folder.mkdir(exist_ok=True)
@@ -180,6 +180,7 @@ def test_program_that_only_the_pod_has_is_executed(pod: Pod, static_cat: Path, i
         (folder / name).chmod(0o755)
     ways = {
         "sh": ["sh", "-c", "/srv/bin/script /srv/app/config"],
+        "exec": ["sh", "-c", "exec /srv/bin/script /srv/app/config"],
         "python": [
             sys.executable,
             "-c",

@@ -11,7 +11,7 @@ use inpod_ops::session::ask;
 use inpod_ops::state::{State, EXEC_VARIABLE, PRELOAD_VARIABLE, SESSION_VARIABLE};
 use inpod_rules::elf::Why;
 use inpod_rules::environment::{is_trace, names_layer, others};
-use inpod_rules::paths::PathText;
+use inpod_rules::paths::{PathText, PATH_MAX};
 use inpod_sys::exec::Change;
 use inpod_sys::files::{self, AT_CWD};
 use inpod_sys::text::until_nul;
@@ -55,6 +55,16 @@ pub struct Wanted<'a> {
 /// Looks at the program at `path`, and warns the session of one that nothing reaches. Err: the exec fails so. None: it is
 /// not ours.
 pub fn look(state: &State, dir: i32, path: &CStr, planned: &mut Planned) -> Option<Result<Child, Errno>> {
+    looked(state, dir, path, planned, true)
+}
+
+fn looked(
+    state: &State,
+    dir: i32,
+    path: &CStr,
+    planned: &mut Planned,
+    may_trace: bool,
+) -> Option<Result<Child, Errno>> {
     if is_trace(path.to_bytes()) {
         // An inpod inside knows what it wants.
         return None;
@@ -69,7 +79,9 @@ pub fn look(state: &State, dir: i32, path: &CStr, planned: &mut Planned) -> Opti
     };
     Some(Ok(match why {
         None => Child::Reachable,
-        Some(Why::Static | Why::Go | Why::Musl) if becomes_traced(state, dir, path, planned) => Child::Traced,
+        Some(Why::Static | Why::Go | Why::Musl) if may_trace && becomes_traced(state, dir, path, planned) => {
+            Child::Traced
+        }
         Some(why) => {
             // Whether it is heard does not matter to the child.
             let _ = ask(state, &Request::Warn { why: why.word(), path: path.to_bytes() }, None, |_, _| Some(()));
@@ -125,13 +137,24 @@ pub fn look_in_path(
     Some(Ok(Child::Reachable))
 }
 
-/// As [`look`], for a descriptor. Never traced: it may not be open any more where `inpod-trace` looks.
-pub fn look_at_fd(state: &State, fd: i32) -> Option<Result<Child, Errno>> {
+/// As [`look`], for a descriptor. A program that is traced is executed by its path, where it has one: the descriptor may not
+/// be open any more where `inpod-trace` looks.
+pub fn look_at_fd(state: &State, fd: i32, planned: &mut Planned) -> Option<Result<Child, Errno>> {
     let mut name = [0; 32];
     std::io::Write::write_fmt(&mut name.as_mut_slice(), format_args!("/proc/self/fd/{fd}")).ok()?;
-    match look(state, AT_CWD, until_nul(&name)?, &mut Planned::default())? {
-        Ok(Child::Traced) => Some(Ok(Child::Beyond)),
-        Ok(child) => Some(Ok(child)),
+    let name = until_nul(&name)?;
+    let mut path = PathText::default();
+    let mut room = [0; PATH_MAX];
+    // Of what is there no more it says so behind the path, which then leads to nothing.
+    let is_named = path.push(files::read_link(AT_CWD, name, &mut room).ok()?) && path.as_bytes().starts_with(b"/");
+    let path = as_c_str(&path);
+    let is_named = is_named && files::look(AT_CWD, path, 0).is_ok();
+    match looked(state, AT_CWD, if is_named { path } else { name }, planned, is_named)? {
+        // Scripts and all else the kernel does by the descriptor.
+        Ok(child) => {
+            planned.is_elsewhere = false;
+            Some(Ok(child))
+        }
         Err(_) => None,
     }
 }

@@ -64,9 +64,16 @@ pub unsafe fn execvp(file: *const c_char, arguments: CArray) -> c_int {
 /// # Safety
 /// As fexecve(3).
 pub unsafe fn fexecve(fd: c_int, arguments: CArray, environment: CArray) -> c_int {
-    let look = |state: &State, _: &mut Planned| look_at_fd(state, fd);
-    // SAFETY: the program's own arguments, but for the environment.
-    let call = |exec: Exec| unsafe { original::fexecve(fd, exec.arguments, exec.environment) };
+    let look = |state: &State, planned: &mut Planned| look_at_fd(state, fd, planned);
+    let call = |exec: Exec| {
+        if exec.path.is_null() {
+            // SAFETY: the program's own arguments, but for the environment.
+            unsafe { original::fexecve(fd, exec.arguments, exec.environment) }
+        } else {
+            // SAFETY: as above, `inpod-trace` becoming the file.
+            unsafe { original::execve(exec.path, exec.arguments, exec.environment) }
+        }
+    };
     // SAFETY: fexecve(3): arrays of C strings.
     unsafe { run(Exec { path: null(), arguments, environment }, look, call) }.unwrap_or_else(failed)
 }
@@ -77,7 +84,7 @@ pub unsafe fn execveat(dir: c_int, path: *const c_char, arguments: CArray, envir
     // SAFETY: execveat(2): a C string.
     let text = unsafe { c_text(path) };
     let look = |state: &State, planned: &mut Planned| match text? {
-        path if path.is_empty() => look_at_fd(state, dir),
+        path if path.is_empty() => look_at_fd(state, dir, planned),
         path => look(state, dir, path, planned),
     };
     // SAFETY: the program's own arguments, or what stands for them.
