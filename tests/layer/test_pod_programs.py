@@ -126,6 +126,14 @@ def test_program_by_its_name_in_a_directory_of_the_pod(stage: Stage) -> None:
     assert stage.output("bash", "-c", "cd /app && ./tool ./config.yaml a") == "./tool\na\n/app/bin/static\nhello"
 
 
+def test_names_of_program_code_are_looked_for_here_but_in_a_directory_of_the_pod(stage: Stage) -> None:
+    """As for reading: rules of `native/rules`."""
+    stage.pod.files["/app/bin/run.sh"] = TELL.encode()
+    stage.pod.modes["/app/bin/run.sh"] = 0o755
+    assert stage.run("bash", "-c", "/app/bin/run.sh a; exit $?").returncode == 127
+    assert stage.output("bash", "-c", "cd /app/bin && ./run.sh a") == "./run.sh a\nhello"
+
+
 def test_through_a_link(stage: Stage) -> None:
     assert stage.output("bash", "-c", "/app/tool /app/config.yaml a") == "/app/tool\na\n/app/bin/static\nhello"
 
