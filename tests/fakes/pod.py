@@ -28,6 +28,7 @@ class Pod:
         files: Content or link by absolute path; directories come by themselves.
         modes: Of files and directories, by path, where not the usual.
         names: Addresses by host name, or an EAI_ number.
+        texts: TXT records by name as it is asked for, or a response code, or the errno of the question.
         unnamed: EAI_ number for the name of an address that has none.
         services: By (host, port): the port on 127.0.0.1 that answers, or the errno of the connect.
     """
@@ -35,6 +36,7 @@ class Pod:
     files: dict[str, bytes | Link] = field(default_factory=dict)
     modes: dict[str, int] = field(default_factory=dict)
     names: dict[str, list[str] | int] = field(default_factory=dict)
+    texts: dict[str, list[bytes] | int | OSError] = field(default_factory=dict)
     unnamed: int = -2
     services: dict[tuple[str, int], int | OSError] = field(default_factory=dict)
 

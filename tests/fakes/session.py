@@ -19,14 +19,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+from inpod.dns.messages import decode_head
 from inpod.protocol.layer import (
     MAX_DATAGRAM,
     Addr,
+    Answered,
     Bind,
     Connect,
     File,
     Listen,
     Name,
+    Question,
     Redirect,
     Request,
     Resolve,
@@ -45,6 +48,8 @@ from tests.processes import next_line
 DEADLINE_S = 20
 SYN_SENT = 2
 EAI_NONAME = -2
+TXT = 16
+NAME_ERROR = 3
 POD_ADDRESS = "10.1.2.3"
 
 R = TypeVar("R")
@@ -194,6 +199,8 @@ class FakeSession:
                 return self._resolve(family, name)
             case Unix():
                 return encode_reply(-1)
+            case Question(_, message):
+                return self._answer_question(message)
             case Name(ip):
                 return self._find_name(ip)
             case File(want, path):
@@ -222,6 +229,18 @@ class FakeSession:
         ips = [Addr.of(text, 0) for text in found]
         chosen = tuple(addr.ip for addr in ips if family in (0, addr.family))
         return encode_reply(0, Resolved(chosen, f"{name}.svc")) if chosen else encode_reply(-5)
+
+    def _answer_question(self, message: bytes) -> bytes:
+        head = decode_head(message)
+        found = self.pod.texts.get(b".".join(head.name).decode(), NAME_ERROR)
+        if isinstance(found, OSError):
+            return encode_reply(found.errno or errno.EIO)
+        code, texts = (found, []) if isinstance(found, int) else (0, found)
+        records = b"".join(
+            b"\xc0\x0c" + struct.pack(">HHIH", TXT, 1, 5, len(text) + 1) + bytes([len(text)]) + text for text in texts
+        )
+        top = message[:2] + struct.pack(">HHHHH", 0x8180 | code, 1, len(texts), 0, 0)
+        return encode_reply(0, Answered(top + message[12 : head.end + 4] + records))
 
     def _find_name(self, ip: bytes) -> bytes:
         for name, found in self.pod.names.items():

@@ -1,10 +1,12 @@
 """How programs resolve names."""
 
+import errno
 import json
+import shutil
 
 import pytest
 
-from inpod.protocol.layer import Addr, Name, Resolve
+from inpod.protocol.layer import Addr, Name, Question, Resolve
 from tests.fakes.pod import Pod
 from tests.layer.conftest import Stage
 from tests.layer.test_files import lines
@@ -18,7 +20,15 @@ def pod() -> Pod:
             "four": ["10.4.4.4"],
             "silent": -3,
             "many": [f"10.0.{n // 250}.{n % 250 + 1}" for n in range(250)],
-        }
+        },
+        texts={
+            "db": [b"of the pod"],
+            "many": [b"x" * 255] * 200,
+            "empty": [],
+            "broken": 2,
+            "refused": 5,
+            "silent": OSError(errno.ETIMEDOUT, ""),
+        },
     )
 
 
@@ -124,3 +134,57 @@ def test_many_addresses(stage: Stage) -> None:
 )
 def test_runtime_resolves_in_the_pod(stage: Stage, command: tuple[str, ...], expected: str) -> None:
     assert expected in stage.output(*command)
+
+
+RESOLVER = ["res_query", "res_search", "res_send", "res_nquery", "res_nsearch", "res_nsend"]
+
+
+def asked_by_resolver(stage: Stage, *arguments: str) -> dict[str, str]:
+    """Return what each function of resolver(3) says; both names of each must say the same."""
+    found = lines(stage.output("questions", *arguments))
+    assert {name: found.pop(f"__{name}") for name in RESOLVER} == found
+    return found
+
+
+def test_questions_of_libc_are_answered_by_the_pods_servers(stage: Stage) -> None:
+    assert asked_by_resolver(stage, "db") == dict.fromkeys(RESOLVER, "43 of the pod")
+    asked = stage.session.asked(Question)
+    # In the order of the program: query, search, send.
+    assert [question.searches for question in asked] == [False, True, False] * 4
+    assert len({question.message[2:] for question in asked}) == 1
+    # By its dot it is whole.
+    stage.output("questions", "db.")
+    assert not any(question.searches for question in stage.session.asked(Question)[12:])
+
+
+def test_long_answer_is_whole_and_cut_to_the_programs_room(stage: Stage) -> None:
+    whole = 12 + 6 + 4 + 200 * (12 + 256)
+    assert asked_by_resolver(stage, "many") == dict.fromkeys(RESOLVER, f"{whole} {'x' * 255}")
+    assert asked_by_resolver(stage, "many", "12") == dict.fromkeys(RESOLVER, f"{whole} rcode=0")
+
+
+@pytest.mark.parametrize(
+    ("name", "h_errno", "sent"),
+    [("none", 1, "22 rcode=3"), ("broken", 2, "24 rcode=2"), ("refused", 3, "25 rcode=5"), ("empty", 4, "23 rcode=0")],
+)
+def test_questions_without_an_answer_fail_as_in_libc(stage: Stage, name: str, h_errno: int, sent: str) -> None:
+    failed, failed_too = f"failed h_errno={h_errno}", f"failed h_errno={h_errno} state={h_errno}"
+    found = asked_by_resolver(stage, name)
+    assert {found[each].strip() for each in ("res_query", "res_search")} == {failed}
+    assert {found[each].strip() for each in ("res_nquery", "res_nsearch")} == {failed_too}
+    assert found["res_send"] == found["res_nsend"] == sent
+
+
+def test_questions_that_nobody_answers(stage: Stage) -> None:
+    found = asked_by_resolver(stage, "silent")
+    assert found["res_query"].strip() == "failed h_errno=2"
+    assert found["res_nsearch"].strip() == "failed h_errno=2 state=2"
+    assert found["res_send"] == "failed h_errno=0 ETIMEDOUT"
+
+
+def test_questions_of_php(stage: Stage) -> None:
+    if shutil.which("php") is None:
+        pytest.skip("php is not installed")
+    script = 'foreach (["db", "none"] as $name) echo json_encode(array_column(dns_get_record($name, DNS_TXT), "txt")), "\\n";'
+    assert stage.output("php", "-r", script) == '["of the pod"]\n[]\n'
+    assert [question.searches for question in stage.session.asked(Question)] == [True, True]

@@ -1,13 +1,18 @@
 """Names as the pod resolves them, asked of a real agent; the names are those of `pod.NAMES`."""
 
 import asyncio
+import errno
+import os
+import shutil
 import socket
 
 import pytest
 
-from inpod.protocol.agent import Resolve, Resolved, decode_answer, encode
-from inpod.tunnel.streams import Tunnel
+from inpod.dns import messages
+from inpod.protocol.agent import Question, Resolve, Resolved, decode_answer, encode, errno_of
+from inpod.tunnel.streams import StreamRefused, Tunnel
 from tests.netns.conftest import Pod, running_agent
+from tests.netns.session import output_of
 
 
 async def resolve(tunnel: Tunnel, name: str, family: int = 0) -> Resolved:
@@ -79,3 +84,61 @@ async def test_without_uvloop(pod: Pod, without_uvloop: dict[str, str]) -> None:
     async with running_agent("--pid", str(pod.pid), env=without_uvloop) as agent:
         assert (await resolve(agent.tunnel, "web", socket.AF_INET)).addresses == ["10.2.0.1"]
         assert len((await resolve(agent.tunnel, "big.test.", socket.AF_INET)).addresses) == 100
+
+
+async def ask(tunnel: Tunnel, name: str, kind: int, *, searches: bool) -> tuple[str, int, list[str]]:
+    """Return what the answer to a question of DNS says: the name that it is about, its code, its addresses."""
+    query = messages.encode_query(77, messages.parse_name(name.encode()), kind)
+    answer = await tunnel.fetch(encode(Question(query.decode("latin-1"), searches)))
+    response = messages.decode_response(answer)
+    assert response.query_id == 77
+    return messages.name_text(response.name), response.code, messages.follow(response)[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "searches", "expected"),
+    [
+        ("web", messages.A, True, ("web.default.test", 0, ["10.2.0.1"])),
+        ("web", messages.A, False, ("web", 3, [])),
+        ("api", messages.A, True, ("api.svc.test", 0, ["10.2.0.2"])),
+        ("a.b", messages.A, True, ("a.b.default.test", 0, ["10.2.0.5"])),
+        ("api", messages.AAAA, True, ("api.svc.test", 0, [])),
+        ("nope", messages.A, True, ("nope.default.test", 3, [])),
+        ("servfail.test", messages.A, False, ("servfail.test", 2, [])),
+        ("half.test", messages.A, False, ("half.test", 0, ["10.2.0.7"])),
+        ("spoof.test", messages.A, False, ("spoof.test", 0, ["10.2.0.8"])),
+        ("big.test", messages.A, False, ("big.test", 0, [f"10.3.0.{i}" for i in range(100)])),
+    ],
+)
+async def test_question_is_answered(
+    pod: Pod, name: str, kind: int, searches: bool, expected: tuple[str, int, list[str]]
+) -> None:
+    async with running_agent("--pid", str(pod.pid)) as agent:
+        assert await ask(agent.tunnel, name, kind, searches=searches) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        (messages.encode_query(1, (b"silent", b"test"), messages.A), errno.ETIMEDOUT),
+        (b"", errno.EBADMSG),
+        (bytes(12), errno.EBADMSG),
+        (b"\0\0\0\0\0\1" + bytes(6) + b"\x03ab", errno.EBADMSG),
+    ],
+    ids=["silent", "nothing", "no question", "cut"],
+)
+@pytest.mark.parametrize("searches", [False, True])
+async def test_question_is_refused(pod: Pod, query: bytes, code: int, searches: bool) -> None:
+    async with running_agent("--pid", str(pod.pid)) as agent:
+        with pytest.raises(StreamRefused) as refused:
+            await agent.tunnel.fetch(encode(Question(query.decode("latin-1"), searches)))
+    assert errno_of(refused.value.payload, 0) == code
+
+
+@pytest.mark.skipif(shutil.which("php") is None, reason="php is not installed")
+@pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root")
+@pytest.mark.usefixtures("interceptor")
+def test_php_asks_the_pods_servers_with_the_pods_search_list(pod: Pod) -> None:
+    """Under the tracer libc's own resolver reads the pod's resolv.conf; its code is the same."""
+    script = 'foreach (["web", "big.test", "nope"] as $name) echo count(dns_get_record($name, DNS_A)), " "; echo dns_get_record("web", DNS_A)[0]["ip"];'
+    assert output_of(f"pid/{pod.pid}", "php", "-r", script) == "1 100 0 10.2.0.1"

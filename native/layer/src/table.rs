@@ -220,6 +220,32 @@ hooks! {
         service_size: socklen_t, flags: c_int,
     ) -> c_int = hook hooks::reverse::getnameinfo;
 
+    // Questions of DNS.
+    fn res_query(name: Text, class: c_int, kind: c_int, answer: *mut u8, size: c_int) -> c_int
+        = hook hooks::resolver::res_query;
+    fn __res_query(name: Text, class: c_int, kind: c_int, answer: *mut u8, size: c_int) -> c_int
+        = hook hooks::resolver::__res_query;
+    fn res_search(name: Text, class: c_int, kind: c_int, answer: *mut u8, size: c_int) -> c_int
+        = hook hooks::resolver::res_search;
+    fn __res_search(name: Text, class: c_int, kind: c_int, answer: *mut u8, size: c_int) -> c_int
+        = hook hooks::resolver::__res_search;
+    fn res_nquery(state: Any, name: Text, class: c_int, kind: c_int, answer: *mut u8, size: c_int) -> c_int
+        = hook hooks::resolver::res_nquery;
+    fn __res_nquery(state: Any, name: Text, class: c_int, kind: c_int, answer: *mut u8, size: c_int) -> c_int
+        = hook hooks::resolver::__res_nquery;
+    fn res_nsearch(state: Any, name: Text, class: c_int, kind: c_int, answer: *mut u8, size: c_int) -> c_int
+        = hook hooks::resolver::res_nsearch;
+    fn __res_nsearch(state: Any, name: Text, class: c_int, kind: c_int, answer: *mut u8, size: c_int) -> c_int
+        = hook hooks::resolver::__res_nsearch;
+    fn res_send(message: *const u8, length: c_int, answer: *mut u8, size: c_int) -> c_int
+        = hook hooks::resolver::res_send;
+    fn __res_send(message: *const u8, length: c_int, answer: *mut u8, size: c_int) -> c_int
+        = hook hooks::resolver::__res_send;
+    fn res_nsend(state: Any, message: *const u8, length: c_int, answer: *mut u8, size: c_int) -> c_int
+        = hook hooks::resolver::res_nsend;
+    fn __res_nsend(state: Any, message: *const u8, length: c_int, answer: *mut u8, size: c_int) -> c_int
+        = hook hooks::resolver::__res_nsend;
+
     fn gethostname(to: *mut c_char, size: usize) -> c_int = hook hooks::names::gethostname;
     fn uname(to: *mut utsname) -> c_int = hook hooks::names::uname;
 

@@ -7,11 +7,14 @@ use inpod_wire::{decode_reply, decode_resolved, Request, Resolved};
 use crate::session::ask_into;
 use crate::state::State;
 
-/// h_errno of gethostbyname(3).
-const HOST_NOT_FOUND: i32 = 1;
-const TRY_AGAIN: i32 = 2;
-const NO_RECOVERY: i32 = 3;
-const NO_DATA: i32 = 4;
+/// h_errno of gethostbyname(3): no such name.
+pub const HOST_NOT_FOUND: i32 = 1;
+/// No server answers.
+pub const TRY_AGAIN: i32 = 2;
+/// They answer something else.
+pub const NO_RECOVERY: i32 = 3;
+/// The name has no such records.
+pub const NO_DATA: i32 = 4;
 
 /// The pod's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

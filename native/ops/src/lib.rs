@@ -16,6 +16,7 @@ pub mod outgoing;
 pub mod place;
 pub mod plan;
 pub mod programs;
+pub mod questions;
 pub mod session;
 pub mod skipped;
 pub mod state;

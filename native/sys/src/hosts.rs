@@ -1,7 +1,7 @@
 //! Hosts and their addresses as C has them: addrinfo and hostent (netdb.h).
 
 use core::cell::UnsafeCell;
-use core::ffi::{c_char, c_int, CStr};
+use core::ffi::{c_char, c_int, c_void, CStr};
 use core::fmt::Write;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ptr::null_mut;
@@ -18,6 +18,26 @@ pub fn set_h_errno(value: c_int) {
     let place = unsafe { __h_errno_location() };
     // SAFETY: libc gives this thread's h_errno, valid for the thread's life.
     unsafe { *place = value };
+}
+
+/// `struct __res_state` of glibc, as far as its h_errno; the same since version 2.0 (resolv.h).
+#[repr(C)]
+struct ResolverState {
+    before: [u8; 496],
+    res_h_errno: c_int,
+}
+
+/// Sets h_errno, and that of a resolver's state.
+///
+/// # Safety
+/// `state` is NULL or a `res_state` of the program.
+pub unsafe fn set_h_errno_in(state: *mut c_void, value: c_int) {
+    set_h_errno(value);
+    if !state.is_null() {
+        let state: *mut ResolverState = state.cast();
+        // SAFETY: the caller's promise.
+        unsafe { (*state).res_h_errno = value };
+    }
 }
 
 /// An address in text form.

@@ -15,6 +15,7 @@ pub mod other;
 mod poll;
 pub mod process;
 pub mod ptrace;
+pub mod random;
 pub mod seccomp;
 pub mod sockaddr;
 pub mod sockets;

@@ -14,6 +14,9 @@ pub const MAX_REQUEST: usize = 4096 + 64;
 /// Bytes that the reply to RESOLVE fits in: 255 addresses and a name.
 pub const MAX_RESOLVED: usize = 255 * 16 + 1024 + 16;
 
+/// Bytes that the reply to QUESTION fits in: the longest message of DNS.
+pub const MAX_ANSWER: usize = 4 + 65535;
+
 /// Bytes that any other reply fits in.
 pub const MAX_REPLY: usize = 64;
 
@@ -71,7 +74,7 @@ pub enum Request<'a> {
         /// As the program gave it.
         name: &'a [u8],
     },
-    /// A unix stream socket is about to connect; it comes along as a descriptor. An errno of -1: to this machine's.
+    /// A unix socket of streams or messages is about to connect; it comes along as a descriptor. An errno of -1: to this machine's.
     Unix {
         /// As the program gave it, absolute.
         path: &'a [u8],
@@ -80,6 +83,13 @@ pub enum Request<'a> {
     Name {
         /// IPv4 as ::ffff:a.b.c.d.
         ip: [u8; 16],
+    },
+    /// What the pod's name servers answer.
+    Question {
+        /// Whether the name is looked for as the pod's search list says.
+        searches: bool,
+        /// A query of DNS.
+        message: &'a [u8],
     },
     /// A path is to be in the replica.
     File {
@@ -133,6 +143,9 @@ pub fn encode<'r>(request: &Request<'_>, room: &'r mut [u8]) -> Option<&'r [u8]>
         }
         Request::Name { ip } => {
             to.kind(8)?.put(&ip)?;
+        }
+        Request::Question { searches, message } => {
+            to.kind(10)?.put(&[u8::from(searches)])?.text(message)?;
         }
         Request::File { want, path } => {
             to.kind(5)?.put(&[want as u8])?.text(path)?;

@@ -61,6 +61,7 @@ fn requests_are_the_bytes_of_the_contract() {
             },
             "Resolve" => Request::Resolve { family: family(&case["family"]), name: &text },
             "Unix" => Request::Unix { path: &text },
+            "Question" => Request::Question { searches: case["searches"] == true, message: &text },
             "Name" => Request::Name { ip: ip(&case["ip"]) },
             "File" => {
                 let want = match case["want"].as_str().unwrap() {

@@ -11,12 +11,14 @@ from typing import assert_never
 
 from inpod.agent.addresses import own_addresses
 from inpod.agent.datagrams import Datagrams
-from inpod.agent.dns.resolver import Resolver
 from inpod.agent.env import environment
 from inpod.agent.files.service import Files
 from inpod.agent.incoming.subscriptions import Subscriptions
 from inpod.agent.outgoing import Outgoing
 from inpod.agent.target import Target, TargetError
+from inpod.dns.config import parse_resolv_conf
+from inpod.dns.questions import Questions
+from inpod.dns.resolver import Resolver
 from inpod.protocol.agent import (
     PROTOCOL_VERSION,
     Connect,
@@ -28,6 +30,7 @@ from inpod.protocol.agent import (
     Incoming,
     LookUp,
     PeerProtocolError,
+    Question,
     ReadEnv,
     ReadFile,
     Refusal,
@@ -61,6 +64,7 @@ class Abilities:
         root = target.root if isinstance(target, Target) else None
         self.files = None if root is None else Files(root)
         self.resolver = Resolver(target.read_etc) if isinstance(target, Target) else None
+        self.questions = Questions(target.read_etc) if isinstance(target, Target) else None
         self.outgoing = Outgoing()
         self.datagrams = Datagrams()
 
@@ -161,6 +165,12 @@ class _Link:
             case Resolve() | FindName():
                 assert abilities.resolver is not None
                 stream.accept(encode(await abilities.resolver.answer(request)))
+            case Question():
+                assert abilities.questions is not None
+                message = await abilities.questions.question(request)
+                stream.accept()
+                await stream.write(message)
+                stream.write_eof()
             case ConnectUnix(path):
                 if target.root is None:
                     raise OSError(errno.ENOTSUP, target.cannot["files"])
@@ -194,7 +204,8 @@ class _Link:
         if request.version != PROTOCOL_VERSION:
             raise OSError(errno.EPROTO, f"the agent speaks version {PROTOCOL_VERSION}, not {request.version}")
         cannot = {**target.cannot, **self._subscriptions.cannot(request)}
-        return Welcome(target.hostname, cannot, own_addresses())
+        search = [domain.decode("latin-1") for domain in parse_resolv_conf(target.read_etc("resolv.conf")).search]
+        return Welcome(target.hostname, cannot, own_addresses(), search)
 
 
 def _refusal(error: Exception) -> Refusal:

@@ -4,8 +4,8 @@ A stream begins with an OPEN frame whose payload is a request of this file, as J
 (a JSON payload, then data may flow both ways) or RESET (a `Refusal`). A question whose answer may be large gets it as
 the stream's data, ended by EOF.
 
-    session -> agent    Hello, ReadEnv, Resolve, FindName, Connect, ConnectUdp, ConnectUnix, LookUp, ReadFile, Subscribe,
-                        Finish
+    session -> agent    Hello, ReadEnv, Resolve, FindName, Question, Connect, ConnectUdp, ConnectUnix, LookUp, ReadFile,
+                        WatchFiles, Subscribe, Finish
     agent -> session    Incoming
 
 Session and agent are of one version (the code travels, see targets/kube), so nothing here needs to be compatible.
@@ -63,11 +63,13 @@ class Welcome:
         hostname: The target's.
         cannot: Why an ability is missing: keys out of "mirror", "steal", "files", "env"; absent means it is there.
         addresses: The target's own IP addresses, loopback left out.
+        search: The domains of its resolv.conf.
     """
 
     hostname: str
     cannot: dict[str, str] = field(default_factory=dict)
     addresses: list[str] = field(default_factory=list)
+    search: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,19 @@ class FindName:
     """The name of an IP address in text form. Answer: `Resolved` as ACCEPT, with `canonical` and no addresses."""
 
     ip: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the target's name servers answer to a query. Answer: the message of DNS, as data; or RESET with errno.
+
+    Attributes:
+        message: The query, each byte a character.
+        searches: Its name is looked for as the target's search list says.
+    """
+
+    message: str
+    searches: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +289,7 @@ Request = (
     | ReadEnv
     | Resolve
     | FindName
+    | Question
     | Connect
     | ConnectUdp
     | ConnectUnix

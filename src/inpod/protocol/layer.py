@@ -41,6 +41,7 @@ class Kind(IntEnum):
     TRACE = 7
     NAME = 8
     UNIX = 9
+    QUESTION = 10
 
 
 class Want(IntEnum):
@@ -171,7 +172,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Unix:
-    """A unix stream socket is about to connect; the socket itself comes along (SCM_RIGHTS).
+    """A unix socket of streams or messages is about to connect; the socket itself comes along (SCM_RIGHTS).
 
     Reply: errno, 0 once it is connected, -1: connect as if the layer were not there.
 
@@ -180,6 +181,26 @@ class Unix:
     """
 
     path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the target's name servers answer. Reply: errno; where it is 0, the `Answered` message follows.
+
+    Attributes:
+        searches: The name is looked for as the target's search list says.
+        message: A query of DNS.
+    """
+
+    searches: bool
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Reply to QUESTION: a message of DNS, up to the end of the datagram."""
+
+    message: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +261,7 @@ class Trace:
     process: int = 0
 
 
-Request = Connect | Bind | Listen | Resolve | File | Warn | Trace | Name | Unix
+Request = Connect | Bind | Listen | Resolve | File | Warn | Trace | Name | Unix | Question
 
 _U16 = struct.Struct("<H")
 _ADDR = struct.Struct("<BBH16s")
@@ -318,6 +339,8 @@ def decode_request(data: bytes) -> Request:
                 return Name(read.bytes(_IP_BYTES))
             case Kind.UNIX:
                 return Unix(read.text())
+            case Kind.QUESTION:
+                return Question(bool(read.take("B")), read.text())
             case kind:
                 raise LayerProtocolError(f"unknown kind {kind}")
     except (struct.error, ValueError) as error:
@@ -345,9 +368,11 @@ def encode_request(request: Request) -> bytes:
             return _U16.pack(Kind.NAME) + ip
         case Unix(path):
             return _U16.pack(Kind.UNIX) + _text(path)
+        case Question(searches, message):
+            return _U16.pack(Kind.QUESTION) + bytes([searches]) + _text(message)
 
 
-def encode_reply(errno: int, body: Redirect | Resolved | None = None) -> bytes:
+def encode_reply(errno: int, body: Redirect | Resolved | Answered | None = None) -> bytes:
     """Return the datagram of a reply."""
     head = _ERRNO.pack(errno)
     match body:
@@ -355,6 +380,8 @@ def encode_reply(errno: int, body: Redirect | Resolved | None = None) -> bytes:
             return head
         case Redirect(to):
             return head + encode_addr(to)
+        case Answered(message):
+            return head + message
         case Resolved(addresses, canonical):
             return head + bytes([min(len(addresses), 255)]) + b"".join(addresses[:255]) + _text(canonical.encode())
 

@@ -1,6 +1,7 @@
 """Names, as the pod resolves them."""
 
 import asyncio
+import errno
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
@@ -17,7 +18,7 @@ KEPT_S = 5.0
 
 MAX_KEPT = 1024
 
-Question = agent.Resolve | agent.FindName
+Lookup = agent.Resolve | agent.FindName
 
 
 class Names:
@@ -26,17 +27,26 @@ class Names:
     def __init__(self, tunnel: Callable[[], Tunnel]) -> None:
         self._tunnel = tunnel
         self._loop = asyncio.get_running_loop()
-        self._kept: OrderedDict[Question, tuple[float, agent.Resolved]] = OrderedDict()
+        self._kept: OrderedDict[Lookup, tuple[float, agent.Resolved]] = OrderedDict()
 
     def answer(self, request: layer.Resolve | layer.Name) -> bytes | Awaitable[bytes]:
         """Return the reply to a RESOLVE or NAME, now or later."""
-        question: Question
+        question: Lookup
         if isinstance(request, layer.Name):
             question = agent.FindName(layer.Addr(6, 0, request.ip).host)
         else:
             question = agent.Resolve(request.name, FAMILY.get(request.family, 0))
         kept = self._known(question)
         return self._asked(question) if kept is None else _reply(kept)
+
+    async def ask(self, request: layer.Question) -> bytes:
+        """Return the reply to a QUESTION."""
+        question = agent.Question(request.message.decode("latin-1"), request.searches)
+        try:
+            message = await self._tunnel().fetch(agent.encode(question))
+        except StreamRefused as refused:
+            return layer.encode_reply(agent.errno_of(refused.payload, errno.ENETUNREACH))
+        return layer.encode_reply(0, layer.Answered(message))
 
     async def resolve(self, name: str) -> list[str]:
         """Return the addresses of a name in text form, none where there are none to be had."""
@@ -46,13 +56,13 @@ class Names:
         except (StreamRefused, agent.PeerProtocolError):
             return []
 
-    async def _asked(self, question: Question) -> bytes:
+    async def _asked(self, question: Lookup) -> bytes:
         try:
             return _reply(await self._ask(question))
         except (StreamRefused, agent.PeerProtocolError):
             return layer.encode_reply(EAI["again"])
 
-    async def _ask(self, question: Question) -> agent.Resolved:
+    async def _ask(self, question: Lookup) -> agent.Resolved:
         answer = await self._tunnel().ask(agent.encode(question))
         found = agent.decode_answer(agent.Resolved, answer)
         if not found.failure and found.ttl > 0:
@@ -62,7 +72,7 @@ class Names:
                 self._kept.popitem(last=False)
         return found
 
-    def _known(self, question: Question) -> agent.Resolved | None:
+    def _known(self, question: Lookup) -> agent.Resolved | None:
         until, found = self._kept.get(question, (0.0, None))
         return found if self._loop.time() < until else None
 

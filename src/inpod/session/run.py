@@ -275,6 +275,8 @@ class _Session:
                 return self._incoming["udp" if request.is_udp else "tcp"].listen(request)
             case layer.Resolve() | layer.Name():
                 return self._names.answer(request)
+            case layer.Question():
+                return self._names.ask(request)
             case layer.File():
                 return self._files.make_available(request)
             case layer.Warn():

@@ -17,6 +17,7 @@ from inpod.protocol.layer import (
     LayerProtocolError,
     Listen,
     Name,
+    Question,
     Redirect,
     Request,
     Resolve,
@@ -56,6 +57,8 @@ def request(case: dict[str, Any]) -> Request:
             return File(Want[case["want"]], text)
         case "Unix":
             return Unix(text)
+        case "Question":
+            return Question(case["searches"], text)
         case "Name":
             return Name(addr({"host": case["ip"], "port": 0, "family": 6}).ip)
         case "Trace":

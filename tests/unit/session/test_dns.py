@@ -10,9 +10,9 @@ from typing import cast
 import pytest
 
 from inpod.agent.dispatch import Abilities
-from inpod.agent.dns.resolver import Resolver
 from inpod.agent.target import Target
 from inpod.config.outgoing import Way
+from inpod.dns.resolver import Resolver
 from inpod.protocol.layer import Addr, Connect, Name, Resolve, Resolved, encode_reply
 from inpod.session import dns
 from inpod.session.destinations import Destinations

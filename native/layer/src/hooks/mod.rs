@@ -6,6 +6,7 @@ pub mod exec;
 pub mod files;
 pub mod hosts;
 pub mod names;
+pub mod resolver;
 pub mod reverse;
 pub mod sockets;
 pub mod syscall;

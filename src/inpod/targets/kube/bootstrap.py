@@ -18,7 +18,7 @@ READY_LIMIT_S = 15.0
 
 MAX_ANSWER = 4096
 
-_PARTS = ("agent", "protocol", "tunnel")
+_PARTS = ("agent", "dns", "protocol", "tunnel")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 

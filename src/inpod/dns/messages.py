@@ -1,4 +1,6 @@
-"""DNS messages as bytes: queries for addresses and names, and their answers (RFC 1035 section 4, RFC 3596). No I/O here."""
+"""DNS messages as bytes: queries for addresses and names, and their answers (RFC 1035 section 4, RFC 3596); of others, what
+they are about. No I/O here.
+"""
 
 import ipaddress
 import struct
@@ -39,6 +41,8 @@ class Code(IntEnum):
     NO_ERROR = 0
     SERVER_FAILURE = 2
     NAME_ERROR = 3
+    NOT_IMPLEMENTED = 4
+    REFUSED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,31 @@ class Response:
     records: list[Record] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What any message with one question says first.
+
+    Attributes:
+        answers: Number of records.
+        end: Where the question's name ends.
+    """
+
+    query_id: int
+    is_response: bool
+    is_truncated: bool
+    code: int
+    answers: int
+    name: Name
+    kind: int
+    cls: int
+    end: int
+
+    def answers_to(self, query: "Head") -> bool:
+        """Return whether it has the id and question of `query`, which RFC 5452 section 9.1 demands."""
+        asked, said = ((h.query_id, h.name, h.kind, h.cls) for h in (query, self))
+        return self.is_response and asked == said
+
+
 def parse_name(text: bytes) -> Name:
     """Return the labels of a dotted name; a final dot is allowed.
 
@@ -91,8 +120,35 @@ def name_text(name: Name) -> str:
 
 def encode_query(query_id: int, name: Name, kind: int) -> bytes:
     """Return a recursive query for one name and record type."""
-    encoded = b"".join(bytes([len(label)]) + label for label in name) + b"\0"
-    return _HEADER.pack(query_id, _RECURSION_DESIRED, 1, 0, 0, 0) + encoded + _QUESTION.pack(kind, _IN)
+    return _HEADER.pack(query_id, _RECURSION_DESIRED, 1, 0, 0, 0) + _encoded(name) + _QUESTION.pack(kind, _IN)
+
+
+def decode_head(data: bytes) -> Head:
+    """Return what a message is about.
+
+    Raises:
+        MessageError: Cut short, or without a question, or with several.
+    """
+    try:
+        query_id, flags, questions, answers, _, _ = _HEADER.unpack_from(data)
+        if questions != 1:
+            raise MessageError("not one question")
+        name, end = _read_name(data, _HEADER.size)
+        kind, cls = _QUESTION.unpack_from(data, end)
+    except (struct.error, IndexError) as error:
+        raise MessageError("cut short") from error
+    return Head(
+        query_id, bool(flags & _IS_RESPONSE), bool(flags & _TRUNCATED), flags & 0xF, answers, name, kind, cls, end
+    )
+
+
+def renamed(query: bytes, name: Name) -> bytes:
+    """Return the same query about another name.
+
+    Raises:
+        MessageError: It has not one question.
+    """
+    return query[: _HEADER.size] + _encoded(name) + query[decode_head(query).end :]
 
 
 def decode_response(data: bytes) -> Response:
@@ -131,6 +187,10 @@ def follow(response: Response) -> tuple[Name, list[str]]:
 def reverse_name(ip: str) -> Name:
     """Return the name that has an address's names (RFC 1035 section 3.5, RFC 3596 section 2.5)."""
     return tuple(label.encode() for label in ipaddress.ip_address(ip).reverse_pointer.split("."))
+
+
+def _encoded(name: Name) -> bytes:
+    return b"".join(bytes([len(label)]) + label for label in name) + b"\0"
 
 
 def _read_records(data: bytes, at: int, count: int) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Asks the target's name servers, from its network: UDP, then TCP when an answer did not fit.
+"""Asks name servers: UDP, then TCP when an answer did not fit. In the agent: the target's, from its network.
 
 Order as in libc: numeric addresses, /etc/hosts, then DNS with the search list. Files are read anew for each question,
 as the kubelet may rewrite them; nothing is cached here.
@@ -12,8 +12,8 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from inpod.agent.dns import messages
-from inpod.agent.dns.config import (
+from inpod.dns import messages
+from inpod.dns.config import (
     ResolvConf,
     candidates,
     find_in_hosts,
@@ -21,18 +21,15 @@ from inpod.agent.dns.config import (
     is_address,
     parse_resolv_conf,
 )
+from inpod.dns.questions import DNS_PORT, MAX_MESSAGE, RESOLVE_LIMIT_S, ask_by_tcp, family_of
 from inpod.protocol.agent import FindName, Resolve, Resolved
-
-RESOLVE_LIMIT_S = 40.0
-"""Longest a question may take, whatever resolv.conf says."""
 
 MAX_QUESTIONS = 128
 """Questions at a time; further ones wait within their own time."""
 
 MAX_ADDRESSES = 256
-_DNS_PORT = 53
-_MAX_MESSAGE = 65535
 _KINDS = {socket.AF_INET: messages.A, socket.AF_INET6: messages.AAAA}
+
 _VERSIONS = {socket.AF_INET: 4, socket.AF_INET6: 6}
 
 
@@ -50,11 +47,11 @@ class Resolver:
     """Answers `Resolve` and `FindName`.
 
     Args:
-        read_etc: Returns the content of the target's /etc/NAME, empty when missing.
+        read_etc: Returns the content of /etc/NAME, empty when missing.
         port: Of the name servers.
     """
 
-    def __init__(self, read_etc: Callable[[str], bytes], *, port: int = _DNS_PORT) -> None:
+    def __init__(self, read_etc: Callable[[str], bytes], *, port: int = DNS_PORT) -> None:
         self._read_etc = read_etc
         self._port = port
         self._slots = asyncio.Semaphore(MAX_QUESTIONS)
@@ -152,13 +149,13 @@ class Resolver:
         """
         loop = asyncio.get_running_loop()
         missing = dict(queries)
-        with socket.socket(_family(server), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+        with socket.socket(family_of(server), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
             sock.connect((server, self._port))
             for asked in queries.values():
                 sock.send(asked)
             while missing:
                 try:
-                    response = messages.decode_response(await loop.sock_recv(sock, _MAX_MESSAGE))
+                    response = messages.decode_response(await loop.sock_recv(sock, MAX_MESSAGE))
                 except messages.MessageError:
                     continue
                 if (query := missing.get(response.kind)) is None or not _answers(response, query):
@@ -168,12 +165,7 @@ class Resolver:
                     responses[response.kind] = response
 
     async def _exchange_tcp(self, server: str, query: bytes) -> messages.Response:
-        loop = asyncio.get_running_loop()
-        with socket.socket(_family(server), socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
-            await loop.sock_connect(sock, (server, self._port))
-            await loop.sock_sendall(sock, len(query).to_bytes(2) + query)
-            length = int.from_bytes(await _receive(loop, sock, 2))
-            response = messages.decode_response(await _receive(loop, sock, length))
+        response = messages.decode_response(await ask_by_tcp(server, self._port, query))
         if response.is_truncated or not _answers(response, query):
             raise messages.MessageError("no answer to this query")
         return response
@@ -203,8 +195,8 @@ def reachable_first(addresses: list[str]) -> list[str]:
 
 def _has_route(address: str) -> bool:
     # Connecting a UDP socket sends nothing, but asks for a route.
-    with socket.socket(_family(address), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-        return sock.connect_ex((address, _DNS_PORT)) == 0
+    with socket.socket(family_of(address), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+        return sock.connect_ex((address, DNS_PORT)) == 0
 
 
 def _merge(outcomes: list[_Outcome]) -> _Outcome:
@@ -223,17 +215,3 @@ def _answers(response: messages.Response, query: bytes) -> bool:
 def _is_localhost(name: bytes) -> bool:
     plain = name.lower().removesuffix(b".")
     return plain == b"localhost" or plain.endswith(b".localhost")
-
-
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
-
-
-async def _receive(loop: asyncio.AbstractEventLoop, sock: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = await loop.sock_recv(sock, size - len(data))
-        if not more:
-            raise messages.MessageError("the server ended the connection")
-        data += more
-    return data

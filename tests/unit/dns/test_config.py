@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inpod.agent.dns.config import ResolvConf, candidates, find_in_hosts, parse_resolv_conf
+from inpod.dns.config import ResolvConf, candidates, find_in_hosts, parse_resolv_conf
 
 KUBERNETES = b"""\
 search default.svc.cluster.local svc.cluster.local cluster.local

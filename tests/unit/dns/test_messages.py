@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inpod.agent.dns import messages
-from inpod.agent.dns.messages import AAAA, CNAME, A, MessageError, Response
+from inpod.dns import messages
+from inpod.dns.messages import AAAA, CNAME, A, MessageError, Response
 
 WEB = (b"web", b"default", b"svc")
 POINTER_TO_QUESTION = b"\xc0\x0c"
