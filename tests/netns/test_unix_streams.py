@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from socket import AF_UNIX, socket
+from socket import AF_UNIX, SOCK_SEQPACKET, SOCK_STREAM, socket
 
 import pytest
 
@@ -122,3 +122,84 @@ def test_own_sockets_stay_here(pod: Pod, tmp_path: Path, interceptor: str) -> No
         [sys.executable, "-m", "inpod", "exec", *words], capture_output=True, text=True, timeout=LIMIT_S, cwd=ROOT
     )
     assert done.stdout == "here\nhere\n", done.stderr
+
+
+MESSAGES = """
+import errno, socket, sys
+kind = getattr(socket, sys.argv[1])
+with socket.socket(socket.AF_UNIX, kind) as sock:
+    sock.settimeout(10)
+    try:
+        sock.connect("/srv/messages.sock")
+        for size in (1, 0, 65508, 150_000):
+            sock.send(bytes(size))
+            print(len(sock.recv(1 << 20)), end=" ")
+        for number in range(500):
+            sock.send(b"%d" % number)
+        sock.shutdown(socket.SHUT_WR)
+        found = []
+        while message := sock.recv(1 << 20):
+            found.append(int(message))
+        print(found == list(range(500)))
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+
+
+@pytest.fixture
+def echo(pod: Pod) -> Iterator[list[int]]:
+    """Says each message again, and keeps how long it was; at the end of them it ends."""
+    path = Path(f"/proc/{pod.pid}/root/srv/messages.sock")
+    seen: list[int] = []
+    with socket(AF_UNIX, SOCK_SEQPACKET) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            with listener.accept()[0] as connection:
+                # Four of them, of which one is empty: as their end is.
+                while (message := connection.recv(1 << 20)) or len(seen) < 4:
+                    seen.append(len(message))
+                    connection.send(message)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield seen
+            thread.join(LIMIT_S)
+            assert not thread.is_alive()
+        finally:
+            path.unlink()
+
+
+def exchange(pod: Pod, folder: Path, interceptor: str, kind: str) -> str:
+    file = folder / "inpod.json"
+    network = {"outgoing": {"unix_streams": "^/srv/"}}
+    file.write_text(json.dumps({"interceptor": interceptor, "feature": {"network": network}}))
+    words = ["-t", f"pid/{pod.pid}", "-f", str(file), "--progress", "off", "--", sys.executable, "-c", MESSAGES, kind]
+    done = subprocess.run(
+        [sys.executable, "-m", "inpod", "exec", *words], capture_output=True, text=True, timeout=2 * LIMIT_S, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("interceptor", ["layer", "tracer"])
+def test_messages_of_chosen_sockets_stay_whole(pod: Pod, tmp_path: Path, interceptor: str, echo: list[int]) -> None:
+    assert exchange(pod, tmp_path, interceptor, "SOCK_SEQPACKET") == "1 0 65508 150000 True\n"
+    assert echo == [1, 0, 65508, 150_000, *(len(str(number)) for number in range(500))]
+
+
+@pytest.mark.parametrize("interceptor", ["layer", "tracer"])
+@pytest.mark.parametrize(("kind", "other"), [("SOCK_SEQPACKET", SOCK_STREAM), ("SOCK_STREAM", SOCK_SEQPACKET)])
+def test_socket_of_another_kind_is_the_errno_of_that(
+    pod: Pod, tmp_path: Path, interceptor: str, kind: str, other: int
+) -> None:
+    path = Path(f"/proc/{pod.pid}/root/srv/messages.sock")
+    with socket(AF_UNIX, other) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        try:
+            assert exchange(pod, tmp_path, interceptor, kind) == "EPROTOTYPE\n"
+        finally:
+            path.unlink()

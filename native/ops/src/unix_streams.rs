@@ -8,7 +8,7 @@ use crate::state::State;
 
 /// connect to a path. None: the original call.
 pub fn connect(state: &State, fd: i32, path: &[u8]) -> Option<Result<(), Errno>> {
-    if !state.rules.unix_streams || !path.starts_with(b"/") || !sockets::is_unix_stream(fd) {
+    if !state.rules.unix_streams || !path.starts_with(b"/") || !sockets::is_unix_connection(fd) {
         return None;
     }
     ask(state, &Request::Unix { path }, Some(fd), |number, _| match number {

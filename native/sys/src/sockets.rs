@@ -39,9 +39,10 @@ pub fn is_tcp(fd: i32) -> bool {
         && (protocol == Some(libc::IPPROTO_TCP as u64) || protocol == Some(libc::IPPROTO_MPTCP as u64))
 }
 
-/// Whether it is a unix stream socket.
-pub fn is_unix_stream(fd: i32) -> bool {
-    option(fd, libc::SOL_SOCKET, libc::SO_TYPE) == Some(libc::SOCK_STREAM as u64)
+/// Whether it is a unix socket that connects: of streams, or of messages in order.
+pub fn is_unix_connection(fd: i32) -> bool {
+    let kinds = [libc::SOCK_STREAM as u64, libc::SOCK_SEQPACKET as u64];
+    option(fd, libc::SOL_SOCKET, libc::SO_TYPE).is_some_and(|kind| kinds.contains(&kind))
         && option(fd, libc::SOL_SOCKET, libc::SO_DOMAIN) == Some(libc::AF_UNIX as u64)
 }
 

@@ -42,7 +42,6 @@ from inpod.protocol.agent import (
     decode_request,
     encode,
 )
-from inpod.protocol.listing import path_bytes
 from inpod.tunnel import outlets
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 
@@ -171,12 +170,12 @@ class _Link:
                 stream.accept()
                 await stream.write(message)
                 stream.write_eof()
-            case ConnectUnix(path):
+            case ConnectUnix():
                 if target.root is None:
                     raise OSError(errno.ENOTSUP, target.cannot["files"])
                 # The connection goes on after this task.
                 stream.on_closed = None
-                abilities.outgoing.connect_unix(stream, target.root, path_bytes(path))
+                abilities.outgoing.connect_unix(stream, target.root, request)
             case ConnectUdp():
                 await abilities.datagrams.connect(stream, request)
             case LookUp() | ReadFile() | WatchFiles():

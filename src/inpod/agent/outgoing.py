@@ -5,7 +5,9 @@ import os
 import socket
 
 from inpod.agent.namespaces import open_in_root
-from inpod.protocol.agent import Address, Connect, Connected, Refusal, encode
+from inpod.protocol.agent import Address, Connect, Connected, ConnectUnix, Refusal, encode
+from inpod.protocol.listing import path_bytes
+from inpod.tunnel.messages import join_messages
 from inpod.tunnel.readiness import WRITE, Readiness
 from inpod.tunnel.relay import join
 from inpod.tunnel.streams import Stream
@@ -56,16 +58,20 @@ class Outgoing:
         stream.on_closed = unwanted
         self._readiness.add(sock, decided, WRITE)
 
-    def connect_unix(self, stream: Stream, root: int, path: bytes) -> None:
+    def connect_unix(self, stream: Stream, root: int, request: ConnectUnix) -> None:
         """As `connect`, to a socket below the directory `root`."""
         self._one_more()
         try:
-            sock = open_unix(root, path)
+            kind = socket.SOCK_SEQPACKET if request.keeps_messages else socket.SOCK_STREAM
+            sock = open_unix(root, path_bytes(request.path), kind)
         except BaseException:
             self._one_less()
             raise
         stream.accept()
-        join(stream, sock, self._one_less)
+        if request.keeps_messages:
+            join_messages(stream, sock, self._one_less, self._readiness)
+        else:
+            join(stream, sock, self._one_less)
 
     def _connected(self, stream: Stream, sock: socket.socket) -> None:
         stream.accept(encode(Connected(_address(sock))))
@@ -80,15 +86,15 @@ class Outgoing:
         self._count -= 1
 
 
-def open_unix(root: int, path: bytes) -> socket.socket:
-    """Return a non-blocking socket, connected to the one at `path` below `root`.
+def open_unix(root: int, path: bytes, kind: socket.SocketKind) -> socket.socket:
+    """Return a non-blocking socket, connected to the one at `path` below `root`, which must be of the same kind.
 
     Raises:
         OSError: The kernel's errno; EAGAIN when too many wait there.
     """
     place = open_in_root(root, path, os.O_PATH)
     try:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock = socket.socket(socket.AF_UNIX, kind | socket.SOCK_NONBLOCK)
         try:
             # By its descriptor: no link on the way can lead elsewhere meanwhile.
             sock.connect(f"/proc/self/fd/{place}")

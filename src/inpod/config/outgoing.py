@@ -42,7 +42,9 @@ class Outgoing(Section, frozen=True):
     filter: Annotated[Filter, Meta(description="Which destinations.")] = Filter()
     unix_streams: Annotated[
         str | list[str] | None,
-        Meta(description="Unix stream sockets that are the target's: regular expressions, found anywhere in the path."),
+        Meta(
+            description="Unix sockets (streams and SOCK_SEQPACKET) that are the target's: regular expressions, found anywhere in the path."
+        ),
     ] = None
 
 

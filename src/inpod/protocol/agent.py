@@ -274,9 +274,14 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class ConnectUnix:
-    """A connection to a unix stream socket of the target's files. Answer: ACCEPT, then its bytes; or RESET with errno."""
+    """A connection to a unix socket of the target's files. Answer: ACCEPT, then its bytes; or RESET with errno.
+
+    Attributes:
+        keeps_messages: It is one of SOCK_SEQPACKET; its bytes are messages (protocol/datagrams.py).
+    """
 
     path: str
+    keeps_messages: bool = False
 
 
 @dataclass(frozen=True, slots=True)

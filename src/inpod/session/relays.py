@@ -5,6 +5,8 @@ import select
 import socket
 from collections.abc import Callable
 
+from inpod.tunnel.messages import join_messages
+from inpod.tunnel.readiness import Readiness
 from inpod.tunnel.relay import join
 from inpod.tunnel.streams import Stream
 
@@ -19,16 +21,20 @@ class Relays:
 
     def __init__(self) -> None:
         self._running: dict[Stream, socket.socket] = {}
+        self._readiness = Readiness()
 
     def join(self, stream: Stream, sock: socket.socket, on_end: Callable[[], None] = lambda: None) -> None:
-        """As `inpod.tunnel.relay.join`."""
+        """As `inpod.tunnel.relay.join`, or `join_messages` where the socket has those."""
 
         def end() -> None:
             del self._running[stream]
             on_end()
 
         self._running[stream] = sock
-        join(stream, sock, end)
+        if sock.type == socket.SOCK_SEQPACKET:
+            join_messages(stream, sock, end, self._readiness)
+        else:
+            join(stream, sock, end)
 
     async def finish(self) -> None:
         """Wait until what the program said before it closed its sockets is on its way to the agent.

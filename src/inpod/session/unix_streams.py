@@ -1,4 +1,4 @@
-"""Unix stream sockets of the program that connect to one of the pod.
+"""Unix sockets of the program, of streams or of messages in order, that connect to one of the pod.
 
 The program's own socket is connected here, to a listener that lives for that moment: a connection belongs to the socket,
 whoever has a descriptor of it. So the program needs no right to our folder.
@@ -38,7 +38,9 @@ class UnixStreams:
         with socket.socket(fileno=fd) as program:
             if not any(pattern.search(os.fsdecode(request.path)) for pattern in self._patterns):
                 return NOT_OURS
-            stream = self._tunnel().open(agent.encode(agent.ConnectUnix(path_text(request.path))))
+            keeps_messages = program.type == socket.SOCK_SEQPACKET
+            question = agent.ConnectUnix(path_text(request.path), keeps_messages)
+            stream = self._tunnel().open(agent.encode(question))
             try:
                 await stream.accepted()
                 sock = self._join(program)
@@ -59,7 +61,7 @@ class UnixStreams:
             OSError: It cannot be connected: it is already.
         """
         path = self._folder / f"unix-{next(self._numbers)}"
-        with socket.socket(socket.AF_UNIX) as listener:
+        with socket.socket(socket.AF_UNIX, program.type) as listener:
             listener.bind(str(path))
             try:
                 listener.listen(1)

@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import struct
+from typing import Any, Protocol
 
 LOOK_EVERY_S = 0.002
 """No event tells that all is acknowledged."""
@@ -11,17 +12,28 @@ SIOCOUTQ = 0x5411
 """Bytes, a FIN counted, that the far end has not acknowledged (tcp(7)); of a unix socket: not read."""
 
 
-_open: set[asyncio.Transport] = set()
+class Outlet(Protocol):
+    """What is asked of a connection, as asyncio's transports have it."""
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes wait here."""
+
+    def get_extra_info(self, name: str) -> Any:  # noqa: ANN401  # as asyncio has it
+        """Return, for "socket", its socket."""
 
 
-def add(transport: asyncio.Transport) -> None:
+_open: set[Outlet] = set()
+
+
+def add(transport: Outlet) -> None:
     """Know a connection."""
     _open.add(transport)
 
 
-def remove(transport: asyncio.Transport | None) -> None:
+def remove(transport: Outlet | None) -> None:
     """Forget it: it is closed."""
-    _open.discard(transport)
+    if transport is not None:
+        _open.discard(transport)
 
 
 async def arrived() -> None:
@@ -32,7 +44,7 @@ async def arrived() -> None:
         waiting = [transport for transport in waiting if transport in _open and _has_unsent(transport)]
 
 
-def _has_unsent(transport: asyncio.Transport) -> bool:
+def _has_unsent(transport: Outlet) -> bool:
     if transport.get_write_buffer_size():
         return True
     try:

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inpod.protocol.datagrams import MAX_DATAGRAM, DatagramDecoder, DatagramError, encode
+from inpod.protocol.datagrams import (
+    MAX_DATAGRAM,
+    MAX_MESSAGE,
+    DatagramDecoder,
+    DatagramError,
+    MessageDecoder,
+    encode,
+    encode_message,
+)
 
 SOME = [b"", b"a", bytes(range(200)), b"", b"end"]
 
@@ -45,3 +53,12 @@ def test_largest_datagram_travels_and_a_larger_one_does_not() -> None:
         encode(bytes(MAX_DATAGRAM + 1))
     with pytest.raises(DatagramError):
         DatagramDecoder().feed((MAX_DATAGRAM + 1).to_bytes(2))
+
+
+def test_largest_message_travels_and_a_larger_one_does_not() -> None:
+    some = [b"", bytes(MAX_MESSAGE), b"end"]
+    assert MessageDecoder().feed(b"".join(map(encode_message, some))) == some
+    with pytest.raises(ValueError, match="1048577"):
+        encode_message(bytes(MAX_MESSAGE + 1))
+    with pytest.raises(DatagramError):
+        MessageDecoder().feed((MAX_MESSAGE + 1).to_bytes(4))
