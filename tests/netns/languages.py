@@ -15,6 +15,8 @@ def command(language: str, folder: Path, text: str) -> list[str]:
     need(language)
     if language == "node":
         return ["node", "-e", text]
+    if language == "php":
+        return ["php", "-r", text]
     if language == "java":
         (folder / "Main.java").write_text(text)
         subprocess.run(["javac", "-d", folder, folder / "Main.java"], check=True)

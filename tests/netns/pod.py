@@ -47,6 +47,7 @@ NAMES: dict[str, list[tuple[int, str]]] = {
     "alias.test": [(CNAME, "alias2.test"), (CNAME, "web.default.test"), (A, "10.2.0.1")],
     "v6only.test": [(AAAA, "fd02::6")],
     "big.test": [(A, f"10.3.0.{i}") for i in range(100)],
+    "long.test": [(A, f"10.3.0.{i}") for i in range(100)],
     "half.test": [(A, "10.2.0.7")],
     "spoof.test": [(A, "10.2.0.8")],
     "pod.test": [(A, "10.77.0.1"), (AAAA, "fd77::1"), (A, "10.64.0.1")],
@@ -76,6 +77,8 @@ def answer(query: bytes, *, is_udp: bool, is_first_server: bool) -> list[bytes]:
     flags = 0x8180 | code
     if is_udp and len(body) > 500:
         flags, body = flags | 0x0200, body[:300]
+        if name == "long.test":
+            records, body = [], b""
     whole = query[:2] + struct.pack(">HHHHH", flags, 1, len(records), 0, 0) + question + body
     if name != "spoof.test":
         return [whole]
@@ -105,6 +108,8 @@ def serve_dns(host: str, *, is_first_server: bool) -> None:
             sock, _ = tcp.accept()
             with sock, sock.makefile("rb") as file:
                 query = file.read(int.from_bytes(file.read(2)))
+                if not query:
+                    continue
                 for whole in answer(query, is_udp=False, is_first_server=is_first_server):
                     # In two pieces: a stream has no datagrams.
                     sock.sendall(len(whole).to_bytes(2) + whole[:1])

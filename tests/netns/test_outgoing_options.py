@@ -136,11 +136,9 @@ def test_names_are_of_this_machine_where_asked(pod: Pod, tmp_path: Path, interce
 
     assert found({}) == "10.9.8.7"
     assert found({"dns": False}) == found({}, "--no-remote-dns") == "unknown"
-    if interceptor == "layer":
-        # Under the tracer libc asks the pod's servers by itself.
-        assert found({"dns": {"filter": {"local": ["only-in-the-pod"]}}}) == "unknown"
-        assert found({"dns": {"filter": {"remote": ["*.pod"]}}}) == "unknown"
-        assert found({"dns": {"filter": {"remote": ["*.pod", "only-in-the-pod"]}}}) == "10.9.8.7"
+    assert found({"dns": {"filter": {"local": ["only-in-the-pod"]}}}) == "unknown"
+    assert found({"dns": {"filter": {"remote": ["*.pod"]}}}) == "unknown"
+    assert found({"dns": {"filter": {"remote": ["*.pod", "only-in-the-pod"]}}}) == "10.9.8.7"
 
 
 def test_name_of_the_host_is_the_pods(pod: Pod, tmp_path: Path, interceptor: str) -> None:

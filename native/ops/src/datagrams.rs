@@ -3,6 +3,7 @@
 //! The session has a socket of its own on loopback for each peer in the pod, its relay: the program's socket is connected
 //! to it, or sends to it and knows the peer by it.
 
+use inpod_rules::outgoing::DNS;
 use inpod_rules::table::{Kind, Socket};
 use inpod_rules::{Addr, Family, FilesMode, Leaves, Protocol};
 use inpod_sys::sockets;
@@ -10,8 +11,6 @@ use inpod_sys::Errno;
 
 use crate::plan::Plan;
 use crate::state::State;
-
-const DNS: u16 = 53;
 
 /// connect. None: the original call.
 pub fn connect(state: &State, fd: i32, wanted: &Addr) -> Option<Plan> {

@@ -6,9 +6,17 @@ use inpod_wire::Request;
 use crate::session::ask;
 use crate::state::State;
 
+/// Whether a connect to a path may be another than it seems.
+pub fn may_connect(state: &State, path: &[u8]) -> bool {
+    (state.rules.unix_streams && path.starts_with(b"/")) || state.rules.hides_socket(path)
+}
+
 /// connect to a path. None: the original call.
 pub fn connect(state: &State, fd: i32, path: &[u8]) -> Option<Result<(), Errno>> {
-    if !state.rules.unix_streams || !path.starts_with(b"/") || !sockets::is_unix_connection(fd) {
+    if state.rules.hides_socket(path) {
+        return Some(Err(Errno(libc::ENOENT)));
+    }
+    if !may_connect(state, path) || !sockets::is_unix_connection(fd) {
         return None;
     }
     ask(state, &Request::Unix { path }, Some(fd), |number, _| match number {

@@ -1,6 +1,11 @@
 //! Which sockets are the pod's, by address.
 
-use crate::{Addr, Rules};
+use crate::{Addr, FilesMode, Rules};
+
+/// Where libc asks a daemon of this machine for names, before the files and servers that are the pod's: nscd, and
+/// systemd-resolved.
+const NAME_DAEMONS: &[&[u8]] =
+    &[b"/var/run/nscd/socket", b"/run/nscd/socket", b"/run/systemd/resolve/io.systemd.Resolve"];
 
 impl Rules {
     /// Returns the loopback address that a TCP socket really gets when its program asks for `wanted`.
@@ -27,8 +32,13 @@ impl Rules {
             && !name.eq_ignore_ascii_case(b"localhost")
             && !name.eq_ignore_ascii_case(b"localhost.")
             && name != hostname
-            && (self.names_remote.is_empty() || self.names_remote.iter().any(|wanted| is_like(name, wanted)))
-            && !self.names_local.iter().any(|unwanted| is_like(name, unwanted))
+            && (self.names_remote.is_empty() || is_of_address(name) || is_one_of(name, &self.names_remote))
+            && !is_one_of(name, &self.names_local)
+    }
+
+    /// Whether a unix socket is as if it were not there: it would answer for this machine.
+    pub fn hides_socket(&self, path: &[u8]) -> bool {
+        self.network && self.names && self.files != FilesMode::Local && NAME_DAEMONS.contains(&path)
     }
 
     /// Whether the pod tells an address's name: loopback has the same everywhere.
@@ -43,6 +53,15 @@ impl Rules {
     pub(crate) fn is_local_port(&self, port: u16) -> bool {
         self.local_ports.contains(&port)
     }
+}
+
+fn is_one_of(name: &[u8], patterns: &[Vec<u8>]) -> bool {
+    patterns.iter().any(|pattern| is_like(name, pattern))
+}
+
+/// Whether a name is what DNS has in the place of an address: no list of names is about those.
+fn is_of_address(name: &[u8]) -> bool {
+    is_like(name, b"*.in-addr.arpa") || is_like(name, b"*.ip6.arpa")
 }
 
 /// Whether a name is one of a pattern: itself, or "*." and what its names end in.

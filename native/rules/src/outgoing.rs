@@ -4,6 +4,9 @@ use std::net::IpAddr;
 
 use crate::{Addr, Rules};
 
+/// Port of name servers.
+pub const DNS: u16 = 53;
+
 /// Of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -79,7 +82,9 @@ impl Rules {
             Protocol::Udp => outgoing.udp,
         };
         let stays = is_here && (!outgoing.localhost || self.is_local_port(to.port));
-        if !self.may_connect(to) || !is_on || stays {
+        // Who resolves by himself reads this machine's resolv.conf then.
+        let is_local_server = to.port == DNS && !self.names;
+        if !self.may_connect(to) || !is_on || stays || is_local_server {
             return Leaves::Here;
         }
         let find = |list: &[Destination]| list.iter().map(|one| one.has(to, protocol)).max();

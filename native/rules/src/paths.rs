@@ -20,6 +20,7 @@ const BUILT_IN: &[(&[u8], Owner)] = &[
     (b"/etc", Owner::Here),
     (b"/etc/hostname", Owner::Pod),
     (b"/etc/hosts", Owner::Pod),
+    (b"/etc/nsswitch.conf", Owner::Pod),
     (b"/etc/resolv.conf", Owner::Pod),
     (b"/etc/ssl/certs", Owner::Pod),
     (b"/home", Owner::Here),

@@ -102,6 +102,29 @@ fn network_off_leaves_every_socket_and_name_alone() {
 }
 
 #[test]
+fn daemons_that_know_this_machines_names_are_hidden_where_names_are_the_pods() {
+    let hides = |lines: &str, path: &[u8]| {
+        Rules::parse(format!("inpod-rules 1\n{lines}").as_bytes()).unwrap().hides_socket(path)
+    };
+    let resolved = b"/run/systemd/resolve/io.systemd.Resolve";
+    assert!(hides("files\tread\n", b"/var/run/nscd/socket") && hides("files\tread\n", resolved));
+    assert!(!hides("files\tread\n", b"/var/run/nscd/socket2") && !hides("files\tread\nnames\toff\n", resolved));
+    assert!(!hides("files\tlocal\n", resolved) && !hides("files\tread\nnetwork\toff\n", resolved));
+}
+
+#[test]
+fn name_servers_are_this_machines_where_names_are() {
+    let leaves = |lines: &str, port| {
+        let to = Addr::v4(Family::V4, [10, 96, 0, 10], port);
+        let rules = Rules::parse(format!("inpod-rules 1\n{lines}").as_bytes()).unwrap();
+        [Protocol::Udp, Protocol::Tcp].map(|protocol| rules.leaves(&to, protocol))
+    };
+    assert_eq!(leaves("", 53), [Leaves::Pod; 2]);
+    assert_eq!(leaves("names\toff\n", 53), [Leaves::Here; 2]);
+    assert_eq!(leaves("names\toff\n", 54), [Leaves::Pod; 2]);
+}
+
+#[test]
 fn rules_of_another_version_are_none() {
     assert!(Rules::parse(b"inpod-rules 2\nfiles\tread\n").is_none());
     assert!(Rules::parse(b"").is_none());

@@ -107,9 +107,8 @@ pub fn connect(call: &Call<'_>) -> Outcome {
 
 fn connect_unix(call: &Call<'_>) -> Outcome {
     let mut room = [0; UNIX_BYTES];
-    let Some(path) = call.unix_path(1, 2, &mut room).filter(|_| call.state.rules.unix_streams) else {
-        return Outcome::GoOn;
-    };
+    let path = call.unix_path(1, 2, &mut room).filter(|path| unix_streams::may_connect(call.state, path));
+    let Some(path) = path else { return Outcome::GoOn };
     if !call.may_wait {
         return Outcome::Later;
     }

@@ -29,6 +29,9 @@ class Home(Protocol):
     def open(self, relay: "Relay") -> Stream | None:
         """Return a stream to the pod, for a relay that has none; None: what it has is to be dropped."""
 
+    def keeps(self, relay: "Relay", datagram: bytes) -> bool:
+        """Return whether a datagram is answered here and not the pod's."""
+
     def gone(self, relay: "Relay") -> None:
         """End a relay: nobody is at the program's end."""
 
@@ -134,6 +137,9 @@ class Relay:
             self._resume()
 
     def _pass_on(self, datagram: bytes) -> None:
+        if self._home.keeps(self, datagram):
+            self._without_stream_since = asyncio.get_running_loop().time()
+            return
         stream = self.stream
         if stream is None:
             if (stream := self._home.open(self)) is None:

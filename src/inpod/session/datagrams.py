@@ -28,6 +28,7 @@ from inpod.protocol.layer import NOWHERE_ELSE, Addr, Connect, Redirect, encode_r
 from inpod.session.datagram_relay import Endpoint, Relay
 from inpod.session.datagram_sockets import Ends, datagram_sockets
 from inpod.session.listeners import is_loopback
+from inpod.session.local_names import LocalNames
 from inpod.session.loopback import HOST6, loopback_of, plain
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
@@ -59,8 +60,21 @@ REFUSING_S = 5.0
 class Datagrams:
     """Answers CONNECT requests of UDP sockets and carries their datagrams."""
 
-    def __init__(self, tunnel: Callable[[], Tunnel], table: Table, tasks: Tasks, answer_by: "AnswerBy") -> None:
+    def __init__(
+        self,
+        tunnel: Callable[[], Tunnel],
+        table: Table,
+        tasks: Tasks,
+        answer_by: "AnswerBy",
+        names: LocalNames | None = None,
+    ) -> None:
+        """Start without any.
+
+        Args:
+            names: Questions of DNS that stay here.
+        """
         self._tunnel = tunnel
+        self._names = names
         self._answer_by = answer_by
         self._table = table
         self._tasks = tasks
@@ -119,6 +133,17 @@ class Datagrams:
         stream = self._tunnel().open(agent.encode(agent.ConnectUdp(agent.Address(to.host, to.port))))
         self._tasks.spawn(self._until_refused(relay, stream))
         return stream
+
+    def keeps(self, relay: Relay, datagram: bytes) -> bool:
+        """Return whether a datagram is a question of DNS that this machine answers; then have it answered."""
+        if self._names is None or relay.request.to.port != DNS or not self._names.is_here(datagram):
+            return False
+        self._tasks.spawn(self._answer(self._names, relay, datagram))
+        return True
+
+    async def _answer(self, names: LocalNames, relay: Relay, question: bytes) -> None:
+        if answer := await names.answer(question):
+            relay.give(answer)
 
     def gone(self, relay: Relay) -> None:
         """End a relay: nobody is at the program's end."""

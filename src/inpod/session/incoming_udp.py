@@ -52,6 +52,10 @@ class IncomingUdp(Incoming):
         """Return no other stream: that of a peer is the agent's to open."""
         return None
 
+    def keeps(self, relay: Relay, datagram: bytes) -> bool:
+        """Nothing: what a program that serves the pod says is for its peers."""
+        return False
+
     def gone(self, relay: Relay) -> None:
         """End a relay whose program is gone."""
         relay.forget_stream()

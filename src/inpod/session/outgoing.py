@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Connect, Redirect, encode_reply
-from inpod.session.datagrams import AnswerBy, Datagrams
+from inpod.session.datagrams import DNS, AnswerBy, Datagrams
+from inpod.session.local_names import LocalNames
 from inpod.session.loopback import HOST, HOST6, SYN_SENT, is_established, loopback_of, plain, tcp_state
 from inpod.session.relays import Relays
 from inpod.session.table import Table
@@ -90,12 +91,13 @@ class Outgoing:
         tasks: Tasks,
         relays: Relays,
         answer_by: AnswerBy = lambda port, request: None,
+        names: LocalNames | None = None,
     ) -> None:
         """Hold the ports.
 
         Args:
             own_listener: Returns where the program itself listens on an address, if it does.
-            answer_by: See `Datagrams`.
+            answer_by, names: See `Datagrams`.
         """
         self._tunnel = tunnel
         self.table = table
@@ -108,7 +110,8 @@ class Outgoing:
         self._held6: HeldPort | None = None
         with contextlib.suppress(OSError):
             self._held6 = HeldPort(socket.AF_INET6, HOST6)
-        self._datagrams = Datagrams(tunnel, table, tasks, answer_by)
+        self._datagrams = Datagrams(tunnel, table, tasks, answer_by, names)
+        self._names = names
         self.on_first: Callable[[], None] | None = None
 
     def close(self) -> None:
@@ -153,6 +156,13 @@ class Outgoing:
     def ended(self) -> None:
         """Count one less."""
         self._count -= 1
+
+    def join(self, request: Connect, stream: Stream, sock: socket.socket) -> None:
+        """Pass bytes from now on, and count one less at their end."""
+        if self._names is not None and request.to.port == DNS:
+            self.tasks.spawn(self._names.relay(stream, sock)).add_done_callback(lambda _: self.ended())
+        else:
+            self.relays.join(stream, sock, self.ended)
 
 
 @dataclass(slots=True)
@@ -213,7 +223,7 @@ class _Undecided:
 
     def _join(self, sock: socket.socket, address: tuple[str, int]) -> None:
         if is_established(sock):
-            self.home.relays.join(self.stream, sock, self.home.ended)
+            self.home.join(self.request, self.stream, sock)
         else:
             self.home.tasks.spawn(self._join_when_established(sock, address))
 
@@ -226,7 +236,7 @@ class _Undecided:
             if not isinstance(error, OSError):
                 raise
         else:
-            self.home.relays.join(self.stream, sock, self.home.ended)
+            self.home.join(self.request, self.stream, sock)
 
     def _give_up(self) -> None:
         self.stream.refuse()

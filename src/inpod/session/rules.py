@@ -54,7 +54,7 @@ def _of_way(way: Way) -> list[tuple[str, str]]:
     lines = [(name, "off") for name, is_on in switches.items() if not is_on]
     if not way.names:
         # Who resolves by himself asks this machine's servers too.
-        lines += [("local-tree", path) for path in ("/etc/hosts", "/etc/resolv.conf")]
+        lines += [("local-tree", path) for path in ("/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf")]
     if way.unix_streams:
         lines.append(("unix-streams", "on"))
     lines += [("outgoing-remote", destination) for destination in way.remote]

@@ -19,11 +19,13 @@ from inpod.session.dns import Names
 from inpod.session.events import Events, Note, Step, Summary
 from inpod.session.files.replica import Replica
 from inpod.session.files.service import Files
+from inpod.session.files.views import Views
 from inpod.session.folder import Folder
 from inpod.session.incoming import Incoming
 from inpod.session.incoming_udp import IncomingUdp
 from inpod.session.layer_server import LayerServer
 from inpod.session.link import Link
+from inpod.session.local_names import LocalNames
 from inpod.session.outgoing import Outgoing, close_fd
 from inpod.session.outside import Outside
 from inpod.session.plan import Plan
@@ -141,7 +143,8 @@ class _Session:
         root.mkdir(0o700)
         replica = Replica(root)
         undo.callback(replica.close)
-        self._files = Files(tunnel, replica)
+        names = LocalNames.of(plan.way, welcome.search)
+        self._files = Files(tunnel, replica, Views(names.hosts if names else None))
         # Before the program's first question.
         self._follow_files()
         wishes = self._wishes()
@@ -152,7 +155,7 @@ class _Session:
         udp = IncomingUdp(*common, Subscriptions(tunnel, wishes.of_datagrams(), events))
         undo.callback(udp.close)
         self._incoming = {"tcp": incoming, "udp": udp}
-        outgoing = Outgoing(tunnel, table, incoming.own_listener, self.tasks, self._relays, udp.answer_by)
+        outgoing = Outgoing(tunnel, table, incoming.own_listener, self.tasks, self._relays, udp.answer_by, names)
         self._outgoing = outgoing
         undo.callback(outgoing.close)
         if plan.mode == "mirror":

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 
 from inpod.protocol import agent, layer, listing
 from inpod.session.files.replica import Replica, finish_file, write_at
+from inpod.session.files.views import Views
 from inpod.tunnel.streams import StreamRefused, Tunnel
 
 log = logging.getLogger(__name__)
@@ -35,9 +36,11 @@ Found = Sequence[tuple[listing.Entry, bytes | None]]
 class Files:
     """Bound to one replica. A question that is under way is not asked twice."""
 
-    def __init__(self, tunnel: Callable[[], Tunnel], replica: Replica) -> None:
+    def __init__(self, tunnel: Callable[[], Tunnel], replica: Replica, views: Views) -> None:
         self._tunnel = tunnel
         self._replica = replica
+        self._views = views
+        replica.put(views.made)
         self._under_way: dict[tuple[agent.Want | None, bytes], asyncio.Future[int]] = {}
         self._asked: dict[bytes, set[bytes]] = {}
         self._news: list[listing.Entry] = []
@@ -70,6 +73,8 @@ class Files:
 
     def _renew(self, entries: Sequence[listing.Entry]) -> None:
         for entry in entries:
+            if self._views.is_own(entry.path):
+                continue
             try:
                 self._replica.renew(entry)
             except OSError as error:
@@ -106,7 +111,7 @@ class Files:
         try:
             question = agent.LookUp(listing.path_text(path), want)
             found = listing.decode_entries(await self._tunnel().fetch(agent.encode(question)))
-            self._replica.put(found)
+            self._replica.put(self._views.of(found))
             # The answer may be older than what was heard meanwhile.
             self._renew(self._news[known:])
             match what_was_found(found, want):
