@@ -28,9 +28,9 @@ _LENGTH_BYTES = 2
 class LocalNames:
     """Those of a session."""
 
-    def __init__(self, names: NameFilter) -> None:
+    def __init__(self, names: NameFilter, questions: Questions) -> None:
         self._names = names
-        self._questions = Questions(_read_etc)
+        self._questions = questions
         self._waiting = 0
 
     @staticmethod
@@ -41,7 +41,7 @@ class LocalNames:
             search: Domains that the target's resolvers add to names.
         """
         names = NameFilter.of(way, search)
-        return None if names is None else LocalNames(names)
+        return None if names is None else LocalNames(names, Questions(_read_etc))
 
     def hosts(self, pods: bytes) -> bytes:
         """Return the hosts file that the program sees, of the target's."""

@@ -157,7 +157,7 @@ def test_code_is_the_same_bytes_each_time_and_has_only_what_the_agent_needs() ->
     assert {"inpod/__init__.py", "inpod/agent/main.py", "inpod/protocol/agent.py", "inpod/tunnel/frames.py"} <= set(
         names
     )
-    assert {name.split("/")[1] for name in names} == {"__init__.py", "agent", "protocol", "tunnel"}
+    assert {name.split("/")[1] for name in names} == {"__init__.py", "agent", "dns", "protocol", "tunnel"}
     assert len(archive) < boot.MAX_CODE
 
 
