@@ -78,10 +78,10 @@ class LocalNames:
             return
         try:
             async with asyncio.TaskGroup() as group:
-                back = group.create_task(self._back(stream, writer))
-                await self._forth(stream, reader, writer)
-                # The program says no more; the server may still have to.
-                await back
+                forth = group.create_task(self._forth(stream, reader, writer))
+                await self._back(stream, writer)
+                # The server has ended; and with it the connection, as the program may have more for it.
+                forth.cancel()
         except* (OSError, StreamRefused):
             pass
         finally:
@@ -111,9 +111,6 @@ class LocalNames:
             ):
                 await _say(writer, bytes(held[_LENGTH_BYTES:end]))
                 del held[:end]
-        writer.write(bytes(held))
-        if writer.can_write_eof():
-            writer.write_eof()
 
     async def _ask(self, message: bytes, transport: Transport) -> bytes | None:
         try:

@@ -157,6 +157,26 @@ def test_end_of_the_pods_server_is_that_of_the_connection(run: Run) -> None:
     run(main)
 
 
+def test_connection_ends_when_the_pods_server_ends_it(run: Run) -> None:
+    async def answer_once(stream: Stream) -> None:
+        held = await stream.read()
+        await stream.write(framed(answered(held[2:], b"pod")))
+        stream.write_eof()
+
+    async def main() -> None:
+        async with (
+            local_names() as names,
+            connection(names, lambda stream: asyncio.ensure_future(answer_once(stream))) as (reader, writer),
+        ):
+            writer.write(framed(query("pod")))
+            assert await next_message(reader) == answered(query("pod"), b"pod")
+            assert await reader.read() == b""
+            # What comes too late harms nothing.
+            writer.write(framed(query("here")))
+
+    run(main)
+
+
 def test_server_that_is_silent_holds_up_nothing_for_ever(run: Run) -> None:
     async def main() -> None:
         async with local_names() as names, connection(names, server_of_pod) as (reader, writer):
@@ -186,6 +206,7 @@ def test_datagram_is_answered_by_this_machine_whatever_else_comes(run: Run) -> N
         (b"", False),
         (bytes(12), False),
     ],
+    ids=["here", "in capitals", "the pod's", "an answer", "cut", "empty", "no question"],
 )
 def test_only_questions_about_names_of_here_are_kept(run: Run, message: bytes, is_here: bool) -> None:
     async def main() -> None:
