@@ -23,6 +23,7 @@ def pod() -> Pod:
         },
         texts={
             "db": [b"of the pod"],
+            "db.prod.svc": [b"of prod"],
             "many": [b"x" * 255] * 200,
             "empty": [],
             "broken": 2,
@@ -136,7 +137,9 @@ def test_runtime_resolves_in_the_pod(stage: Stage, command: tuple[str, ...], exp
     assert expected in stage.output(*command)
 
 
-RESOLVER = ["res_query", "res_search", "res_send", "res_nquery", "res_nsearch", "res_nsend"]
+PLAIN = ["res_query", "res_search", "res_querydomain"]
+OF_STATE = ["res_nquery", "res_nsearch", "res_nquerydomain"]
+RESOLVER = [*PLAIN, *OF_STATE, "res_send", "res_nsend"]
 
 
 def asked_by_resolver(stage: Stage, *arguments: str) -> dict[str, str]:
@@ -149,12 +152,16 @@ def asked_by_resolver(stage: Stage, *arguments: str) -> dict[str, str]:
 def test_questions_of_libc_are_answered_by_the_pods_servers(stage: Stage) -> None:
     assert asked_by_resolver(stage, "db") == dict.fromkeys(RESOLVER, "43 of the pod")
     asked = stage.session.asked(Question)
-    # In the order of the program: query, search, send.
-    assert [question.searches for question in asked] == [False, True, False] * 4
+    # In the order of the program: query, search, querydomain, send.
+    assert [question.searches for question in asked] == [False, True, False, False] * 4
     assert len({question.message[2:] for question in asked}) == 1
     # By its dot it is whole.
     stage.output("questions", "db.")
-    assert not any(question.searches for question in stage.session.asked(Question)[12:])
+    assert not any(question.searches for question in stage.session.asked(Question)[16:])
+
+
+def test_name_in_a_domain(stage: Stage) -> None:
+    assert asked_by_resolver(stage, "db.prod.svc") == dict.fromkeys(RESOLVER, "49 of prod")
 
 
 def test_long_answer_is_whole_and_cut_to_the_programs_room(stage: Stage) -> None:
@@ -170,8 +177,8 @@ def test_long_answer_is_whole_and_cut_to_the_programs_room(stage: Stage) -> None
 def test_questions_without_an_answer_fail_as_in_libc(stage: Stage, name: str, h_errno: int, sent: str) -> None:
     failed, failed_too = f"failed h_errno={h_errno}", f"failed h_errno={h_errno} state={h_errno}"
     found = asked_by_resolver(stage, name)
-    assert {found[each].strip() for each in ("res_query", "res_search")} == {failed}
-    assert {found[each].strip() for each in ("res_nquery", "res_nsearch")} == {failed_too}
+    assert {found[each].strip() for each in PLAIN} == {failed}
+    assert {found[each].strip() for each in OF_STATE} == {failed_too}
     assert found["res_send"] == found["res_nsend"] == sent
 
 

@@ -52,6 +52,19 @@ static void ask(const char *prefix, const char *name) {
                                                                                             answer, size);
             print(prefix, text, done);
         }
+        // Of "name.domain" in two pieces, else of the name alone.
+        char first[64];
+        const char *dot = strchr(name, '.');
+        snprintf(first, sizeof first, "%.*s", dot ? (int)(dot - name) : 63, name);
+        snprintf(text, sizeof text, "%sres_%squerydomain", prefix, n ? "n" : "");
+        void *in_domain = dlsym(RTLD_DEFAULT, text);
+        memset(answer, 0, sizeof answer);
+        h_errno = 0;
+        int found = n ? ((int (*)(res_state, const char *, const char *, int, int, unsigned char *, int))in_domain)(
+                            &state, first, dot ? dot + 1 : NULL, ns_c_in, ns_t_txt, answer, size)
+                      : ((int (*)(const char *, const char *, int, int, unsigned char *, int))in_domain)(
+                            first, dot ? dot + 1 : NULL, ns_c_in, ns_t_txt, answer, size);
+        print(prefix, n ? "res_nquerydomain" : "res_querydomain", found);
         snprintf(text, sizeof text, "%sres_%ssend", prefix, n ? "n" : "");
         void *function = dlsym(RTLD_DEFAULT, text);
         int length = res_mkquery(ns_o_query, name, ns_c_in, ns_t_txt, NULL, 0, NULL, question, sizeof question);

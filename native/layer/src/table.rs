@@ -237,6 +237,18 @@ hooks! {
         = hook hooks::resolver::res_nsearch;
     fn __res_nsearch(state: Any, name: Text, class: c_int, kind: c_int, answer: *mut u8, size: c_int) -> c_int
         = hook hooks::resolver::__res_nsearch;
+    fn res_querydomain(
+        name: Text, domain: Text, class: c_int, kind: c_int, answer: *mut u8, size: c_int,
+    ) -> c_int = hook hooks::resolver::res_querydomain;
+    fn __res_querydomain(
+        name: Text, domain: Text, class: c_int, kind: c_int, answer: *mut u8, size: c_int,
+    ) -> c_int = hook hooks::resolver::__res_querydomain;
+    fn res_nquerydomain(
+        state: Any, name: Text, domain: Text, class: c_int, kind: c_int, answer: *mut u8, size: c_int,
+    ) -> c_int = hook hooks::resolver::res_nquerydomain;
+    fn __res_nquerydomain(
+        state: Any, name: Text, domain: Text, class: c_int, kind: c_int, answer: *mut u8, size: c_int,
+    ) -> c_int = hook hooks::resolver::__res_nquerydomain;
     fn res_send(message: *const u8, length: c_int, answer: *mut u8, size: c_int) -> c_int
         = hook hooks::resolver::res_send;
     fn __res_send(message: *const u8, length: c_int, answer: *mut u8, size: c_int) -> c_int

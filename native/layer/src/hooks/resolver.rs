@@ -1,4 +1,4 @@
-//! res_query, res_search, res_send and their like, each with the older name that it has in libresolv.
+//! res_query, res_search, res_querydomain, res_send and their like, each with the older name that it has in libresolv.
 
 use core::ffi::{c_char, c_int, c_void};
 use std::ptr::null_mut;
@@ -47,6 +47,12 @@ resolver! {
         => queried(state, name, false, class, kind, answer, size);
     res_nsearch, __res_nsearch(state: State, name: Text, class: c_int, kind: c_int, answer: *mut u8, size: c_int)
         => queried(state, name, true, class, kind, answer, size);
+    res_querydomain, __res_querydomain(
+        name: Text, domain: Text, class: c_int, kind: c_int, answer: *mut u8, size: c_int
+    ) => queried_in_domain(null_mut(), name, domain, class, kind, answer, size);
+    res_nquerydomain, __res_nquerydomain(
+        state: State, name: Text, domain: Text, class: c_int, kind: c_int, answer: *mut u8, size: c_int
+    ) => queried_in_domain(state, name, domain, class, kind, answer, size);
     res_send, __res_send(message: *const u8, length: c_int, answer: *mut u8, size: c_int)
         => sent(message, length, answer, size);
     res_nsend, __res_nsend(_state: State, message: *const u8, length: c_int, answer: *mut u8, size: c_int)
@@ -68,6 +74,46 @@ unsafe fn queried(
 ) -> Option<c_int> {
     // SAFETY: res_nquery(3): a C string.
     let name = unsafe { c_text(name) }?.to_bytes();
+    // SAFETY: the caller's promise.
+    unsafe { asked(state, name, searches, class, kind, answer, size) }
+}
+
+/// res_nquerydomain. None: the original call.
+///
+/// # Safety
+/// As res_nquerydomain(3); `state` may be NULL.
+unsafe fn queried_in_domain(
+    state: State,
+    name: Text,
+    domain: Text,
+    class: c_int,
+    kind: c_int,
+    answer: *mut u8,
+    size: c_int,
+) -> Option<c_int> {
+    start::state()?;
+    // SAFETY: res_nquerydomain(3): a C string.
+    let mut whole = unsafe { c_text(name) }?.to_bytes().to_vec();
+    // SAFETY: res_nquerydomain(3): a C string, or NULL.
+    if let Some(domain) = unsafe { c_text(domain) } {
+        whole.push(b'.');
+        whole.extend_from_slice(domain.to_bytes());
+    }
+    // SAFETY: the caller's promise.
+    unsafe { asked(state, &whole, false, class, kind, answer, size) }
+}
+
+/// # Safety
+/// As res_nquery(3); `state` may be NULL.
+unsafe fn asked(
+    state: State,
+    name: &[u8],
+    searches: bool,
+    class: c_int,
+    kind: c_int,
+    answer: *mut u8,
+    size: c_int,
+) -> Option<c_int> {
     start::state()?;
     // libc's functions have as much on the heap.
     let mut reply = vec![0; MAX_ANSWER];
