@@ -1,6 +1,6 @@
 //! What the layer asks its session, as bytes: one datagram each way.
 //!
-//! The twin of src/inpod/protocol/layer.py, which describes the format; contracts/layer-messages.json holds examples
+//! The twin of src/inpod/protocol/layer, which describes the format; contracts/layer-messages.json holds examples
 //! that both test. Encodes into memory of the caller: nothing here allocates.
 
 #![forbid(unsafe_code)]
@@ -100,7 +100,7 @@ pub enum Request<'a> {
     },
     /// A program runs outside the pod.
     Warn {
-        /// [`inpod_rules::elf::Why::word`], or as src/inpod/protocol/layer.py says.
+        /// [`inpod_rules::elf::Why::word`], or as src/inpod/protocol/layer says.
         why: &'static str,
         /// Of the program.
         path: &'a [u8],

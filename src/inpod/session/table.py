@@ -10,7 +10,7 @@ Twin of native/rules `table`. Little-endian, every slot aligned to 8 bytes:
                             u16 relay (the loopback port that stands for peer, of a UDP socket), 6 zero
     UDP ports   as ports, index: a loopback port that datagrams come from
 
-Addresses as in protocol/layer.py; family 0 means none. A socket's slot is (cookie * 0x9E3779B97F4A7C15 mod 2^64) >> 48,
+Addresses as in protocol/layer; family 0 means none. A socket's slot is (cookie * 0x9E3779B97F4A7C15 mod 2^64) >> 48,
 then the next ones, at most PROBES; when all are taken, one whose kind is not LISTENER is overwritten.
 The layer writes a socket's slot (addresses first, cookie last); the session writes `errno` and `local` of a connect,
 and port slots before it connects.

@@ -154,9 +154,12 @@ def test_code_is_the_same_bytes_each_time_and_has_only_what_the_agent_needs() ->
     bootstrap.code.cache_clear()
     assert bootstrap.code() == archive
     names = zipfile.ZipFile(io.BytesIO(archive)).namelist()
-    assert {"inpod/__init__.py", "inpod/agent/main.py", "inpod/protocol/agent.py", "inpod/tunnel/frames.py"} <= set(
-        names
-    )
+    assert {
+        "inpod/__init__.py",
+        "inpod/agent/main.py",
+        "inpod/protocol/agent/codec.py",
+        "inpod/tunnel/frames.py",
+    } <= set(names)
     assert {name.split("/")[1] for name in names} == {"__init__.py", "agent", "dns", "protocol", "tunnel"}
     assert len(archive) < boot.MAX_CODE
 

@@ -13,17 +13,10 @@ Text in JSON may carry bytes that are not UTF-8, as lone surrogates (`surrogatee
 """
 
 import errno
-import json
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar, get_args
-
-from inpod.protocol.listing import PeerProtocolError as PeerProtocolError  # of both files
+from typing import Literal
 
 PROTOCOL_VERSION = 1
-
-A = TypeVar("A")
-
-_dump = json.JSONEncoder(separators=(",", ":")).encode
 
 Mode = Literal["mirror", "steal"]
 IpProtocol = Literal["tcp", "udp"]
@@ -306,70 +299,3 @@ Request = (
     | Finish
 )
 Answer = Welcome | Resolved | Connected | PortReport | Refusal
-
-_NAMES: dict[str, type[Request]] = {t.__name__: t for t in get_args(Request)}
-
-
-def encode(message: Request | Answer) -> bytes:
-    """Return `message` as JSON with its type's name under "is"."""
-    # By hand: `dataclasses.asdict` copies deeply, which takes longer than all the rest of a connect.
-    raw: dict[str, object] = {"is": type(message).__name__}
-    for name in message.__slots__:
-        value = getattr(message, name)
-        raw[name] = {"ip": value.ip, "port": value.port} if isinstance(value, Address) else value
-    return _dump(raw).encode()
-
-
-def decode_request(data: bytes) -> Request:
-    """Return the request in the payload of OPEN.
-
-    Raises:
-        PeerProtocolError: Not JSON, an unknown request, or wrong fields.
-    """
-    raw = _object(data)
-    found = _NAMES.get(str(raw.pop("is", "")))
-    if found is None:
-        raise PeerProtocolError("unknown request")
-    return _build(found, raw)
-
-
-def decode_answer(kind: type[A], data: bytes) -> A:
-    """Return the `kind` in the payload of ACCEPT, RESET or in a line of data.
-
-    Raises:
-        PeerProtocolError: Not JSON, another message, or wrong fields.
-    """
-    raw = _object(data)
-    if raw.pop("is", "") != kind.__name__:
-        raise PeerProtocolError(f"expected {kind.__name__}")
-    return _build(kind, raw)
-
-
-def errno_of(payload: bytes, otherwise: int) -> int:
-    """Return the errno in the payload of RESET; `otherwise` where there is none, as when the link is lost."""
-    if not payload:
-        return otherwise
-    try:
-        return decode_answer(Refusal, payload).code or errno.ECONNREFUSED
-    except PeerProtocolError:
-        return otherwise
-
-
-def _object(data: bytes) -> dict[str, object]:
-    try:
-        raw = json.loads(data)
-    except ValueError as error:
-        raise PeerProtocolError("not JSON") from error
-    if not isinstance(raw, dict):
-        raise PeerProtocolError("not a JSON object")
-    return raw
-
-
-def _build(kind: type[A], raw: dict[str, object]) -> A:
-    try:
-        for name in ("to", "local", "peer"):
-            if isinstance(value := raw.get(name), dict):
-                raw[name] = Address(**value)
-        return kind(**raw)
-    except TypeError as error:
-        raise PeerProtocolError(f"bad {kind.__name__}") from error
