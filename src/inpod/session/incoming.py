@@ -1,8 +1,7 @@
 """The pod's incoming connections, delivered to the program's listeners.
 
 A port of the pod has one subscription, however many sockets of the program listen on it (IPv4 and IPv6, SO_REUSEPORT).
-For each connection the session connects to the program from a loopback port of its own; the table tells the layer whose
-connection comes from there.
+For each connection the session connects to the program from a loopback port of its own (`sources`).
 """
 
 import asyncio
@@ -18,6 +17,7 @@ from inpod.session.events import Events, Note, PortSubscribed
 from inpod.session.listeners import Listener, Place, choose, is_any, is_loopback, listening
 from inpod.session.loopback import is_established
 from inpod.session.relays import Relays
+from inpod.session.sources import Sources
 from inpod.session.subscriptions import Answer, Subscriptions
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
@@ -28,9 +28,6 @@ LOOK_EVERY_S = 0.25
 """How soon a closed listener is noticed."""
 
 CONNECT_TIMEOUT_S = 10.0
-
-FORGET_AFTER_S = 2.0
-"""How long the table keeps a connection that ended: the program may accept it only now."""
 
 
 @dataclass
@@ -74,8 +71,7 @@ class Incoming:
         self._relays = relays
         self._ports: dict[int, _Port] = {}
         self._locals: dict[int, Listener] = {}
-        self._forgetting: dict[int, asyncio.TimerHandle] = {}
-        self._in_use: set[int] = set()
+        self._sources = Sources(table)
         self._announced: dict[int, str] = {}
         self.addresses: frozenset[bytes] = frozenset()
         """The pod's own IP addresses, as `Addr.ip`: connecting to them reaches one's own listener."""
@@ -84,8 +80,7 @@ class Incoming:
     def close(self) -> None:
         """End all subscriptions; connections go on."""
         self._deliveries.close()
-        for timer in self._forgetting.values():
-            timer.cancel()
+        self._sources.close()
         for port in self._ports.values():
             if port.stream is not None:
                 port.stream.refuse()
@@ -237,11 +232,10 @@ class Incoming:
     def _connect(self, stream: Stream, request: agent.Incoming, listener: Listener, peer: Addr, local: Addr) -> None:
         """Deliver to `listener` what comes from `peer`, until it ends."""
         try:
-            sock, source = self._bound(listener)
+            sock, source = self._sources.bind(listener.real.host, peer=peer, local=local)
         except OSError as error:
             self._deliveries.refuse(stream, request, error.errno or errno.EIO)
             return
-        self._remember(source, peer, local)
         to = (listener.real.host, listener.real.port)
         code = sock.connect_ex(to)
         if code in (0, errno.EINPROGRESS) and is_established(sock):
@@ -270,41 +264,15 @@ class Incoming:
     def _carry(self, stream: Stream, request: agent.Incoming, sock: socket.socket, source: int) -> None:
         stream.accept()
         if request.mode == "mirror":
-            join(stream, sock, lambda: self._forget_later(source), discard=not request.wants_answers)
+            join(stream, sock, lambda: self._sources.ended(source), discard=not request.wants_answers)
         else:
-            self._relays.join(stream, sock, lambda: self._forget_later(source))
+            self._relays.join(stream, sock, lambda: self._sources.ended(source))
 
     def _refuse(self, stream: Stream, request: agent.Incoming, sock: socket.socket, source: int, code: int) -> None:
         sock.close()
-        self._forget_later(source)
+        self._sources.ended(source)
         self._deliveries.refuse(stream, request, code)
         self._drop_closed()
-
-    def _bound(self, listener: Listener) -> tuple[socket.socket, int]:
-        """Return a socket with a loopback port that no other delivery has, also none of the other version of IP."""
-        host = listener.real.host
-        while True:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            sock.bind((host, 0))
-            source: int = sock.getsockname()[1]
-            if source not in self._in_use:
-                self._in_use.add(source)
-                return sock, source
-            sock.close()
-
-    def _remember(self, source: int, peer: Addr, local: Addr) -> None:
-        if (timer := self._forgetting.pop(source, None)) is not None:
-            timer.cancel()
-        self._table.set_port(source, peer=peer, local=local)
-
-    def _forget_later(self, source: int) -> None:
-        def forget() -> None:
-            self._forgetting.pop(source, None)
-            self._table.clear_port(source)
-
-        self._in_use.discard(source)
-        self._forgetting[source] = asyncio.get_running_loop().call_later(FORGET_AFTER_S, forget)
 
 
 def _addr(address: agent.Address) -> Addr:
