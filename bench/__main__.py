@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench import whole
 from bench.measure import Figures, Measure, Side
 from bench.rows import ROWS, Row
 from bench.target import is_possible, running_target
@@ -23,8 +24,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each row; the table has their medians")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each load")
+    parser.add_argument("--runs", type=int, default=whole.RUNS, help="sets of runs of each whole program (%(default)s)")
     parser.add_argument(
-        "--only", help="these groups: start,files,connect,ping,bulk,dns,steal,filter,mirror,http,interceptors,relay"
+        "--only",
+        help="these groups: start,files,connect,ping,bulk,dns,steal,filter,mirror,http,interceptors,relay,programs",
     )
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="where the figures go (%(default)s)")
     options = parser.parse_args()
@@ -36,16 +39,23 @@ def main() -> int:
         build(programs)
         with running_target(programs) as target:
             measure = Measure(target, programs, options.seconds)
-            samples = take(measure, options.rounds, options.only.split(",") if options.only else None)
+            only = options.only.split(",") if options.only else None
+            samples = take(measure, options.rounds, only)
+            wholes = whole.measure(target, programs, options.runs) if only is None or "programs" in only else []
     results = [result(row, samples) for row in ROWS if any((row.key, side) in samples for side in SIDES)]
-    print_table(results)
+    if results:
+        print_table(results)
+    if wholes:
+        whole.print_table(wholes)
     about: dict[str, object] = {
         "cpus": os.cpu_count(),
         "kernel": platform.release(),
         "python": platform.python_version(),
     }
     about |= {"load": os.getloadavg(), "rounds": options.rounds, "seconds": options.seconds}
-    options.json.write_text(json.dumps({"about": about, "rows": results}, indent=1) + "\n")
+    options.json.write_text(
+        json.dumps({"about": about, "rows": results, "programs": whole.as_json(wholes)}, indent=1) + "\n"
+    )
     return 0
 
 
