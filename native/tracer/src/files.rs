@@ -21,10 +21,12 @@ const MAX_ATTRIBUTE: usize = 64 * 1024;
 /// `struct open_how` of openat2(2), as far as we know it.
 const HOW_BYTES: usize = 24;
 
+#[cfg(target_arch = "x86_64")]
 pub fn open(call: &Call<'_>) -> Outcome {
     opened(call, AT_CWD, 0, call.int(1), call.int(2) as u32)
 }
 
+#[cfg(target_arch = "x86_64")]
 pub fn creat(call: &Call<'_>) -> Outcome {
     opened(call, AT_CWD, 0, libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, call.int(1) as u32)
 }
