@@ -1,5 +1,12 @@
-"""Builds the Rust libraries with cargo and puts them into the package: `pip install .` needs nothing else."""
+"""Builds the Rust libraries with cargo and puts them into the package: `pip install .` needs nothing else.
 
+INPOD_GLIBC=2.31 in the environment: what the session loads is built against that glibc, whatever this machine has, with
+cargo-zigbuild and its linker (both from PyPI); a release is built so (`just wheel`). The layer needs nothing new of any
+glibc, and inpod-trace has this machine's in it.
+"""
+
+import os
+import platform
 import shutil
 import subprocess
 import sysconfig
@@ -8,34 +15,49 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-FILES = ("libinpod_layer.so", "libinpod_filters.so", "libinpod_tracer.so", "inpod-trace")
+FILES = {
+    "libinpod_layer.so": "layer",
+    "libinpod_filters.so": "release",
+    "libinpod_tracer.so": "release",
+    "inpod-trace": "release",
+}
+"""What is built, with its profile of native/Cargo.toml."""
+
+OF_SESSION = ("libinpod_filters.so", "libinpod_tracer.so")
 
 STATIC = ("--", "--codegen", "target-feature=+crt-static")
 """For `inpod-trace`: it starts programs in whose environment a layer may be."""
 
 
 class NativeHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's type parameter is private
-    """Two cargo calls; the wheel is marked as one of this platform."""
+    """Three cargo calls; the wheel is marked as one of this platform."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build the libraries into src/inpod/native/."""
-        root = Path(self.root)
+        native = Path(self.root) / "native"
         if shutil.which("cargo") is None:
             raise SystemExit(
                 "inpod: cargo is needed to build the layer and the filters. Install Rust 1.85 or later and try again."
             )
-        how = ["--release", "--locked", "--manifest-path", str(root / "native" / "Cargo.toml")]
-        libraries = ["--package", "inpod-layer", "--package", "inpod-filters", "--package", "inpod-tracer", "--lib"]
-        subprocess.run(["cargo", "build", *how, *libraries], check=True)
+        glibc = os.environ.get("INPOD_GLIBC")
+        target = f"{platform.machine()}-unknown-linux-gnu"
+        how = ["--locked", "--manifest-path", str(native / "Cargo.toml")]
+        layer = ["--profile", "layer", "--package", "inpod-layer", "--lib"]
+        subprocess.run(["cargo", "build", *how, *layer], check=True)
+        build = ["cargo", "zigbuild", "--target", f"{target}.{glibc}"] if glibc else ["cargo", "build"]
+        libraries = ["--package", "inpod-filters", "--package", "inpod-tracer", "--lib"]
+        subprocess.run([*build, *how, "--release", *libraries], check=True)
         program = ["--package", "inpod-tracer", "--bin", "inpod-trace"]
-        subprocess.run(["cargo", "rustc", *how, *program, *STATIC], check=True)
-        home = root / "src" / "inpod" / "native"
+        subprocess.run(["cargo", "rustc", *how, "--release", *program, *STATIC], check=True)
+        home = Path(self.root) / "src" / "inpod" / "native"
         home.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
+        for name, profile in FILES.items():
+            folder = native / "target" / (target if glibc and name in OF_SESSION else "") / profile
             # A new file, never an overwritten one: a running program may have the old one mapped.
             part = home / (name + ".part")
-            shutil.copy(root / "native" / "target" / "release" / name, part)
+            shutil.copy(folder / name, part)
             part.rename(home / name)
         build_data["pure_python"] = False
-        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-        build_data["tag"] = f"py3-none-{platform}"
+        machine = platform.machine()
+        system = f"manylinux_{glibc.replace('.', '_')}_{machine}" if glibc else sysconfig.get_platform()
+        build_data["tag"] = f"py3-none-{system.replace('-', '_').replace('.', '_')}"

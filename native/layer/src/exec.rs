@@ -14,7 +14,7 @@ use inpod_rules::environment::{is_trace, names_layer, others};
 use inpod_rules::paths::{PathText, PATH_MAX};
 use inpod_sys::exec::Change;
 use inpod_sys::files::{self, AT_CWD};
-use inpod_sys::text::until_nul;
+use inpod_sys::proc::ProcPath;
 use inpod_sys::Errno;
 use inpod_wire::Request;
 
@@ -37,8 +37,9 @@ pub enum Child {
 pub struct Planned {
     /// The file, and a script's interpreters.
     pub way: Way,
-    /// "INPOD_EXEC=PATH" of a traced child.
-    traced: PathText,
+    /// "INPOD_EXEC=PATH" of a traced child. The room is taken only where there is one: nearly every child has none, and a
+    /// forked one would pay for each page.
+    traced: Option<PathText>,
     /// Whether `way` is to be gone, instead of the path as it is.
     pub is_elsewhere: bool,
 }
@@ -96,13 +97,11 @@ fn looked(
 fn becomes_traced(state: &State, dir: i32, path: &CStr, planned: &mut Planned) -> bool {
     let (dir, path) = if planned.is_elsewhere { (AT_CWD, planned.way.file()) } else { (dir, path) };
     let is_named = dir == AT_CWD || path.to_bytes().starts_with(b"/");
-    let text = &mut planned.traced;
-    state.tracer.is_some()
-        && is_named
-        && files::is_executable(dir, path)
-        && text.push(EXEC_VARIABLE)
-        && text.push(b"=")
-        && text.push(path.to_bytes())
+    if state.tracer.is_none() || !is_named || !files::is_executable(dir, path) {
+        return false;
+    }
+    let text = planned.traced.insert(PathText::default());
+    text.push(EXEC_VARIABLE) && text.push(b"=") && text.push(path.to_bytes())
 }
 
 /// As [`look`], for a name that execvp(3) searches: `path` is the value of PATH.
@@ -140,16 +139,15 @@ pub fn look_in_path(
 /// As [`look`], for a descriptor. A program that is traced is executed by its path, where it has one: the descriptor may not
 /// be open any more where `inpod-trace` looks.
 pub fn look_at_fd(state: &State, fd: i32, planned: &mut Planned) -> Option<Result<Child, Errno>> {
-    let mut name = [0; 32];
-    std::io::Write::write_fmt(&mut name.as_mut_slice(), format_args!("/proc/self/fd/{fd}")).ok()?;
-    let name = until_nul(&name)?;
+    let link = ProcPath::of_fd(None, fd);
     let mut path = PathText::default();
     let mut room = [0; PATH_MAX];
     // Of what is there no more it says so behind the path, which then leads to nothing.
-    let is_named = path.push(files::read_link(AT_CWD, name, &mut room).ok()?) && path.as_bytes().starts_with(b"/");
+    let is_named =
+        path.push(files::read_link(AT_CWD, link.as_c_str(), &mut room).ok()?) && path.as_bytes().starts_with(b"/");
     let path = as_c_str(&path);
     let is_named = is_named && files::look(AT_CWD, path, 0).is_ok();
-    match looked(state, AT_CWD, if is_named { path } else { name }, planned, is_named)? {
+    match looked(state, AT_CWD, if is_named { path } else { link.as_c_str() }, planned, is_named)? {
         // Scripts and all else the kernel does by the descriptor.
         Ok(child) => {
             planned.is_elsewhere = false;
@@ -165,9 +163,9 @@ pub fn changes<'a>(
     child: Child,
     wanted: Wanted<'_>,
     planned: &'a Planned,
-    text: &'a mut PathText,
+    text: &'a mut Option<PathText>,
 ) -> [(&'static [u8], Change<'a>); 3] {
-    let kept = if wanted.session.is_some() { Change::Keep } else { Change::Set(&state.session_entry) };
+    let kept = if wanted.session.is_some() { Change::Keep } else { Change::Set(state.session_entry) };
     let (preload, session) = match child {
         Child::Reachable => (with_layer(state, wanted.preload, text), kept),
         Child::Traced => (without_layer(wanted.preload, text), kept),
@@ -175,27 +173,32 @@ pub fn changes<'a>(
             (without_layer(wanted.preload, text), if wanted.session.is_some() { Change::Remove } else { Change::Keep })
         }
     };
-    let exec = if child == Child::Traced { Change::Set(as_c_str(&planned.traced)) } else { Change::Keep };
+    let exec = match &planned.traced {
+        Some(text) if child == Child::Traced => Change::Set(as_c_str(text)),
+        _ => Change::Keep,
+    };
     [(PRELOAD_VARIABLE, preload), (SESSION_VARIABLE, session), (EXEC_VARIABLE, exec)]
 }
 
-fn with_layer<'a>(state: &'a State, wanted: Option<&CStr>, text: &'a mut PathText) -> Change<'a> {
-    let Some(ours) = &state.preload_entry else { return Change::Keep };
+fn with_layer<'a>(state: &'a State, wanted: Option<&CStr>, text: &'a mut Option<PathText>) -> Change<'a> {
+    let Some(ours) = state.preload_entry else { return Change::Keep };
     match wanted.map(CStr::to_bytes) {
         None | Some(b"") => Change::Set(ours),
         Some(value) if names_layer(value) => Change::Keep,
         Some(value) => {
+            let text = text.insert(PathText::default());
             let fits = text.push(ours.to_bytes()) && text.push(b":") && text.push(value);
             Change::Set(if fits { as_c_str(text) } else { ours })
         }
     }
 }
 
-fn without_layer<'a>(wanted: Option<&CStr>, text: &'a mut PathText) -> Change<'a> {
+fn without_layer<'a>(wanted: Option<&CStr>, text: &'a mut Option<PathText>) -> Change<'a> {
     let Some(value) = wanted.map(CStr::to_bytes).filter(|value| names_layer(value)) else { return Change::Keep };
     if others(value).next().is_none() {
         return Change::Remove;
     }
+    let text = text.insert(PathText::default());
     let mut fits = text.push(PRELOAD_VARIABLE) && text.push(b"=");
     for (index, other) in others(value).enumerate() {
         fits = fits && (index == 0 || text.push(b":")) && text.push(other);

@@ -42,5 +42,5 @@ fn redirected<R, C: Fn(i32, *const c_char) -> R>(
 ) -> R {
     let elsewhere = |dir: i32, path: &CStr| call(dir, path.as_ptr());
     let decided = path.zip(start::state()).and_then(|(path, state)| decide(&Caller::own(state), path, &elsewhere));
-    decided.unwrap_or_else(|| call(dir, path.map_or(std::ptr::null(), CStr::as_ptr)))
+    decided.unwrap_or_else(|| call(dir, path.map_or(core::ptr::null(), CStr::as_ptr)))
 }

@@ -4,7 +4,8 @@
 //! does more.
 //!
 //! Variadic functions are defined with their longest form: stable Rust cannot define variadic ones, and on Linux x86-64
-//! and arm64 integers are passed alike. `C-unwind`, as a thread may be cancelled in an original call, which unwinds.
+//! and arm64 integers are passed alike. A thread may be cancelled in an original call: that unwinds by force through our
+//! frames, none of which has a destructor then (lib.rs), and not as a panic, so `C` it is (RFC 2945).
 
 #![allow(clippy::too_many_arguments, reason = "libc's own")]
 
@@ -27,7 +28,7 @@ macro_rules! hooks {
         $(
             #[no_mangle]
             #[doc = concat!("# Safety\nAs ", stringify!($name), " of libc.")]
-            pub unsafe extern "C-unwind" fn $name($($argument: $type),*) -> $result {
+            pub unsafe extern "C" fn $name($($argument: $type),*) -> $result {
                 hooks!(@body $how $name($($argument),*) $op $({ $($chosen)* })?)
             }
         )*
@@ -36,41 +37,25 @@ macro_rules! hooks {
         #[allow(dead_code, reason = "some hooks go another way")]
         pub mod original {
             use super::*;
-            use inpod_sys::next::Next;
+            use inpod_sys::next::{Name, Next};
 
             $(
                 #[doc = concat!("# Safety\nAs ", stringify!($name), " of libc.")]
                 #[inline]
                 pub unsafe fn $name($($argument: $type),*) -> $result {
-                    let found = places::$name.address();
+                    const NAME: Name = Name::new(concat!(stringify!($name), "\0"));
+                    static PLACE: Next = Next::new();
+                    let found = PLACE.address(NAME);
                     if found.is_null() {
                         return inpod_ops::guard::fail(libc::ENOSYS);
                     }
-                    type Function = unsafe extern "C-unwind" fn($($type),*) -> $result;
+                    type Function = unsafe extern "C" fn($($type),*) -> $result;
                     // SAFETY: the address of the libc function of this name, which has this signature.
                     let function = unsafe { core::mem::transmute::<*mut c_void, Function>(found) };
                     // SAFETY: the caller's promise.
                     unsafe { function($($argument),*) }
                 }
             )*
-
-            #[allow(non_upper_case_globals)]
-            pub(super) mod places {
-                use super::Next;
-                $(
-                    pub static $name: Next = Next::new(
-                        match core::ffi::CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
-                            Ok(name) => name,
-                            Err(_) => c"",
-                        },
-                    );
-                )*
-            }
-        }
-
-        /// Looks all originals up.
-        pub fn find_originals() {
-            $( original::places::$name.address(); )*
         }
     };
 

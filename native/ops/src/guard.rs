@@ -1,28 +1,16 @@
-//! What stands between our faults and the program.
-
-use std::cell::Cell;
-use std::panic::{catch_unwind, AssertUnwindSafe};
+//! What stands between us and the program.
 
 use inpod_sys::errno;
 
-thread_local! {
-    // Without a destructor and without lazy set-up: usable at any time of a thread's life.
-    static INSIDE: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs `decide` for one intercepted call; None: the original call, as it is.
+/// Runs `decide` for one intercepted call, of which errno tells nothing; None: the original call, as it is.
 ///
-/// So it is when the layer itself made the call (or a signal handler that interrupted it did), and when `decide`
-/// panics: a fault of ours must look like an absent layer, never like a crash. Never wrap an original call: it may not
-/// return here (exec after vfork, cancellation), and hooks inside it would be passed by.
+/// A fault of ours must look like an absent layer, never like a crash: so `decide` says None wherever something is not
+/// as expected, and the layer has no code that panics (tests/layer/test_library.py). In the session's thread, which has,
+/// panics are caught by its loop.
 pub fn guarded<T>(decide: impl FnOnce() -> Option<T>) -> Option<T> {
-    if INSIDE.replace(true) {
-        return None;
-    }
     let before = errno::get();
-    let verdict = catch_unwind(AssertUnwindSafe(decide)).unwrap_or(None);
+    let verdict = decide();
     errno::set(before);
-    INSIDE.set(false);
     verdict
 }
 
@@ -56,7 +44,7 @@ impl Outcome for i64 {
 }
 
 impl<T> Outcome for *mut T {
-    const FAILURE: Self = std::ptr::null_mut();
+    const FAILURE: Self = core::ptr::null_mut();
     fn has_failed(self) -> bool {
         self.is_null()
     }

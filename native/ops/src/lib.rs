@@ -7,6 +7,8 @@
 //! This code runs in someone else's process: no heap in operations, no lock across an original call, errno kept, fork
 //! and vfork expected.
 
+#![no_std]
+
 pub mod datagrams;
 pub mod files;
 pub mod guard;

@@ -1,17 +1,14 @@
 //! Where a path leads: as it is, elsewhere on this machine, or into the replica.
 
 use core::ffi::CStr;
-use std::io::Write;
 
 use inpod_rules::paths::{is_normal, names_directory, PathText, Reached};
 use inpod_sys::files::{self, OwnedFd, AT_CWD};
+use inpod_sys::proc::ProcPath;
 use inpod_sys::text::until_nul;
 
 use crate::skipped::is_skipped;
 use crate::state::State;
-
-/// Longest name of a link in /proc to a directory of a process.
-const LINK_BYTES: usize = 48;
 
 /// Who makes a call.
 pub struct Caller<'a> {
@@ -31,16 +28,12 @@ impl<'a> Caller<'a> {
         Self { state, thread: Some(thread) }
     }
 
-    /// Returns the link in /proc, in `room`, to a directory that it has open, or ([`AT_CWD`]) stands in.
-    fn link_to<'r>(&self, dir: i32, room: &'r mut [u8; LINK_BYTES]) -> Option<&'r CStr> {
-        match (self.thread, dir) {
-            (None, AT_CWD) => write!(room.as_mut_slice(), "/proc/self/cwd"),
-            (None, _) => write!(room.as_mut_slice(), "/proc/self/fd/{dir}"),
-            (Some(thread), AT_CWD) => write!(room.as_mut_slice(), "/proc/{thread}/cwd"),
-            (Some(thread), _) => write!(room.as_mut_slice(), "/proc/{thread}/fd/{dir}"),
+    /// Returns the link in /proc to a directory that it has open, or ([`AT_CWD`]) stands in.
+    fn link_to(&self, dir: i32) -> ProcPath {
+        match dir {
+            AT_CWD => ProcPath::of(self.thread, "cwd"),
+            _ => ProcPath::of_fd(self.thread, dir),
         }
-        .ok()?;
-        until_nul(room)
     }
 
     /// Opens for reading what a path leads to on this machine.
@@ -49,14 +42,13 @@ impl<'a> Caller<'a> {
         if self.thread.is_none() || path.to_bytes().starts_with(b"/") {
             return files::open(dir, path, flags).ok();
         }
-        let mut room = [0; LINK_BYTES];
-        let folder = files::open(AT_CWD, self.link_to(dir, &mut room)?, libc::O_PATH | libc::O_DIRECTORY).ok()?;
+        let folder = files::open(AT_CWD, self.link_to(dir).as_c_str(), libc::O_PATH | libc::O_DIRECTORY).ok()?;
         files::open(folder.raw(), path, flags).ok()
     }
 
     /// Whether it is a program that is left alone. Of this process that was found out at its start.
     pub fn is_skipped(&self) -> bool {
-        self.thread.is_some() && is_skipped(&self.state.rules, self.thread)
+        self.thread.is_some_and(|thread| is_skipped(&self.state.rules, thread))
     }
 }
 
@@ -89,7 +81,7 @@ pub fn place(caller: &Caller<'_>, dir: i32, path: &[u8], text: &mut PathText) ->
     let state = caller.state;
     let from = state.replica.len();
     let is_absolute = path.starts_with(b"/");
-    if !text.push(&state.replica) || (!is_absolute && !push_pod_directory(caller, dir, text)) {
+    if !text.push(state.replica) || (!is_absolute && !push_pod_directory(caller, dir, text)) {
         return Some(Place::AsIs);
     }
     // `/app/..` is a way out of the pod's /app, which this machine may not have.
@@ -117,9 +109,8 @@ pub fn place(caller: &Caller<'_>, dir: i32, path: &[u8], text: &mut PathText) ->
 
 /// Adds the pod path of a directory that the program has open or stands in; false when it is not the pod's.
 fn push_pod_directory(caller: &Caller<'_>, dir: i32, text: &mut PathText) -> bool {
-    let mut name = [0; LINK_BYTES];
     let mut room = [0; inpod_rules::paths::PATH_MAX];
-    let found = caller.link_to(dir, &mut name).and_then(|name| files::read_link(AT_CWD, name, &mut room).ok());
+    let found = files::read_link(AT_CWD, caller.link_to(dir).as_c_str(), &mut room).ok();
     match found.and_then(|found| below_replica(caller.state, found)) {
         Some(below) => text.push(below),
         None => false,
@@ -128,7 +119,7 @@ fn push_pod_directory(caller: &Caller<'_>, dir: i32, text: &mut PathText) -> boo
 
 /// Returns the part of a path below the replica's root; None when it is not in the replica. Empty: the root itself.
 fn below_replica<'p>(state: &State, path: &'p [u8]) -> Option<&'p [u8]> {
-    path.strip_prefix(state.replica.as_slice()).filter(|rest| matches!(rest, [] | [b'/', ..]))
+    path.strip_prefix(state.replica).filter(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
 /// Returns the pod's path of a path in the replica, as the program is to see it; None when it is not in the replica.

@@ -7,9 +7,9 @@
 
 use core::ffi::CStr;
 
-use inpod_rules::elf::{self, Program, Why};
+use inpod_rules::elf::{self, Program, Why, HEAD_BYTES};
 use inpod_rules::paths::PathText;
-use inpod_rules::scripts::{ScriptLine, SCRIPT_LINE};
+use inpod_rules::scripts::ScriptLine;
 use inpod_rules::FilesMode;
 use inpod_sys::files::{self, Facts, OwnedFd, AT_CWD};
 use inpod_sys::{process, status, Errno};
@@ -143,19 +143,21 @@ fn find(caller: &Caller<'_>, dir: i32, path: &CStr, text: &mut PathText) -> Opti
 /// Why the layer cannot be in a program; of a script its first line.
 fn look_at(file: &OwnedFd) -> (Option<Why>, Option<ScriptLine>) {
     let Some(facts) = files::look_at(file.raw()).ok().filter(Facts::is_file) else { return (None, None) };
-    match elf::look(|offset, room| files::read_at(file, offset, room)) {
+    let mut head = [0; HEAD_BYTES];
+    let length = files::read_at(file, 0, &mut head);
+    let head = head.get(..length).unwrap_or_default();
+    match elf::look(head, |offset, room| files::read_at(file, offset, room)) {
         Program::Reachable => (gains_rights(&facts).then_some(Why::SetId), None),
         Program::Beyond(why) => (Some(why), None),
-        Program::Script => {
-            let mut head = [0; SCRIPT_LINE];
-            let length = files::read_all(file, &mut head);
-            (None, ScriptLine::parse(head.get(..length).unwrap_or_default()))
-        }
+        Program::Script => (None, ScriptLine::parse(head)),
     }
 }
 
 /// Whether the program runs with other rights than ours: ld.so then ignores LD_PRELOAD.
 fn gains_rights(facts: &Facts) -> bool {
+    if facts.mode & (libc::S_ISUID | libc::S_ISGID) == 0 {
+        return false;
+    }
     let (user, group) = process::effective_ids();
     (facts.mode & libc::S_ISUID != 0 && facts.uid != user) || (facts.mode & libc::S_ISGID != 0 && facts.gid != group)
 }

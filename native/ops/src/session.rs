@@ -4,9 +4,8 @@
 //! on one connection would take each other's answers. A vfork child shares our memory but not our descriptors, so it
 //! keeps out of the seats.
 
-use std::cell::Cell;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use inpod_sys::files::OwnedFd;
 use inpod_sys::{process, sockets};
@@ -31,9 +30,13 @@ static POOL: [Seat; SEATS] = [const { Seat { fd: AtomicU64::new(EMPTY), cookie: 
 /// The process whose descriptors the seats hold.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
-/// Prepares for fork; called once.
-pub fn start() {
+/// Takes the seats for this process; called once, before it can have children.
+pub fn take_seats() {
     OWNER.store(process::id(), Relaxed);
+}
+
+/// Prepares for fork. A child that was forked before has no seats: it asks on a new connection each time.
+pub fn prepare_for_fork() {
     process::after_fork_in_child(forked);
 }
 
@@ -44,28 +47,6 @@ extern "C" fn forked() {
         seat.fd.store(EMPTY, Release);
     }
     OWNER.store(process::id(), Relaxed);
-}
-
-thread_local! {
-    // Without a destructor and without lazy set-up, as in `guard`.
-    static QUESTIONS: Cell<Questions> = const { Cell::new(Questions::Asked) };
-}
-
-/// What happens to questions of a thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Questions {
-    Asked,
-    /// As if there were no session.
-    Dropped,
-    /// One was.
-    HaveBeenDropped,
-}
-
-/// Runs something that must not wait for the session; returns also whether it would have asked.
-pub fn without_asking<T>(run: impl FnOnce() -> T) -> (T, bool) {
-    QUESTIONS.set(Questions::Dropped);
-    let done = run();
-    (done, QUESTIONS.replace(Questions::Asked) == Questions::HaveBeenDropped)
 }
 
 /// Asks on a connection of its own something whose reply is an errno; neither sends nor receives messages, only bytes,
@@ -81,8 +62,7 @@ pub fn ask_on(connection: &OwnedFd, request: &Request<'_>) -> Option<i32> {
 
 /// Asks, and returns the length of the reply in `reply`. None: there is no session any more.
 pub fn ask_into(state: &State, request: &Request<'_>, passed: Option<i32>, reply: &mut [u8]) -> Option<usize> {
-    if QUESTIONS.get() != Questions::Asked {
-        QUESTIONS.set(Questions::HaveBeenDropped);
+    if !(state.may_ask)() {
         return None;
     }
     let mut room = [0; MAX_REQUEST];
@@ -91,7 +71,7 @@ pub fn ask_into(state: &State, request: &Request<'_>, passed: Option<i32>, reply
     let idle = if is_owner { POOL.iter().find_map(empty) } else { None };
     let (connection, length) = idle
         .and_then(|connection| exchange(connection, request, passed, reply))
-        .or_else(|| exchange(sockets::connect_to_session(&state.door).ok()?, request, passed, reply))?;
+        .or_else(|| exchange(sockets::connect_to_session(state.door).ok()?, request, passed, reply))?;
     if is_owner {
         keep(connection);
     }

@@ -1,12 +1,14 @@
 //! What an interceptor knows from the start: the session's folder, its rules, its table.
 
-use std::ffi::{CStr, CString, OsStr};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use core::ffi::CStr;
 
 use inpod_rules::table::{Table, TABLE_BYTES};
-use inpod_rules::{environment, Rules};
-use inpod_sys::{files, memory, process};
+use inpod_rules::{Line, Rules};
+use inpod_sys::files::{self, AT_CWD};
+use inpod_sys::memory::{self, Arena};
+use inpod_sys::text::join;
+
+use crate::skipped::is_own_program;
 
 /// Name of the variable that says where the session's folder is.
 pub const SESSION_VARIABLE: &[u8] = b"INPOD_SESSION";
@@ -20,56 +22,83 @@ pub const EXEC_VARIABLE: &[u8] = b"INPOD_EXEC";
 /// Largest `rules` file that is read, in bytes.
 const MAX_RULES: u64 = 1 << 20;
 
-/// What is known of the session.
+/// Room for the path of a file in the session's folder: that of a unix socket is no longer (unix(7)).
+pub const FOLDER_BYTES: usize = 128;
+
+/// Room for the state itself and its texts: the longest is the layer's path.
+const TEXTS_BYTES: usize = 3 * 4096;
+
+/// Where to find out.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The session's folder, canonical: as getcwd and the links in /proc say it.
+    pub folder: &'a CStr,
+    /// What the program was called as, where it is this one that is intercepted: it may be one that is left alone.
+    pub own_name: Option<&'a CStr>,
+    /// The layer's path as LD_PRELOAD has it; None when something else loaded us.
+    pub layer: Option<&'a [u8]>,
+    /// Whether this thread may ask the session, and wait for its answer, at this time.
+    pub may_ask: fn() -> bool,
+}
+
+/// What is known of the session. It stays where it is for the life of the process, and nothing of it is on the heap:
+/// the program may not have one yet.
 pub struct State {
     /// The session's facts.
-    pub rules: Rules,
+    pub rules: Rules<'static>,
     /// The socket table.
     pub table: Table<'static>,
     /// The replica's root, canonical, without a slash at the end.
-    pub replica: Vec<u8>,
+    pub replica: &'static [u8],
     /// Path of the socket that answers.
-    pub door: Vec<u8>,
+    pub door: &'static [u8],
     /// "INPOD_SESSION=…" as it was at the start: a program may clear its environment.
-    pub session_entry: CString,
+    pub session_entry: &'static CStr,
     /// `inpod-trace`; None: what the layer cannot be in runs outside the pod.
-    pub tracer: Option<CString>,
+    pub tracer: Option<&'static CStr>,
     /// "LD_PRELOAD=…", the layer alone; None when something else loaded us.
-    pub preload_entry: Option<CString>,
+    pub preload_entry: Option<&'static CStr>,
+    /// See [`Origin::may_ask`].
+    pub may_ask: fn() -> bool,
 }
 
 impl State {
     /// Reads what a session wrote into its folder. None: there is no live session of our version.
-    pub fn read(given: &CStr) -> Option<Self> {
-        let folder = files::open(files::AT_CWD, given, libc::O_PATH | libc::O_DIRECTORY).ok()?;
-        let mut room = [0; 4096];
-        let link = CString::new(format!("/proc/self/fd/{}", folder.raw())).ok()?;
-        // Canonical, as getcwd and the links in /proc will say it.
-        let path = Path::new(OsStr::from_bytes(files::read_link(files::AT_CWD, &link, &mut room).ok()?));
-        let rules = files::open(folder.raw(), c"rules", libc::O_RDONLY).ok()?;
-        let size = files::look_at(rules.raw()).ok()?.size.min(MAX_RULES);
-        let mut text = vec![0; size as usize];
-        let length = files::read_all(&rules, &mut text);
-        let rules = Rules::parse(text.get(..length)?)?;
-        let table = files::open(folder.raw(), c"table", libc::O_RDWR).ok()?;
-        Some(Self {
-            tracer: rules.tracer.clone().and_then(|path| CString::new(path).ok()),
-            rules,
+    ///
+    /// May run in a signal handler or a child of vfork, and in two threads at once.
+    pub fn read(origin: Origin<'_>) -> Option<&'static Self> {
+        let folder = origin.folder.to_bytes();
+        let in_folder = |name: &'static [u8]| [folder, name];
+        let mut path = [0; FOLDER_BYTES];
+        let file = files::open(AT_CWD, join(&mut path, &in_folder(b"/rules"))?, libc::O_RDONLY).ok()?;
+        let size = files::look_at(file.raw()).ok()?.size.min(MAX_RULES) as usize;
+        // Of a line there are two bytes at least. What is not touched takes no memory.
+        let mut arena = Arena::new(TEXTS_BYTES + size + (size / 2 + 1) * size_of::<Line<'_>>())?;
+        let text = arena.many(0, size)?;
+        let length = files::read_all(&file, text);
+        let text: &'static [u8] = text.get(..length)?;
+        let room = arena.many(Line::None, Rules::room_for(text))?;
+        let mut rules = Rules::parse(text, room)?;
+        if origin.own_name.is_some_and(|name| is_own_program(&rules, name)) {
+            // What it starts is the session's all the same.
+            rules.leave_alone();
+        }
+        let table = files::open(AT_CWD, join(&mut path, &in_folder(b"/table"))?, libc::O_RDWR).ok()?;
+        let state = Self {
             table: Table::new(memory::map_shared(&table, TABLE_BYTES)?)?,
-            replica: path.join("replica").as_os_str().as_bytes().to_vec(),
-            door: path.join("layer.sock").as_os_str().as_bytes().to_vec(),
-            session_entry: entry(SESSION_VARIABLE, given)?,
-            preload_entry: own_preload(),
-        })
+            replica: kept(&mut arena, &in_folder(b"/replica"))?.to_bytes(),
+            door: kept(&mut arena, &in_folder(b"/layer.sock"))?.to_bytes(),
+            session_entry: kept(&mut arena, &[SESSION_VARIABLE, b"=", folder])?,
+            tracer: rules.tracer.and_then(|path| kept(&mut arena, &[path])),
+            preload_entry: origin.layer.and_then(|layer| kept(&mut arena, &[PRELOAD_VARIABLE, b"=", layer])),
+            rules,
+            may_ask: origin.may_ask,
+        };
+        arena.one(state)
     }
 }
 
-fn own_preload() -> Option<CString> {
-    let value = process::variable(PRELOAD_VARIABLE)?.to_bytes();
-    let layer = environment::layer_in(value)?;
-    entry(PRELOAD_VARIABLE, CString::new(layer).ok()?.as_c_str())
-}
-
-fn entry(name: &[u8], value: &CStr) -> Option<CString> {
-    CString::new([name, b"=", value.to_bytes()].concat()).ok()
+fn kept(arena: &mut Arena, parts: &[&[u8]]) -> Option<&'static CStr> {
+    let bytes = parts.iter().map(|part| part.len()).sum::<usize>() + 1;
+    join(arena.many(0, bytes)?, parts)
 }

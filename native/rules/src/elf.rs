@@ -2,6 +2,9 @@
 
 use crate::scripts::SCRIPT_LINE;
 
+/// How much of a program is read at once: nearly always all that is looked at.
+pub const HEAD_BYTES: usize = 1024;
+
 const CLASS_64: u8 = 2;
 const PT_INTERP: u32 = 3;
 const PT_NOTE: u32 = 4;
@@ -48,11 +51,9 @@ impl Why {
     }
 }
 
-/// Looks at a program. `read(offset, room)` fills `room` from the file and returns how many bytes there were.
-pub fn look(mut read: impl FnMut(u64, &mut [u8]) -> usize) -> Program {
-    let mut head = [0; SCRIPT_LINE];
-    let length = read(0, &mut head);
-    let head = head.get(..length).unwrap_or_default();
+/// Looks at a program by its first bytes, [`HEAD_BYTES`] where it has so many; `read(offset, room)` fills `room` from
+/// further behind and returns how many bytes there were.
+pub fn look(head: &[u8], read: impl FnMut(u64, &mut [u8]) -> usize) -> Program {
     if head.starts_with(b"#!") {
         return Program::Script;
     }
@@ -63,7 +64,25 @@ pub fn look(mut read: impl FnMut(u64, &mut [u8]) -> usize) -> Program {
         return Program::Beyond(Why::Bits32);
     }
     let Some((at, size, count)) = program_headers(head) else { return Program::Reachable };
-    look_at_headers(&mut read, at, size, count.min(MAX_HEADERS))
+    look_at_headers(&mut Reader { head, read }, at, size, count.min(MAX_HEADERS))
+}
+
+struct Reader<'h, R> {
+    head: &'h [u8],
+    read: R,
+}
+
+impl<R: FnMut(u64, &mut [u8]) -> usize> Reader<'_, R> {
+    fn fill(&mut self, offset: u64, room: &mut [u8]) -> usize {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let Some(found) = self.head.get(start..start.saturating_add(room.len())) else {
+            return (self.read)(offset, room);
+        };
+        for (to, from) in room.iter_mut().zip(found) {
+            *to = *from;
+        }
+        found.len()
+    }
 }
 
 /// Offset, size and number of the program headers (elf(5), Elf64_Ehdr).
@@ -71,12 +90,17 @@ fn program_headers(head: &[u8]) -> Option<(u64, u16, u16)> {
     Some((u64_at(head, 32)?, u16_at(head, 54)?, u16_at(head, 56)?))
 }
 
-fn look_at_headers(read: &mut impl FnMut(u64, &mut [u8]) -> usize, at: u64, size: u16, count: u16) -> Program {
+fn look_at_headers(
+    reader: &mut Reader<'_, impl FnMut(u64, &mut [u8]) -> usize>,
+    at: u64,
+    size: u16,
+    count: u16,
+) -> Program {
     let mut has_interpreter = false;
     for index in 0..count {
         let mut header = [0; 56];
         let from = at.saturating_add(u64::from(index) * u64::from(size));
-        if read(from, &mut header) < header.len() {
+        if reader.fill(from, &mut header) < header.len() {
             return Program::Reachable;
         }
         let (Some(kind), Some(offset)) = (u32_at(&header, 0), u64_at(&header, 8)) else { continue };
@@ -85,11 +109,11 @@ fn look_at_headers(read: &mut impl FnMut(u64, &mut [u8]) -> usize, at: u64, size
         let wanted = length.min(content.len());
         if kind == PT_INTERP {
             has_interpreter = true;
-            let interpreter = some(read, offset, &mut content, wanted);
+            let interpreter = some(reader, offset, &mut content, wanted);
             if interpreter.windows(8).any(|window| window == b"/ld-musl") {
                 return Program::Beyond(Why::Musl);
             }
-        } else if kind == PT_NOTE && some(read, offset, &mut content, wanted).windows(4).any(|part| part == GO_NOTE) {
+        } else if kind == PT_NOTE && some(reader, offset, &mut content, wanted).windows(4).any(|part| part == GO_NOTE) {
             return Program::Beyond(Why::Go);
         }
     }
@@ -101,12 +125,12 @@ fn look_at_headers(read: &mut impl FnMut(u64, &mut [u8]) -> usize, at: u64, size
 }
 
 fn some<'a>(
-    read: &mut impl FnMut(u64, &mut [u8]) -> usize,
+    reader: &mut Reader<'_, impl FnMut(u64, &mut [u8]) -> usize>,
     offset: u64,
     room: &'a mut [u8],
     wanted: usize,
 ) -> &'a [u8] {
-    let length = room.get_mut(..wanted).map_or(0, |room| read(offset, room));
+    let length = room.get_mut(..wanted).map_or(0, |room| reader.fill(offset, room));
     room.get(..length).unwrap_or_default()
 }
 

@@ -1,5 +1,6 @@
 //! Which sockets are the pod's, by address.
 
+use crate::facts::Line;
 use crate::{Addr, FilesMode, Rules};
 
 /// Where libc asks a daemon of this machine for names, before the files and servers that are the pod's: nscd, and
@@ -7,7 +8,7 @@ use crate::{Addr, FilesMode, Rules};
 const NAME_DAEMONS: &[&[u8]] =
     &[b"/var/run/nscd/socket", b"/run/nscd/socket", b"/run/systemd/resolve/io.systemd.Resolve"];
 
-impl Rules {
+impl Rules<'_> {
     /// Returns the loopback address that a TCP socket really gets when its program asks for `wanted`.
     ///
     /// None: the layer keeps out. A port of 0 is a client's or a test's, a local port a debugger's or the user's choice.
@@ -15,8 +16,11 @@ impl Rules {
         if !self.network || !self.incoming || !self.is_pod_port(wanted.port) {
             return None;
         }
-        let port =
-            self.listen_ports.iter().find(|(asked, _)| *asked == wanted.port).map_or(wanted.port, |(_, had)| *had);
+        let had = self.others.iter().find_map(|line| match line {
+            Line::ListenPort(asked, had) if *asked == wanted.port => Some(*had),
+            _ => None,
+        });
+        let port = had.unwrap_or(wanted.port);
         if wanted.is_loopback() {
             return self.localhost.then_some(Addr { port, ..*wanted });
         }
@@ -32,13 +36,23 @@ impl Rules {
             && !name.eq_ignore_ascii_case(b"localhost")
             && !name.eq_ignore_ascii_case(b"localhost.")
             && name != hostname
-            && (self.names_remote.is_empty() || is_of_address(name) || is_one_of(name, &self.names_remote))
-            && !is_one_of(name, &self.names_local)
+            && self.is_chosen_name(name)
     }
 
     /// Whether a unix socket is as if it were not there: it would answer for this machine.
     pub fn hides_socket(&self, path: &[u8]) -> bool {
         self.network && self.names && self.files != FilesMode::Local && NAME_DAEMONS.contains(&path)
+    }
+
+    fn is_chosen_name(&self, name: &[u8]) -> bool {
+        let is_listed = |line: &Line<'_>| match line {
+            Line::RemoteName(wanted) => Some(is_like(name, wanted)),
+            _ => None,
+        };
+        let is_local = |line: &Line<'_>| matches!(line, Line::LocalName(unwanted) if is_like(name, unwanted));
+        // The best of the list; true where there is no list.
+        let is_remote = is_of_address(name) || self.others.iter().filter_map(is_listed).max().unwrap_or(true);
+        is_remote && !self.others.iter().any(is_local)
     }
 
     /// Whether the pod tells an address's name: loopback has the same everywhere.
@@ -47,16 +61,16 @@ impl Rules {
     }
 
     fn is_pod_port(&self, port: u16) -> bool {
-        port != 0 && !self.is_local_port(port) && (self.only_ports.is_empty() || self.only_ports.contains(&port))
+        let is_listed = |line: &Line<'_>| match line {
+            Line::OnlyPort(only) => Some(*only == port),
+            _ => None,
+        };
+        port != 0 && !self.is_local_port(port) && self.others.iter().filter_map(is_listed).max().unwrap_or(true)
     }
 
     pub(crate) fn is_local_port(&self, port: u16) -> bool {
-        self.local_ports.contains(&port)
+        self.others.iter().any(|line| matches!(line, Line::LocalPort(local) if *local == port))
     }
-}
-
-fn is_one_of(name: &[u8], patterns: &[Vec<u8>]) -> bool {
-    patterns.iter().any(|pattern| is_like(name, pattern))
 }
 
 /// Whether a name is what DNS has in the place of an address: no list of names is about those.

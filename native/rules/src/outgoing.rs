@@ -1,7 +1,7 @@
 //! Which connections leave from the pod.
 
-use std::net::IpAddr;
-
+use crate::facts::Line;
+use crate::text::{ip, number};
 use crate::{Addr, Rules};
 
 /// Port of name servers.
@@ -28,8 +28,8 @@ pub enum Leaves {
 }
 
 /// Which destinations a line is about; None: any.
-#[derive(Clone, Debug)]
-pub(crate) struct Destination {
+#[derive(Clone, Copy, Debug)]
+pub struct Destination {
     protocol: Option<Protocol>,
     place: Place,
     port: Option<u16>,
@@ -51,8 +51,8 @@ enum Found {
     Yes,
 }
 
-/// What a session says about outgoing connections.
-#[derive(Clone, Debug)]
+/// What a session says about outgoing connections as a whole.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Outgoing {
     /// Key `outgoing-tcp`.
     pub tcp: bool,
@@ -60,19 +60,15 @@ pub(crate) struct Outgoing {
     pub udp: bool,
     /// Key `outgoing-localhost`: whether loopback is the pod's.
     pub localhost: bool,
-    /// Key `outgoing-remote`: when there is one, everything else stays here.
-    pub remote: Vec<Destination>,
-    /// Key `outgoing-local`: stay here.
-    pub local: Vec<Destination>,
 }
 
 impl Default for Outgoing {
     fn default() -> Self {
-        Self { tcp: true, udp: true, localhost: true, remote: Vec::new(), local: Vec::new() }
+        Self { tcp: true, udp: true, localhost: true }
     }
 }
 
-impl Rules {
+impl Rules<'_> {
     /// From where a connection to `to` leaves.
     pub fn leaves(&self, to: &Addr, protocol: Protocol) -> Leaves {
         let is_here = to.is_loopback() || to.is_any();
@@ -87,8 +83,15 @@ impl Rules {
         if !self.may_connect(to) || !is_on || stays || is_local_server {
             return Leaves::Here;
         }
-        let find = |list: &[Destination]| list.iter().map(|one| one.has(to, protocol)).max();
-        match (find(&outgoing.remote).unwrap_or(Found::Yes), find(&outgoing.local).unwrap_or(Found::No)) {
+        let in_remote = self.others.iter().filter_map(|line| match line {
+            Line::Remote(one) => Some(one.has(to, protocol)),
+            _ => None,
+        });
+        let in_local = self.others.iter().filter_map(|line| match line {
+            Line::Local(one) => Some(one.has(to, protocol)),
+            _ => None,
+        });
+        match (in_remote.max().unwrap_or(Found::Yes), in_local.max().unwrap_or(Found::No)) {
             (Found::No, _) | (_, Found::Yes) => Leaves::Here,
             (Found::Yes, Found::No) => Leaves::Pod,
             _ => Leaves::Asked,
@@ -104,21 +107,21 @@ impl Rules {
 impl Destination {
     /// Reads "tcp 10.0.0.0/8 443"; `*` stands for any. None: not of this form.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let mut words = std::str::from_utf8(text).ok()?.split(' ');
+        let mut words = text.split(|byte| *byte == b' ');
         let protocol = match words.next()? {
-            "tcp" => Some(Protocol::Tcp),
-            "udp" => Some(Protocol::Udp),
-            "*" => None,
+            b"tcp" => Some(Protocol::Tcp),
+            b"udp" => Some(Protocol::Udp),
+            b"*" => None,
             _ => return None,
         };
         let place = match words.next()? {
-            "*" => Place::Anywhere,
-            text if text.starts_with("name:") => Place::Name,
+            b"*" => Place::Anywhere,
+            text if text.starts_with(b"name:") => Place::Name,
             text => network(text)?,
         };
         let port = match words.next()? {
-            "*" => None,
-            text => Some(text.parse().ok()?),
+            b"*" => None,
+            text => Some(number(text)?),
         };
         Some(Self { protocol, place, port })
     }
@@ -136,14 +139,12 @@ impl Destination {
     }
 }
 
-fn network(text: &str) -> Option<Place> {
-    let (ip, bits) = text.split_once('/')?;
-    let bits: u32 = bits.parse().ok()?;
-    match ip.parse().ok()? {
-        IpAddr::V4(ip) if bits <= 32 => Some(Place::Network(ip.to_ipv6_mapped().octets(), bits + 96)),
-        IpAddr::V6(ip) if bits <= 128 => Some(Place::Network(ip.octets(), bits)),
-        _ => None,
-    }
+fn network(text: &[u8]) -> Option<Place> {
+    let mut parts = text.split(|byte| *byte == b'/');
+    let (first, bits) = (parts.next()?, u32::from(number(parts.next()?)?));
+    // Of an IPv4 address, which has no colon, the last 32 of 128 bits count.
+    let bits = if first.contains(&b':') { bits } else { bits + 96 };
+    (bits <= 128).then_some(Place::Network(ip(first)?, bits))
 }
 
 fn begins_alike(one: &[u8; 16], other: &[u8; 16], bits: u32) -> bool {

@@ -7,7 +7,7 @@
 //! 4. Of the built-in trees the longest decides; `/` itself is local.
 //! 5. Everything else is the pod's.
 
-use crate::facts::Owner;
+use crate::facts::{Line, Owner};
 use crate::{FilesMode, Rules};
 
 /// Longest path that the layer looks at, as the kernel's.
@@ -70,7 +70,7 @@ pub enum Reached {
     ThroughPodDirectory,
 }
 
-impl Rules {
+impl Rules<'_> {
     /// Whether `path`, absolute and normalised, is read from the pod.
     pub fn is_pod_path(&self, path: &[u8], reached: Reached) -> bool {
         if self.files == FilesMode::Local || path.len() < 2 {
@@ -79,8 +79,8 @@ impl Rules {
         if self.leads_to_local_tree(path) {
             return false;
         }
-        let own = longest(path, self.trees.iter().map(|(tree, owner)| (tree.as_slice(), *owner)));
-        let hidden = self.home.as_ref().and_then(|home| hidden_in(path, home));
+        let own = longest(path, self.trees());
+        let hidden = self.home.and_then(|home| hidden_in(path, home));
         let by_session = match (own, hidden) {
             (Some(own), Some(hidden)) => Some(if hidden.0 > own.0 { hidden } else { own }),
             (own, hidden) => own.or(hidden),
@@ -95,13 +95,20 @@ impl Rules {
     }
 }
 
-impl Rules {
+impl Rules<'_> {
     fn leads_to_local_tree(&self, path: &[u8]) -> bool {
         let local =
-            |(tree, owner): &(Vec<u8>, Owner)| *owner == Owner::Here && tree.len() > path.len() && is_in(tree, path);
-        let is_mount = |(tree, owner): &(Vec<u8>, Owner)| *owner == Owner::Pod && tree == path;
-        let leads_home = self.home.as_ref().is_some_and(|home| is_in(home, path));
-        (leads_home || self.trees.iter().any(local)) && !self.trees.iter().any(is_mount)
+            |(tree, owner): (&[u8], Owner)| owner == Owner::Here && tree.len() > path.len() && is_in(tree, path);
+        let is_mount = |(tree, owner): (&[u8], Owner)| owner == Owner::Pod && tree == path;
+        let leads_home = self.home.is_some_and(|home| is_in(home, path));
+        (leads_home || self.trees().any(local)) && !self.trees().any(is_mount)
+    }
+
+    fn trees(&self) -> impl Iterator<Item = (&[u8], Owner)> {
+        self.trees.iter().filter_map(|line| match line {
+            Line::Tree(tree, owner) => Some((*tree, *owner)),
+            _ => None,
+        })
     }
 }
 
@@ -189,9 +196,15 @@ impl PathText {
 
     /// Cuts the first `length` bytes off.
     pub fn cut_front(&mut self, length: usize) {
-        let length = length.min(self.length);
-        self.bytes.copy_within(length..self.length, 0);
-        self.truncate(self.length - length);
+        let kept = self.length.saturating_sub(length);
+        for at in 0..kept {
+            // Both are there, so nothing is lost; `copy_within` could panic for all that the compiler sees.
+            let from = self.bytes.get(at + length).copied().unwrap_or(0);
+            if let Some(to) = self.bytes.get_mut(at) {
+                *to = from;
+            }
+        }
+        self.truncate(kept);
     }
 
     /// Adds bytes as they are; false when there is no room for them.

@@ -10,8 +10,8 @@
 //! word 7       relay (lowest two bytes)
 //! ```
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::{fence, AtomicU64};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::{fence, AtomicU64};
 
 use crate::addr::ADDR_BYTES;
 use crate::Addr;

@@ -4,7 +4,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use inpod_rules::paths::Reached;
-use inpod_rules::{Addr, Family, Leaves, Protocol, Rules};
+use inpod_rules::{Addr, Family, Leaves, Line, Protocol, Rules};
 use serde_json::Value;
 
 fn sessions() -> Vec<Value> {
@@ -13,9 +13,14 @@ fn sessions() -> Vec<Value> {
     cases["sessions"].as_array().unwrap().clone()
 }
 
-fn rules_of(session: &Value) -> Rules {
+fn rules_of(session: &Value) -> Rules<'static> {
     let lines: Vec<_> = list(session, "rules").map(|line| line.as_str().unwrap()).collect();
-    Rules::parse((lines.join("\n") + "\n").as_bytes()).unwrap()
+    parsed(&(lines.join("\n") + "\n")).unwrap()
+}
+
+fn parsed(text: &str) -> Option<Rules<'static>> {
+    let text = text.as_bytes().to_vec().leak();
+    Rules::parse(text, vec![Line::None; Rules::room_for(text)].leak())
 }
 
 fn list<'a>(session: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
@@ -94,7 +99,7 @@ fn programs_are_skipped_as_the_contract_says() {
 
 #[test]
 fn network_off_leaves_every_socket_and_name_alone() {
-    let rules = Rules::parse(b"inpod-rules 1\nnetwork\toff\n").unwrap();
+    let rules = parsed("inpod-rules 1\nnetwork\toff\n").unwrap();
     let addr = Addr::v4(Family::V4, [10, 1, 2, 3], 80);
     assert_eq!(rules.bind(&addr, false), None);
     assert_eq!(rules.leaves(&addr, Protocol::Tcp), Leaves::Here);
@@ -103,9 +108,7 @@ fn network_off_leaves_every_socket_and_name_alone() {
 
 #[test]
 fn daemons_that_know_this_machines_names_are_hidden_where_names_are_the_pods() {
-    let hides = |lines: &str, path: &[u8]| {
-        Rules::parse(format!("inpod-rules 1\n{lines}").as_bytes()).unwrap().hides_socket(path)
-    };
+    let hides = |lines: &str, path: &[u8]| parsed(&format!("inpod-rules 1\n{lines}")).unwrap().hides_socket(path);
     let resolved = b"/run/systemd/resolve/io.systemd.Resolve";
     assert!(hides("files\tread\n", b"/var/run/nscd/socket") && hides("files\tread\n", resolved));
     assert!(!hides("files\tread\n", b"/var/run/nscd/socket2") && !hides("files\tread\nnames\toff\n", resolved));
@@ -116,7 +119,7 @@ fn daemons_that_know_this_machines_names_are_hidden_where_names_are_the_pods() {
 fn name_servers_are_this_machines_where_names_are() {
     let leaves = |lines: &str, port| {
         let to = Addr::v4(Family::V4, [10, 96, 0, 10], port);
-        let rules = Rules::parse(format!("inpod-rules 1\n{lines}").as_bytes()).unwrap();
+        let rules = parsed(&format!("inpod-rules 1\n{lines}")).unwrap();
         [Protocol::Udp, Protocol::Tcp].map(|protocol| rules.leaves(&to, protocol))
     };
     assert_eq!(leaves("", 53), [Leaves::Pod; 2]);
@@ -126,13 +129,20 @@ fn name_servers_are_this_machines_where_names_are() {
 
 #[test]
 fn rules_of_another_version_are_none() {
-    assert!(Rules::parse(b"inpod-rules 2\nfiles\tread\n").is_none());
-    assert!(Rules::parse(b"").is_none());
+    assert!(parsed("inpod-rules 2\nfiles\tread\n").is_none());
+    assert!(parsed("").is_none());
 }
 
 #[test]
 fn bad_lines_are_left_out() {
-    let rules =
-        Rules::parse(b"inpod-rules 1\nfiles\nwhat\tever\nlocal-port\tx\nlocal-tree\trelative\nfiles\tread\n").unwrap();
+    let rules = parsed("inpod-rules 1\nfiles\nwhat\tever\nlocal-port\tx\nlocal-tree\trelative\nfiles\tread\n").unwrap();
     assert!(rules.is_pod_path(b"/app", Reached::ByName));
+}
+
+#[test]
+fn what_there_is_no_room_for_is_left_out() {
+    let text = b"inpod-rules 1\nskip\tone\nlocal-tree\t/two\nskip\tthree\n";
+    let mut room = [Line::None; 2];
+    let rules = Rules::parse(text, &mut room).unwrap();
+    assert!(rules.skips(b"one") && !rules.skips(b"three"));
 }

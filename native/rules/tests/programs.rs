@@ -5,12 +5,12 @@
 
 use std::ffi::CStr;
 
-use inpod_rules::elf::{look, Program, Why};
+use inpod_rules::elf::{look, Program, Why, HEAD_BYTES};
 use inpod_rules::environment::{layer_in, names_layer, others};
 use inpod_rules::scripts::{ScriptLine, SCRIPT_LINE};
 
 fn looked(bytes: &[u8]) -> Program {
-    look(|offset, room| {
+    look(&bytes[..bytes.len().min(HEAD_BYTES)], |offset, room| {
         let rest = bytes.get(offset as usize..).unwrap_or_default();
         let length = rest.len().min(room.len());
         room[..length].copy_from_slice(&rest[..length]);
@@ -73,6 +73,7 @@ fn programs_are_told_apart() {
         (elf(&[(LOAD, b"x")]), Program::Beyond(Why::Static)),
         (elf(&[(INTERP, b"/lib/ld-musl-x86_64.so.1\0")]), Program::Beyond(Why::Musl)),
         (elf(&[(INTERP, glibc), (NOTE, b"\x04\0\0\0\x10\0\0\0\x04\0\0\0Go\0\0")]), Program::Beyond(Why::Go)),
+        (elf(&[(INTERP, glibc), (LOAD, &[0; HEAD_BYTES]), (NOTE, b"Go\0\0")]), Program::Beyond(Why::Go)),
         (b"\x7fELF\x01rest".to_vec(), Program::Beyond(Why::Bits32)),
         (b"#!/bin/sh -e\necho".to_vec(), Program::Script),
         (b"#!  \t/usr/bin/env python3\n".to_vec(), Program::Script),

@@ -29,9 +29,36 @@ pub enum Change<'a> {
 /// `environment` is NULL or an array of C strings that ends with NULL.
 pub unsafe fn find_variable(environment: CArray, name: &[u8]) -> Option<*const c_char> {
     // SAFETY: the caller's promise.
-    let found = unsafe { strings(environment) }.find(|entry| is_of(entry, name))?;
-    // The name and the sign of equality are there, as `is_of` saw.
-    Some(found.to_bytes_with_nul().get(name.len() + 1..)?.as_ptr().cast())
+    unsafe { entries(environment) }.find_map(|entry| {
+        // SAFETY: a C string.
+        unsafe { value_in(entry, name) }
+    })
+}
+
+/// Returns the first string; None where there is none.
+///
+/// # Safety
+/// `array` is NULL or an array of C strings that ends with NULL, for `'a`.
+pub unsafe fn first<'a>(array: CArray) -> Option<&'a CStr> {
+    // SAFETY: the caller's promise.
+    unsafe { strings(array) }.next()
+}
+
+/// Where the value in "NAME=value" begins; None where it is of another variable.
+///
+/// # Safety
+/// `entry` is a C string.
+unsafe fn value_in(entry: *const c_char, name: &[u8]) -> Option<*const c_char> {
+    let mut at = entry;
+    for byte in name.iter().chain(b"=") {
+        // SAFETY: the string goes on until its NUL, which no name has.
+        if unsafe { *at } as u8 != *byte {
+            return None;
+        }
+        // SAFETY: that was not its NUL.
+        at = unsafe { at.add(1) };
+    }
+    Some(at)
 }
 
 /// Calls `run` with the environment after the changes to the variables named; with the same one when nothing changes.
@@ -149,6 +176,16 @@ fn is_of(entry: &CStr, name: &[u8]) -> bool {
 /// # Safety
 /// `array` is NULL or an array of C strings that ends with NULL, for `'a`.
 unsafe fn strings<'a>(array: CArray) -> impl Iterator<Item = &'a CStr> {
+    // SAFETY: the caller's promise.
+    unsafe { entries(array) }.filter_map(|entry| {
+        // SAFETY: a C string.
+        unsafe { c_text(entry) }
+    })
+}
+
+/// # Safety
+/// `array` is NULL or an array that ends with NULL, until the iteration ends.
+unsafe fn entries(array: CArray) -> impl Iterator<Item = *const c_char> {
     let mut at = array;
     core::iter::from_fn(move || {
         if at.is_null() {
@@ -156,10 +193,11 @@ unsafe fn strings<'a>(array: CArray) -> impl Iterator<Item = &'a CStr> {
         }
         // SAFETY: the array goes on until its NULL, which ends the iteration.
         let entry = unsafe { *at };
-        // SAFETY: a C string, or the NULL at the end.
-        let text = unsafe { c_text(entry) }?;
+        if entry.is_null() {
+            return None;
+        }
         // SAFETY: the entry was not the last.
         at = unsafe { at.add(1) };
-        Some(text)
+        Some(entry)
     })
 }

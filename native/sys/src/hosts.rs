@@ -2,11 +2,11 @@
 
 use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_int, c_void, CStr};
-use core::fmt::Write;
-use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ptr::null_mut;
 
 use inpod_rules::{Addr, Family};
+
+use crate::memory::{Arena, Known};
 
 extern "C" {
     fn __h_errno_location() -> *mut c_int;
@@ -40,7 +40,7 @@ pub unsafe fn set_h_errno_in(state: *mut c_void, value: c_int) {
     }
 }
 
-/// An address in text form.
+/// An address in text form, for libc to read: not in its shortest form.
 pub struct HostText {
     bytes: [u8; 48],
     length: usize,
@@ -50,11 +50,22 @@ impl HostText {
     /// IPv4 with dots, also when mapped.
     pub fn new(addr: &Addr) -> Self {
         let mut text = Self { bytes: [0; 48], length: 0 };
-        // 45 characters at most: it fits.
-        let _ = match addr.ipv4() {
-            Some(ip) => write!(text, "{}", Ipv4Addr::from(ip)),
-            None => write!(text, "{}", Ipv6Addr::from(addr.ip)),
-        };
+        match addr.ipv4() {
+            Some(ip) => {
+                for (at, byte) in ip.into_iter().enumerate() {
+                    text.push(if at > 0 { b"." } else { b"" });
+                    // Without zeros in front: inet_aton(3) would read it as octal.
+                    let digits = [b'0' + byte / 100, b'0' + byte / 10 % 10, b'0' + byte % 10];
+                    text.push(digits.get(usize::from(byte < 100) + usize::from(byte < 10)..).unwrap_or_default());
+                }
+            }
+            None => {
+                for (at, byte) in addr.ip.into_iter().enumerate() {
+                    text.push(if at > 0 && at % 2 == 0 { b":" } else { b"" });
+                    text.push(&[hex(byte >> 4), hex(byte & 15)]);
+                }
+            }
+        }
         text
     }
 
@@ -62,15 +73,20 @@ impl HostText {
     pub fn as_c_str(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
     }
+
+    fn push(&mut self, text: &[u8]) {
+        for (to, from) in self.bytes.iter_mut().skip(self.length).zip(text) {
+            *to = *from;
+            self.length += 1;
+        }
+    }
 }
 
-impl Write for HostText {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        let end = self.length + text.len();
-        let room = self.bytes.get_mut(self.length..end).ok_or(core::fmt::Error)?;
-        room.copy_from_slice(text.as_bytes());
-        self.length = end;
-        Ok(())
+fn hex(digit: u8) -> u8 {
+    if digit < 10 {
+        b'0' + digit
+    } else {
+        b'a' + digit - 10
     }
 }
 
@@ -244,16 +260,20 @@ impl StaticHost {
     /// Room for 255 addresses and a name.
     pub const BYTES: usize = 8192;
 
-    /// Nothing yet.
-    pub const fn new() -> Self {
-        let host = libc::hostent {
-            h_name: null_mut(),
-            h_aliases: null_mut(),
-            h_addrtype: 0,
-            h_length: 0,
-            h_addr_list: null_mut(),
-        };
-        Self { host: UnsafeCell::new(host), buffer: UnsafeCell::new([0; Self::BYTES]) }
+    /// Returns the one of `known`, made at its first use. None: there is no memory.
+    pub fn of(known: &Known<Self>) -> Option<&'static Self> {
+        known.get().or_else(|| {
+            let host = libc::hostent {
+                h_name: null_mut(),
+                h_aliases: null_mut(),
+                h_addrtype: 0,
+                h_length: 0,
+                h_addr_list: null_mut(),
+            };
+            let made = Self { host: UnsafeCell::new(host), buffer: UnsafeCell::new([0; Self::BYTES]) };
+            known.set(Arena::new(size_of::<Self>())?.one(made)?);
+            known.get()
+        })
     }
 
     /// Where the hostent and the buffer are.
@@ -262,8 +282,21 @@ impl StaticHost {
     }
 }
 
-impl Default for StaticHost {
-    fn default() -> Self {
-        Self::new()
+#[cfg(test)]
+mod tests {
+    use super::HostText;
+    use inpod_rules::{Addr, Family};
+
+    #[test]
+    fn addresses_in_text_form_are_read_as_themselves() {
+        for text in ["0.0.0.0", "10.9.100.255", "127.0.0.1", "fd00::1", "1234:5678:9abc:def0:1:2:3:4"] {
+            let ip: std::net::IpAddr = text.parse().unwrap();
+            let bytes = match ip {
+                std::net::IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+                std::net::IpAddr::V6(ip) => ip.octets(),
+            };
+            let host = HostText::new(&Addr { family: Family::V6, port: 0, ip: bytes });
+            assert_eq!(host.as_c_str().to_str().unwrap().parse(), Ok(ip));
+        }
     }
 }

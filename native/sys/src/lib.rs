@@ -3,6 +3,11 @@
 //! System calls are made by the instruction itself, never by libc's functions: those are hooked, set errno, and may not
 //! be there yet. So nothing here touches errno, but [`errno`].
 
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
 mod call;
 pub mod errno;
 pub mod exec;
@@ -13,6 +18,7 @@ pub mod messages;
 pub mod next;
 pub mod other;
 mod poll;
+pub mod proc;
 pub mod process;
 pub mod ptrace;
 pub mod random;

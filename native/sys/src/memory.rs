@@ -1,6 +1,9 @@
-//! Memory that is shared with the session.
+//! Memory of our own, without the heap: shared with the session, or for what is known for the life of the process.
 
-use core::sync::atomic::AtomicU64;
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use core::ptr::{from_ref, null_mut};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Acquire, Ordering::Release};
 
 use crate::call::{call, int};
 use crate::files::{self, OwnedFd};
@@ -17,4 +20,142 @@ pub fn map_shared(file: &OwnedFd, bytes: usize) -> Option<&'static [AtomicU64]> 
         unsafe { call(libc::SYS_mmap, [0, bytes, access, int(libc::MAP_SHARED), int(file.raw()), 0]) }.ok()?;
     // SAFETY: the mapping has `bytes` bytes, is page aligned, and is never undone; others write it, hence atomics.
     Some(unsafe { core::slice::from_raw_parts(address as *const AtomicU64, bytes / 8) })
+}
+
+fn map_own(bytes: usize) -> Option<usize> {
+    let access = int(libc::PROT_READ | libc::PROT_WRITE);
+    let flags = int(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping, at an address of the kernel's choice.
+    unsafe { call(libc::SYS_mmap, [0, bytes, access, flags, int(-1), 0]) }.ok()
+}
+
+/// Memory for what stays. Takes what it needs, page by page, of the room that it was made with.
+pub struct Arena {
+    at: usize,
+    end: usize,
+}
+
+impl Arena {
+    /// With room for `bytes`. None: the kernel has none.
+    pub fn new(bytes: usize) -> Option<Self> {
+        let at = map_own(bytes)?;
+        Some(Self { at, end: at + bytes })
+    }
+
+    /// Returns `count` copies of a value. None: no room is left.
+    pub fn many<T: Copy>(&mut self, value: T, count: usize) -> Option<&'static mut [T]> {
+        let place: *mut T = self.take(size_of::<T>().checked_mul(count)?, align_of::<T>())?;
+        for index in 0..count {
+            // SAFETY: the room is for so many.
+            let to = unsafe { place.add(index) };
+            // SAFETY: as above.
+            unsafe { to.write(value) };
+        }
+        // SAFETY: written above; of a mapping that is never undone, and taken only once.
+        Some(unsafe { core::slice::from_raw_parts_mut(place, count) })
+    }
+
+    /// Returns a value's place. None: no room is left.
+    pub fn one<T>(&mut self, value: T) -> Option<&'static T> {
+        let place: *mut T = self.take(size_of::<T>(), align_of::<T>())?;
+        // SAFETY: room for one.
+        unsafe { place.write(value) };
+        // SAFETY: as for `many`.
+        Some(unsafe { &*place })
+    }
+
+    fn take<T>(&mut self, bytes: usize, alignment: usize) -> Option<*mut T> {
+        let place = self.at.next_multiple_of(alignment);
+        let end = place.checked_add(bytes).filter(|end| *end <= self.end)?;
+        self.at = end;
+        Some(place as *mut T)
+    }
+}
+
+/// Memory for a while, more of it than a thread's stack may have.
+pub struct Scratch {
+    at: usize,
+    length: usize,
+}
+
+impl Scratch {
+    /// All zeroes. None: the kernel has none.
+    pub fn new(length: usize) -> Option<Self> {
+        Some(Self { at: map_own(length)?, length })
+    }
+
+    /// All of it.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: a mapping of that length that only this value knows.
+        unsafe { core::slice::from_raw_parts_mut(self.at as *mut u8, self.length) }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // SAFETY: the mapping that this value was made with, and nobody uses any more.
+        let _ = unsafe { call(libc::SYS_munmap, [self.at, self.length, 0, 0, 0, 0]) };
+    }
+}
+
+/// A value that is written once, at the start of the process, and read from then on.
+pub struct AtStart<T> {
+    value: UnsafeCell<MaybeUninit<T>>,
+    is_there: AtomicBool,
+}
+
+// SAFETY: nobody gets the value before it is whole, nor changes it from then on.
+unsafe impl<T: Sync> Sync for AtStart<T> {}
+
+impl<T> AtStart<T> {
+    /// Nothing yet.
+    #[allow(clippy::new_without_default, reason = "a static's first value")]
+    pub const fn new() -> Self {
+        Self { value: UnsafeCell::new(MaybeUninit::uninit()), is_there: AtomicBool::new(false) }
+    }
+
+    /// Returns it.
+    pub fn get(&self) -> Option<&T> {
+        if !self.is_there.load(Acquire) {
+            return None;
+        }
+        // SAFETY: nobody writes what is there.
+        let value = unsafe { &*self.value.get() };
+        // SAFETY: it is there.
+        Some(unsafe { value.assume_init_ref() })
+    }
+
+    /// Puts it there.
+    ///
+    /// # Safety
+    /// Called once.
+    pub unsafe fn set(&self, value: T) {
+        let place = self.value.get();
+        // SAFETY: nobody else writes, as it is the only call, and nobody reads what is not there.
+        unsafe { place.write(MaybeUninit::new(value)) };
+        self.is_there.store(true, Release);
+    }
+}
+
+/// Where something lies that is there from some time on; looked at by any thread.
+pub struct Known<T: 'static>(AtomicPtr<T>);
+
+impl<T: Sync> Known<T> {
+    /// Nothing yet.
+    #[allow(clippy::new_without_default, reason = "a static's first value")]
+    pub const fn new() -> Self {
+        Self(AtomicPtr::new(null_mut()))
+    }
+
+    /// Returns it.
+    #[inline]
+    pub fn get(&self) -> Option<&'static T> {
+        // SAFETY: NULL, or what `set` was given, which stays.
+        unsafe { self.0.load(Acquire).as_ref() }
+    }
+
+    /// Puts it there.
+    pub fn set(&self, value: &'static T) {
+        self.0.store(from_ref(value).cast_mut(), Release);
+    }
 }

@@ -3,7 +3,8 @@
 //! Needs the rights of a debugger over it (ptrace(2), PTRACE_MODE_ATTACH_REALCREDS).
 
 use crate::call::{call, int, Errno};
-use crate::files::OwnedFd;
+use crate::files::{self, OwnedFd, AT_CWD};
+use crate::proc::ProcPath;
 
 /// linux/pidfd.h.
 const PIDFD_THREAD: i32 = libc::O_EXCL;
@@ -40,6 +41,9 @@ pub fn open_thread(thread: u32) -> Result<OwnedFd, Errno> {
     }
 }
 
+/// Enough for the first lines of /proc/PID/status: name, umask, state, process.
+const STATUS_BYTES: usize = 512;
+
 fn pidfd_open(number: u32, flags: i32) -> Result<OwnedFd, Errno> {
     // SAFETY: takes no pointers.
     let fd = unsafe { call(libc::SYS_pidfd_open, [number as usize, int(flags), 0, 0, 0, 0]) }?;
@@ -47,8 +51,12 @@ fn pidfd_open(number: u32, flags: i32) -> Result<OwnedFd, Errno> {
 }
 
 fn leader_of(thread: u32) -> Option<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
+    let file = files::open(AT_CWD, ProcPath::of(Some(thread), "status").as_c_str(), libc::O_RDONLY).ok()?;
+    let mut room = [0; STATUS_BYTES];
+    let length = files::read_all(&file, &mut room);
+    let mut lines = room.get(..length)?.split(|byte| *byte == b'\n');
+    let number = lines.find_map(|line| line.strip_prefix(b"Tgid:\t"))?;
+    core::str::from_utf8(number).ok()?.parse().ok()
 }
 
 /// pidfd_getfd(2): a copy of a descriptor of the process.

@@ -39,6 +39,14 @@ pub fn variable<'a>(name: &[u8]) -> Option<&'a CStr> {
     unsafe { c_text(found) }
 }
 
+/// Returns the path that execve(2) was given for this program (getauxval(3), AT_EXECFN): a script's own.
+pub fn executed_as() -> Option<&'static CStr> {
+    // SAFETY: takes no pointers.
+    let path = unsafe { libc::getauxval(libc::AT_EXECFN) };
+    // SAFETY: 0, or a C string that the kernel put above the stack.
+    unsafe { c_text(path as *const c_char) }
+}
+
 /// Bytes of the kernel's `struct utsname` (new_utsname).
 pub const FACTS_BYTES: usize = size_of::<libc::utsname>();
 
@@ -82,6 +90,14 @@ impl HostName {
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.split(|byte| *byte == 0).next().unwrap_or_default()
     }
+}
+
+/// Says why on standard error, and ends this process as abort(3) does.
+pub fn end(why: &str) -> ! {
+    // SAFETY: text of the length given.
+    let _ = unsafe { call(libc::SYS_write, [2, why.as_ptr() as usize, why.len(), 0, 0, 0]) };
+    // SAFETY: takes nothing.
+    unsafe { libc::abort() }
 }
 
 /// Has `run` called in every child of fork(2) (not of vfork or clone), first thing there.

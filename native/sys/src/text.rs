@@ -19,6 +19,15 @@ pub fn until_nul(bytes: &[u8]) -> Option<&CStr> {
     CStr::from_bytes_until_nul(bytes).ok()
 }
 
+/// Puts the parts behind each other, and a NUL behind the last. None: there is no room for them.
+pub fn join<'r>(room: &'r mut [u8], parts: &[&[u8]]) -> Option<&'r CStr> {
+    let mut left = room.iter_mut();
+    for byte in parts.iter().copied().flatten().chain(&[0]) {
+        *left.next()? = *byte;
+    }
+    until_nul(room)
+}
+
 /// Puts `bytes` and a NUL over the string at `to`, which must be at least as long.
 ///
 /// # Safety

@@ -33,7 +33,7 @@ const ARCH: u32 = 0xc000_00b7;
 const X32: u32 = 0x4000_0000;
 
 /// Returns the program for a session; only what its rules want is trapped.
-pub fn program(rules: &Rules) -> Vec<Step> {
+pub fn program(rules: &Rules<'_>) -> Vec<Step> {
     let mut steps = vec![load(ARCH_AT), jump(JUMP_EQUAL, ARCH, 1, 0), end(ALLOW), load(NUMBER_AT)];
     if cfg!(target_arch = "x86_64") {
         steps.extend([jump(JUMP_AT_LEAST, X32, 0, 1), end(FAIL | libc::ENOSYS as u32)]);

@@ -6,16 +6,17 @@ use std::sync::OnceLock;
 use std::thread;
 
 use inpod_ops::session;
-use inpod_ops::state::State;
+use inpod_ops::state::{Origin, State};
 use inpod_sys::other;
 use inpod_sys::seccomp;
 use inpod_sys::text::c_text;
 use inpod_sys::Errno;
 
+use crate::asking::may_ask;
 use crate::serve::serve;
 
 /// One session to a process.
-static STATE: OnceLock<State> = OnceLock::new();
+static STATE: OnceLock<&State> = OnceLock::new();
 
 static SERVED: AtomicUsize = AtomicUsize::new(0);
 
@@ -29,8 +30,9 @@ pub unsafe extern "C" fn inpod_tracer_serve(folder: *const c_char, process: c_ui
     // SAFETY: the caller's promise.
     let Some(folder) = (unsafe { c_text(folder) }) else { return libc::EINVAL };
     if STATE.get().is_none() {
-        session::start();
-        if let Some(state) = State::read(folder) {
+        session::take_seats();
+        session::prepare_for_fork();
+        if let Some(state) = State::read(Origin { folder, own_name: None, layer: None, may_ask }) {
             let _ = STATE.set(state);
         }
     }

@@ -10,6 +10,7 @@
 //!
 //! A fault of ours means the original call, as it is.
 
+mod asking;
 mod call;
 mod closed;
 mod datagrams;

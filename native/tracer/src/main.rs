@@ -11,7 +11,7 @@ use core::ffi::{c_char, c_int, CStr};
 use std::io::Write;
 
 use inpod_ops::session::ask_on;
-use inpod_ops::state::{State, EXEC_VARIABLE, SESSION_VARIABLE};
+use inpod_ops::state::{Origin, State, EXEC_VARIABLE, SESSION_VARIABLE};
 use inpod_sys::exec::{execute, with_environment, CArray, Change};
 use inpod_sys::files::OwnedFd;
 use inpod_sys::{process, seccomp, sockets, Errno};
@@ -33,8 +33,9 @@ pub unsafe extern "C" fn main(_: c_int, arguments: *const *const c_char) -> c_in
         return NOT_INTERCEPTABLE;
     };
     // Without a session the program runs as it is, as it would with a layer.
-    let state = process::variable(SESSION_VARIABLE).and_then(State::read);
-    if let Some(Err(status)) = state.map(|state| enter(&state, program)) {
+    let state = process::variable(SESSION_VARIABLE)
+        .and_then(|folder| State::read(Origin { folder, own_name: None, layer: None, may_ask: || true }));
+    if let Some(Err(status)) = state.map(|state| enter(state, program)) {
         return status;
     }
     // SAFETY: the caller's promise, and the environment that libc keeps.
@@ -44,7 +45,7 @@ pub unsafe extern "C" fn main(_: c_int, arguments: *const *const c_char) -> c_in
 /// Puts the filter on, and has the session serve it. Err: the status to end with.
 fn enter(state: &State, program: &CStr) -> Result<(), c_int> {
     // Before the filter: nobody would answer.
-    let Ok(session) = sockets::connect_to_session(&state.door) else { return Ok(()) };
+    let Ok(session) = sockets::connect_to_session(state.door) else { return Ok(()) };
     let listener = filtered(state);
     let (fd, number) = match &listener {
         Ok(listener) => (listener.raw(), 0),

@@ -5,7 +5,7 @@ use inpod_sys::process::{machine_facts, NODE_AT, NODE_BYTES};
 use crate::call::{Call, Outcome};
 
 pub fn uname(call: &Call<'_>) -> Outcome {
-    let Some(name) = call.state.rules.hostname.as_deref() else { return Outcome::GoOn };
+    let Some(name) = call.state.rules.hostname else { return Outcome::GoOn };
     if call.caller().is_skipped() {
         return Outcome::GoOn;
     }

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
 use std::thread;
 
-use inpod_ops::session::without_asking;
 use inpod_ops::state::State;
 use inpod_sys::files::OwnedFd;
 use inpod_sys::seccomp::{self, Notification};
 use inpod_sys::Errno;
 
+use crate::asking::without_asking;
 use crate::call::{Call, Outcome};
 use crate::closed::Closed;
 use crate::table::CALLS;

@@ -3,6 +3,7 @@
 //! The twin of src/inpod/protocol/layer, which describes the format; contracts/layer-messages.json holds examples
 //! that both test. Encodes into memory of the caller: nothing here allocates.
 
+#![no_std]
 #![forbid(unsafe_code)]
 
 use inpod_rules::addr::ADDR_BYTES;

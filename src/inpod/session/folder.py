@@ -92,7 +92,7 @@ def _places() -> list[Path]:
 
 def _place() -> Path:
     """Return the first place with enough room that programs may be executed in, else the one with most room."""
-    best, most = Path(tempfile.gettempdir()), -1
+    best, most = Path(tempfile.gettempdir()).resolve(), -1
     for place in _places():
         if len(os.fsencode(place)) > MAX_PATH_BYTES:
             continue

@@ -5,7 +5,6 @@ use core::ptr::null;
 
 use inpod_ops::guard::{fail, guarded};
 use inpod_ops::state::{State, PRELOAD_VARIABLE, SESSION_VARIABLE};
-use inpod_rules::paths::PathText;
 use inpod_sys::exec::{find_variable, with_environment, with_words, CArray};
 use inpod_sys::files::AT_CWD;
 use inpod_sys::text::c_text;
@@ -158,9 +157,9 @@ unsafe fn run(
     let preload = unsafe { value_of(exec.environment, PRELOAD_VARIABLE) };
     // SAFETY: the caller's promise.
     let session = unsafe { value_of(exec.environment, SESSION_VARIABLE) };
-    let mut text = PathText::default();
+    let mut text = None;
     let changes = changes(state, child, Wanted { preload, session }, &planned, &mut text);
-    let path = match state.tracer.as_deref().filter(|_| child == Child::Traced) {
+    let path = match state.tracer.filter(|_| child == Child::Traced) {
         Some(tracer) => tracer.as_ptr(),
         None if planned.is_elsewhere => planned.way.file().as_ptr(),
         None => exec.path,

@@ -1,7 +1,7 @@
 //! Streams, and the calls that tell a path: readlink, realpath, getcwd, glob.
 
 use core::ffi::{c_char, c_int, c_void, CStr};
-use std::ptr::null_mut;
+use core::ptr::null_mut;
 
 use inpod_ops::guard::fail;
 use inpod_ops::place;

@@ -1,12 +1,13 @@
 //! getaddrinfo and gethostbyname with its variants.
 
 use core::ffi::{c_char, c_int, CStr};
-use std::ptr::null_mut;
+use core::ptr::null_mut;
 
 use inpod_ops::guard::guarded;
 use inpod_ops::hosts::{h_errno_of, is_v4, resolve, Answer};
 use inpod_rules::{Addr, Family};
 use inpod_sys::hosts::{family_of, fill_hostent, numeric_hints, set_h_errno, AddressList, HostText, StaticHost};
+use inpod_sys::memory::Known;
 use inpod_sys::text::{c_text, until_nul};
 use inpod_wire::{Resolved, MAX_RESOLVED};
 use libc::{addrinfo, hostent};
@@ -15,7 +16,7 @@ use crate::start;
 use crate::table::original;
 
 /// The one result of gethostbyname and gethostbyname2.
-static HOST: StaticHost = StaticHost::new();
+static HOST: Known<StaticHost> = Known::new();
 
 /// Longest name that DNS has, and its NUL.
 const NAME_BYTES: usize = 1025;
@@ -128,7 +129,7 @@ pub unsafe fn gethostbyname2(name: *const c_char, family: c_int) -> *mut hostent
 /// # Safety
 /// As gethostbyname2(3).
 unsafe fn by_name(name: *const c_char, family: c_int, call: impl Fn() -> *mut hostent) -> *mut hostent {
-    let (host, buffer) = HOST.parts();
+    let Some((host, buffer)) = StaticHost::of(&HOST).map(StaticHost::parts) else { return call() };
     let mut found = null_mut();
     let mut h_errno = 0;
     // SAFETY: gethostbyname(3): a C string; room of ours, which is not to be used by two threads at once.

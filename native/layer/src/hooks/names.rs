@@ -14,7 +14,7 @@ use crate::table::original;
 /// # Safety
 /// As gethostname(2).
 pub unsafe fn gethostname(to: *mut c_char, size: usize) -> c_int {
-    let Some(name) = start::state().and_then(|state| state.rules.hostname.as_deref()) else {
+    let Some(name) = start::state().and_then(|state| state.rules.hostname) else {
         // SAFETY: the program's own call.
         return unsafe { original::gethostname(to, size) };
     };
@@ -34,7 +34,7 @@ pub unsafe fn gethostname(to: *mut c_char, size: usize) -> c_int {
 pub unsafe fn uname(to: *mut utsname) -> c_int {
     // SAFETY: the program's own call.
     let done = unsafe { original::uname(to) };
-    let name = start::state().and_then(|state| state.rules.hostname.as_deref());
+    let name = start::state().and_then(|state| state.rules.hostname);
     if let Some(name) = name.filter(|_| done == 0) {
         // SAFETY: uname(2): it was written.
         let node = unsafe { &raw mut (*to).nodename };

@@ -1,14 +1,15 @@
 //! res_query, res_search, res_querydomain, res_send and their like, each with the older name that it has in libresolv.
 
 use core::ffi::{c_char, c_int, c_void};
-use std::ptr::null_mut;
-use std::slice;
+use core::ptr::null_mut;
+use core::slice;
 
 use inpod_ops::guard::{fail, guarded};
 use inpod_ops::hosts::TRY_AGAIN;
 use inpod_ops::questions::{h_errno_of_answer, query, send};
 use inpod_sys::hosts::set_h_errno_in;
-use inpod_sys::text::{c_text, copy_out};
+use inpod_sys::memory::Scratch;
+use inpod_sys::text::{c_text, copy_out, join};
 use inpod_sys::Errno;
 use inpod_wire::MAX_ANSWER;
 
@@ -34,6 +35,9 @@ macro_rules! resolver {
         )*
     };
 }
+
+/// Longest name that resolver.h knows (MAXDNAME), and its NUL.
+const NAME_BYTES: usize = 1026;
 
 type Text = *const c_char;
 type State = *mut c_void;
@@ -93,14 +97,15 @@ unsafe fn queried_in_domain(
 ) -> Option<c_int> {
     start::state()?;
     // SAFETY: res_nquerydomain(3): a C string.
-    let mut whole = unsafe { c_text(name) }?.to_bytes().to_vec();
+    let name = unsafe { c_text(name) }?.to_bytes();
+    let mut room = [0; NAME_BYTES];
     // SAFETY: res_nquerydomain(3): a C string, or NULL.
-    if let Some(domain) = unsafe { c_text(domain) } {
-        whole.push(b'.');
-        whole.extend_from_slice(domain.to_bytes());
-    }
+    let whole = match unsafe { c_text(domain) } {
+        Some(domain) => join(&mut room, &[name, b".", domain.to_bytes()])?.to_bytes(),
+        None => name,
+    };
     // SAFETY: the caller's promise.
-    unsafe { asked(state, &whole, false, class, kind, answer, size) }
+    unsafe { asked(state, whole, false, class, kind, answer, size) }
 }
 
 /// # Safety
@@ -115,10 +120,10 @@ unsafe fn asked(
     size: c_int,
 ) -> Option<c_int> {
     start::state()?;
-    // libc's functions have as much on the heap.
-    let mut reply = vec![0; MAX_ANSWER];
+    let mut scratch = Scratch::new(MAX_ANSWER)?;
+    let reply = scratch.bytes();
     let (class, kind) = (u16::try_from(class).ok()?, u16::try_from(kind).ok()?);
-    let (number, length) = match guarded(|| query(start::state()?, name, searches, class, kind, &mut reply))? {
+    let (number, length) = match guarded(|| query(start::state()?, name, searches, class, kind, reply))? {
         Err(_) => (TRY_AGAIN, -1),
         // SAFETY: res_nquery(3): room of that size.
         Ok(message) => (h_errno_of_answer(message), unsafe { given(message, answer, size) }),
@@ -140,8 +145,8 @@ unsafe fn sent(message: *const u8, length: c_int, answer: *mut u8, size: c_int) 
     let length = usize::try_from(length).ok().filter(|_| !message.is_null())?;
     // SAFETY: res_send(3): a message of that length.
     let message = unsafe { slice::from_raw_parts(message, length) };
-    let mut reply = vec![0; MAX_ANSWER];
-    Some(match guarded(|| send(start::state()?, message, &mut reply))? {
+    let mut scratch = Scratch::new(MAX_ANSWER)?;
+    Some(match guarded(|| send(start::state()?, message, scratch.bytes()))? {
         Err(Errno(number)) => fail(number),
         // SAFETY: res_send(3): room of that size.
         Ok(message) => unsafe { given(message, answer, size) },

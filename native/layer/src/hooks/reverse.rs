@@ -1,12 +1,13 @@
 //! getnameinfo, and gethostbyaddr with its variant.
 
 use core::ffi::{c_char, c_int, c_void};
-use std::ptr::{null_mut, slice_from_raw_parts};
+use core::ptr::{null_mut, slice_from_raw_parts};
 
 use inpod_ops::guard::guarded;
 use inpod_ops::hosts::{find_name, h_errno_of, Answer};
 use inpod_rules::{Addr, Family};
 use inpod_sys::hosts::{fill_hostent, set_h_errno, StaticHost};
+use inpod_sys::memory::Known;
 use inpod_sys::sockaddr;
 use inpod_sys::text::copy_out;
 use inpod_wire::MAX_RESOLVED;
@@ -17,7 +18,7 @@ use crate::start;
 use crate::table::original;
 
 /// The one result of gethostbyaddr.
-static HOST: StaticHost = StaticHost::new();
+static HOST: Known<StaticHost> = Known::new();
 
 /// # Safety
 /// As getnameinfo(3).
@@ -69,15 +70,16 @@ pub unsafe fn getnameinfo(
 /// # Safety
 /// As gethostbyaddr(3).
 pub unsafe fn gethostbyaddr(address: *const c_void, length: socklen_t, family: c_int) -> *mut hostent {
-    let (host, buffer) = HOST.parts();
+    // SAFETY: the program's own call.
+    let libcs = || unsafe { original::gethostbyaddr(address, length, family) };
+    let Some((host, buffer)) = StaticHost::of(&HOST).map(StaticHost::parts) else { return libcs() };
     let mut found = null_mut();
     let mut h_errno = 0;
     let size = StaticHost::BYTES;
     // SAFETY: gethostbyaddr(3): an address; room of ours, which is not to be used by two threads at once.
     let done = unsafe { by_address(address, length, family, host, buffer, size, &raw mut found, &raw mut h_errno) };
     if done.is_none() {
-        // SAFETY: the program's own call.
-        return unsafe { original::gethostbyaddr(address, length, family) };
+        return libcs();
     }
     if found.is_null() {
         set_h_errno(h_errno);
