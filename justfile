@@ -24,6 +24,7 @@ lint:
     {{ cargo }} fmt --manifest-path native/Cargo.toml --all --check
     {{ cargo }} fmt --manifest-path bench/yardstick/Cargo.toml --check
     {{ cargo }} clippy --manifest-path native/Cargo.toml --workspace --all-targets --release -- --deny warnings
+    {{ cargo }} clippy --manifest-path native/Cargo.toml --package inpod-layer --profile layer -- --deny warnings
 
 # Unit tests of Python and Rust, but for slow ones
 unit:
@@ -54,6 +55,14 @@ test-e2e *arguments: cluster
 test: lint packages cluster
     {{ cargo }} test --manifest-path native/Cargo.toml --workspace --release
     {{ python }} -m pytest tests
+
+# Whether the Rust code compiles for aarch64, with Debian's compiler (downloaded once)
+aarch64:
+    {{ python }} -m tests.aarch64
+
+# The wheel of a release, for glibc 2.31 and later, tried in Debian 11 (root; needs pip install '.[release]')
+wheel:
+    {{ python }} -m tests.release
 
 # Write the reference pages from the code
 docs:
