@@ -41,8 +41,9 @@ def originals(port: int, addresses: Collection[str] | None = None) -> list[sock_
     Raises:
         OSError: The kernel does not tell.
     """
+    # First what there is, then what of it is ours: what we make in between is only in the second.
+    there = sock_diag.connections(sock_diag.ESTABLISHED | sock_diag.BEGINNING, own_port=port)
     inodes = sock_diag.own_inodes()
-    # First what we made, then what there is: what we make in between is missed in both.
     ours = {
         (connection.own, connection.peer)
         for connection in sock_diag.connections(sock_diag.OPEN, peer_port=port)
@@ -50,7 +51,7 @@ def originals(port: int, addresses: Collection[str] | None = None) -> list[sock_
     }
     return [
         connection
-        for connection in sock_diag.connections(sock_diag.ESTABLISHED | sock_diag.BEGINNING, own_port=port)
+        for connection in there
         if connection.inode not in inodes
         and connection.mark != MARK
         and (connection.peer, connection.own) not in ours
