@@ -43,7 +43,12 @@ def join(stream: Stream, sock: socket.socket, on_end: Callable[[], None], *, dis
     """
     sock.setblocking(False)
     bridge = (_Copy if discard else Bridge)(stream, on_end)
-    open_transport(sock, bridge)
+    try:
+        open_transport(sock, bridge)
+    except OSError:
+        # The kernel watches no more sockets (fs.epoll.max_user_watches): this one ends, as by a reset.
+        sock.close()
+        asyncio.get_running_loop().call_soon(bridge.connection_lost, None)
     return bridge
 
 

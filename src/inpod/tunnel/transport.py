@@ -30,7 +30,7 @@ HIGH_WATER = 64 * 1024
 
 _LOW_WATER = HIGH_WATER // 4
 
-_WATCHED: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_WATCHED: Final = select.EPOLLIN | select.EPOLLPRI | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _ENDS: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _READS: Final = select.EPOLLIN | _ENDS
 
@@ -39,7 +39,7 @@ class Transport(asyncio.Transport):
     """A connected stream socket. Make it by `open_transport`."""
 
     __slots__ = (
-        "_had_eof", "_has_more", "_is_at_end", "_is_closing", "_is_reading", "_is_slow", "_poller", "_protocol", "_sends_eof", "_size",
+        "_had_eof", "_has_marks", "_has_more", "_is_at_end", "_is_closing", "_is_reading", "_is_slow", "_poller", "_protocol", "_sends_eof", "_size",
         "_sock", "_waiting",
     )  # fmt: skip
 
@@ -54,6 +54,8 @@ class Transport(asyncio.Transport):
         self._has_more = True  # there may be something to read, or an end
         self._is_at_end = False  # behind what there is to read comes an end, or an error
         self._had_eof = False
+        # A read may end before what there is does: behind urgent data (tcp(7)), or a descriptor (unix(7)).
+        self._has_marks = sock.family == socket.AF_UNIX
         self._is_reading = True
         self._sends_eof = False
         self._is_closing = False
@@ -126,6 +128,8 @@ class Transport(asyncio.Transport):
                 self._lose(ConnectionResetError())
         elif events & _READS:
             self._has_more = True
+            if events & select.EPOLLPRI:
+                self._has_marks = True
             if events & _ENDS:
                 self._is_at_end = True
             self.read()
@@ -152,8 +156,8 @@ class Transport(asyncio.Transport):
                 if not self._protocol.eof_received():
                     self.close()
                 return
-            # Less than there is room for is all there was: what comes later has an edge of its own.
-            if size < READ_BYTES and not self._is_at_end:
+            # Less than there is room for is all there was, without marks: what comes later has an edge of its own.
+            if size < READ_BYTES and not (self._is_at_end or self._has_marks):
                 self._has_more = False
             self._protocol.data_received(bytes(_BUFFER[:size]))
         self._poller.read_soon(self)

@@ -239,3 +239,22 @@ def test_released_socket_is_the_caller_s_with_all_that_comes(run: Run) -> None:
         assert protocol.said == []
 
     run(scenario)
+
+
+@pytest.mark.parametrize("mark", ["urgent", "descriptor"])
+def test_what_lies_behind_a_mark_is_read(run: Run, mark: str) -> None:
+    async def scenario() -> None:
+        protocol = Noting()
+        transport, theirs = opened(protocol, "tcp" if mark == "urgent" else "unix")
+        with theirs:
+            # Before the first turn of the loop: one edge tells of all of it.
+            if mark == "urgent":
+                theirs.sendall(b"before")
+                theirs.send(b"!", socket.MSG_OOB)
+            else:
+                socket.send_fds(theirs, [b"before"], [0])
+            theirs.sendall(b"behind")
+            await protocol.until(lambda: protocol.data == b"beforebehind")
+        transport.abort()
+
+    run(scenario)
