@@ -25,14 +25,14 @@ class Deliveries:
     def came(self, port: int) -> None:
         """Count one that came to a port of the pod."""
         self._came[port] += 1
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(TELL_EVERY_S, self._tell)
+        self._tell_soon()
 
     def refuse(self, stream: Stream, request: Incoming, code: int, why: str = "") -> None:
         """Refuse one of those with an errno, and count it; `why` in words, if the errno does not say it all."""
         self._refused[request.port] += 1
         self._why[request.port] = f"what {request.peer.ip} called at {request.local.ip}: {why or os.strerror(code)}"
         stream.refuse(encode(Refusal(code)))
+        self._tell_soon()
 
     def close(self) -> None:
         """Tell what was not told yet."""
@@ -40,9 +40,14 @@ class Deliveries:
             self._timer.cancel()
             self._tell()
 
+    def _tell_soon(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TELL_EVERY_S, self._tell)
+
     def _tell(self) -> None:
         self._timer = None
         came, self._came = self._came, Counter()
-        for port, count in came.items():
-            refused, why = self._refused.pop(port, 0), self._why.pop(port, "")
-            self._events.emit(PortDelivered(port, count, refused, why, self._protocol))
+        refused, self._refused = self._refused, Counter()
+        for port in {**came, **refused}:
+            why = self._why.pop(port, "")
+            self._events.emit(PortDelivered(port, came[port], refused[port], why, self._protocol))

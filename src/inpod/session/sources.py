@@ -1,6 +1,8 @@
 """The loopback ports from which the session connects to the program: the table tells whose connection comes from there."""
 
 import asyncio
+import errno
+import os
 import socket
 
 from inpod.protocol.layer import Addr
@@ -8,6 +10,9 @@ from inpod.session.table import Table
 
 FORGET_AFTER_S = 2.0
 """How long the table keeps a connection that ended: the program may accept it only now."""
+
+ATTEMPTS = 64
+"""Ports that are tried: one that the other version of IP has is of no use."""
 
 
 class Sources:
@@ -17,9 +22,11 @@ class Sources:
         self._table = table
         self._in_use: set[int] = set()
         self._forgetting: dict[int, asyncio.TimerHandle] = {}
+        self._is_closed = False
 
     def close(self) -> None:
         """Forget no more: the table goes, too."""
+        self._is_closed = True
         for timer in self._forgetting.values():
             timer.cancel()
 
@@ -30,7 +37,7 @@ class Sources:
             OSError: There is none to be had.
         """
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        while True:
+        for _ in range(ATTEMPTS):
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             try:
                 sock.bind((host, 0))
@@ -41,6 +48,8 @@ class Sources:
             if source not in self._in_use:
                 break
             sock.close()
+        else:
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
         self._in_use.add(source)
         if (timer := self._forgetting.pop(source, None)) is not None:
             timer.cancel()
@@ -55,4 +64,6 @@ class Sources:
             self._table.clear_port(source)
 
         self._in_use.discard(source)
+        if self._is_closed:
+            return
         self._forgetting[source] = asyncio.get_running_loop().call_later(FORGET_AFTER_S, forget)

@@ -1,6 +1,7 @@
 """One stolen port of one session: had by this agent, shared with another agent, or neither for the moment."""
 
 import asyncio
+import contextlib
 import errno
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -111,15 +112,12 @@ class Hold(Generic[P]):
         """Have it no more."""
         if self._holding is not None:
             self._holding.cancel()
-        if self.port is not None:
-            self.port.close()
-            self.port = None
-        if self._host is not None:
-            self._host.close()
-            self._host = None
-        if self._guest is not None:
-            self._guest.close()
-            self._guest = None
+        with contextlib.ExitStack() as undo:
+            # Each in any case, the port first: giving it back may fail on a kernel that is too busy to answer.
+            for held in (self._guest, self._host, self.port):
+                if held is not None:
+                    undo.callback(held.close)
+            self._guest = self._host = self.port = None
 
     async def _hold_again(self, on_again: "OnAgain[P] | None") -> None:
         try:

@@ -65,8 +65,9 @@ def _served_by_another(inodes: set[int], target: int) -> str:
                 continue
             if os.readlink(f"{folder}/ns/mnt") == files:
                 return ""
-            with open(f"{folder}/comm") as file:
-                name = file.read().strip()
+            with open(f"{folder}/comm", errors="replace") as file:
+                # The pod chooses it, and it is shown on the developer's terminal.
+                name = "".join(filter(str.isprintable, file.read()))
     return name
 
 

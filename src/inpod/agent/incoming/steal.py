@@ -53,28 +53,33 @@ class Steal(ABC, Generic[P]):
         self._holds[request.port] = hold
         try:
             await hold.hold()
+            self._heart.start()
         except BaseException:
             self.remove(request.port)
             raise
-        self._heart.start()
         self._look_after(hold, group)
 
     def remove(self, port: int) -> None:
         """Give a port back. What waits for us is lost to its clients; what the program has goes on."""
-        if (hold := self._holds.pop(port, None)) is not None:
-            hold.let_go()
-        if not self._holds:
-            self.close()
+        hold = self._holds.pop(port, None)
+        try:
+            if hold is not None:
+                hold.let_go()
+        finally:
+            if not self._holds:
+                self.close()
 
     def close(self) -> None:
         """Give every port back."""
         self._heart.stop()
-        for hold in self._holds.values():
-            hold.let_go()
-        self._holds.clear()
-        if self._redirect is not None:
-            self._redirect.close()
-            self._redirect = None
+        with contextlib.ExitStack() as undo:
+            if self._redirect is not None:
+                # Last, and in any case: all else hangs on it.
+                undo.callback(self._redirect.close)
+                self._redirect = None
+            for hold in self._holds.values():
+                undo.callback(hold.let_go)
+            self._holds.clear()
 
     @abstractmethod
     def _choose(self) -> Redirect:

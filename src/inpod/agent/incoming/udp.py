@@ -17,7 +17,7 @@ from inpod.agent.incoming.steal import Steal
 from inpod.agent.incoming.subscriber import Subscriber
 from inpod.agent.incoming.udp_sockets import Answers, Copies, Received, Stolen
 from inpod.protocol.agent import Address, Subscribe
-from inpod.protocol.datagrams import DatagramDecoder, DatagramError
+from inpod.protocol.datagrams import MAX_DATAGRAM, DatagramDecoder, DatagramError
 from inpod.protocol.datagrams import encode as framed
 from inpod.tunnel.readiness import Readiness
 from inpod.tunnel.streams import Stream, Tunnel
@@ -159,6 +159,8 @@ class UdpPort:
             if len(self._peers) >= MAX_PEERS:
                 return False
             peer = self._peers[key] = _Peer(self, key, subscriber.offer(*key))
+            # Only now, as its stream may have ended already.
+            peer.stream.set_sink(peer)
         return peer.give(received.data)
 
     def _look(self) -> None:
@@ -185,12 +187,11 @@ class _Peer:
         self._decoder = DatagramDecoder()
         self._is_full = False
         self.last = self._loop.time()
-        stream.set_sink(self)
 
     def give(self, datagram: bytes) -> bool:
         """Pass a datagram on; return whether it had room."""
         self.last = self._loop.time()
-        if not self._is_full:
+        if not self._is_full and not self.stream.closed and len(datagram) <= MAX_DATAGRAM:
             self._is_full = not self.stream.send(framed(datagram))
             return True
         return False

@@ -10,6 +10,7 @@ from inpod.agent.incoming.http import hpack
 from inpod.agent.incoming.http.first import PREFACE
 from inpod.agent.incoming.http.h2_limits import BODY_LIMIT_S, MAX_BODY, MOST_STREAMS
 from inpod.agent.incoming.mirror.copy import Room
+from inpod.agent.incoming.mirror.h2_program import END_LIMIT_S
 from tests.unit.agent.incoming.h2_copy_world import Copied
 from tests.unit.agent.incoming.http.h2_peers import Message, Server, Values
 from tests.unit.agent.incoming.http.h2_world import request
@@ -102,6 +103,19 @@ def test_request_that_is_taken_back_ends_alone() -> None:
     copied.program_reads()
     assert copied.came()[b"/3"].reset == 8
     assert not copied.links[0].ended
+
+
+def test_an_answer_without_an_end_outlives_its_client_for_a_while_only() -> None:
+    copied = Copied()
+    copied.on_server = silent
+    copied.ask(b"/watch", MINE)
+    copied.run()
+    copied.copy.finish()
+    copied.copy.flush()
+    assert not copied.links[0].ended
+    copied.advance(END_LIMIT_S)
+    assert copied.links[0].closed
+    assert not copied.program.streams
 
 
 def test_what_was_said_to_the_end_goes_though_the_client_is_gone() -> None:

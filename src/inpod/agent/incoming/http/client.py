@@ -115,6 +115,7 @@ class Client(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End with the client."""
+        self._first = b""  # nobody is left to serve
         outlets.remove(self._transport)
         self._transport = None
         self._end()

@@ -30,6 +30,10 @@ _SETTINGS = {
 }
 
 
+END_LIMIT_S = 10.0
+"""How long the program may take for what it has of a client that is gone."""
+
+
 class Clock(Protocol):
     """An event loop, as far as it is needed."""
 
@@ -61,6 +65,7 @@ class Program:
         self._current: Side | None = None
         self._written: list[Sending] = []
         self._is_ended = False
+        self._end_limit: Timer | None = None
 
     # What the client does.
 
@@ -115,12 +120,17 @@ class Program:
             if not stream.request_ended:
                 self.reset(stream, frames.CANCEL)
         self._end_if_done()
+        if self._wires:
+            # An answer may have no end, and nobody waits for it.
+            self._end_limit = self._clock.call_later(END_LIMIT_S, self.cut)
 
     def cut(self) -> None:
         """End all at once."""
+        # Before the last request takes its connection along, in peace.
+        wires = list(self._wires.values())
         for stream in list(self.streams.values()):
             self.drop(stream)
-        for wire in list(self._wires.values()):
+        for wire in wires:
             wire.abort()
 
     def pass_on(self) -> None:
@@ -294,5 +304,7 @@ class Program:
 
     def _end_if_done(self) -> None:
         if self._is_ended and not self.streams:
+            if self._end_limit is not None:
+                self._end_limit.cancel()
             for side in list(self._wires):
                 self.lose(side)

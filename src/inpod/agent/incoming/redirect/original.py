@@ -74,12 +74,6 @@ class _Exempt(socket.socket):
         super().close()
         self._undo()
 
-    def detach(self) -> int:
-        # How uvloop closes: it has closed the descriptor by then.
-        fd = super().detach()
-        self._undo()
-        return fd
-
     def __del__(self) -> None:
         # For who forgets to close it.
         super().__del__()  # type: ignore[misc]  # typeshed does not know it
