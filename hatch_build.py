@@ -25,6 +25,8 @@ FILES = {
 
 OF_SESSION = ("libinpod_filters.so", "libinpod_tracer.so")
 
+RUST = (1, 85)
+
 STATIC = ("--", "--codegen", "target-feature=+crt-static")
 """For `inpod-trace`: it starts programs in whose environment a layer may be."""
 
@@ -35,9 +37,9 @@ class NativeHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's t
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build the libraries into src/inpod/native/."""
         native = Path(self.root) / "native"
-        if shutil.which("cargo") is None:
+        if not _has_rust():
             raise SystemExit(
-                "inpod: cargo is needed to build the layer and the filters. Install Rust 1.85 or later and try again."
+                "inpod: Rust 1.85 or later is needed to build the layer and the filters: cargo is older, or not there."
             )
         glibc = os.environ.get("INPOD_GLIBC")
         target = f"{platform.machine()}-unknown-linux-gnu"
@@ -61,3 +63,11 @@ class NativeHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's t
         machine = platform.machine()
         system = f"manylinux_{glibc.replace('.', '_')}_{machine}" if glibc else sysconfig.get_platform()
         build_data["tag"] = f"py3-none-{system.replace('-', '_').replace('.', '_')}"
+
+
+def _has_rust() -> bool:
+    """Return whether cargo is there, and as new as native/Cargo.toml wants it."""
+    if shutil.which("cargo") is None:
+        return False
+    said = subprocess.run(["cargo", "--version"], capture_output=True, text=True, check=True).stdout
+    return tuple(map(int, said.split()[1].split(".")[:2])) >= RUST

@@ -78,9 +78,7 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
         "--agent-startup-timeout", metavar="S", type=_seconds, help="seconds that it may take to start (default: 60)"
     )
     other = parser.add_argument_group("other")
-    other.add_argument(
-        "-f", "--config-file", metavar="FILE", type=Path, help="options in JSON, with mirrord's keys; see the README"
-    )
+    other.add_argument("-f", "--config-file", metavar="FILE", type=Path, help="options in JSON, with mirrord's keys")
     other.add_argument(
         "--interceptor",
         metavar="auto|layer|tracer",
@@ -230,6 +228,10 @@ def _direct(spec: "DirectSpec") -> "Target":
 
 
 def _seconds(text: str) -> float:
-    if (value := float(text)) <= 0:
-        raise argparse.ArgumentTypeError("seconds must be more than 0")
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds above 0")
     return value

@@ -101,7 +101,9 @@ def parser() -> Parser:
         formatter_class=Help,
         add_help=False,
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=False, parser_class=Parser)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", prog=parser.prog, required=False, parser_class=Parser
+    )
     for command in (exec_, ls, status, demo):
         command.add_to(commands)
     other = parser.add_argument_group("other")

@@ -112,5 +112,5 @@ def _wrong(place: str, text: str, at: int, reason: str) -> UserError:
     at = min(at, len(text))
     return UserError(
         f"{place}: {reason.rstrip('.')}:\n    {text}\n    {' ' * at}^",
-        hint="The syntax is that of docs/reference/config.md, section Filters.",
+        hint="Patterns are those of Rust's regex, without look-around and back-references; queries are JSONPath (RFC 9535).",
     )

@@ -126,7 +126,10 @@ class Incoming:
             if code:
                 fails = code == errno.EADDRINUSE and not self._subscriptions.goes_on
                 if self._ports.pop(number, None) is port:
-                    otherwise = "" if fails else "; the program goes on without it."
+                    way_out = (
+                        " (feature.network.incoming: an http_filter shares it, on_concurrent_steal takes it or goes on)"
+                    )
+                    otherwise = way_out if fails else "; the program goes on without it."
                     self._subscriptions.note(
                         number, f"The pod's {self.what} {number} cannot be had: {reason}{otherwise}"
                     )

@@ -41,6 +41,9 @@ _NOT_YET = {
     "svc": "service",
 }
 
+MAX_PID = 2**22
+"""Of 64-bit Linux (proc(5), pid_max)."""
+
 _KUBE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 """Names of pods and deployments (RFC 1123 subdomain)."""
 
@@ -144,9 +147,10 @@ def _netns(text: str, rest: str) -> NetnsTarget:
 
 def _pid(text: str, digits: str) -> int:
     # isdecimal alone would accept digits of other scripts.
-    if not (digits.isascii() and digits.isdecimal() and 0 < int(digits) <= 2**22):
+    if not (digits.isascii() and digits.isdecimal() and 0 < int(digits) <= MAX_PID):
         raise UserError(
-            f"'{digits}' in target '{text}' is no process id.", hint="Give its number, for instance --target pid/4711."
+            f"'{digits}' in target '{text}' is no process id.",
+            hint=f"They are numbers up to {MAX_PID}: for instance --target pid/4711.",
         )
     return int(digits)
 

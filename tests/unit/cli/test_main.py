@@ -131,3 +131,13 @@ def _with_path(code: str) -> str:
     import inpod
 
     return f"import sys; sys.path.insert(0, {str(Path(inpod.__path__[0]).parent)!r}); {code}"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["exec", "-t"], ["exec", "--agent-startup-timeout", "abc"], ["ls", "-o", "yaml"]]
+)
+def test_a_mistake_leads_to_the_help_of_its_command(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert said.endswith(f"See 'inpod {arguments[0]} --help'.\n")
+    assert "_seconds" not in said

@@ -7,6 +7,7 @@ to log in again, and every call has a time limit.
 
 import asyncio
 import json
+import re
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -24,6 +25,9 @@ ANSWER_LIMIT_S = 10.0
 CONNECT_LIMIT_S = 5.0
 
 _VERBS = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}
+
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+"""RFC 1123 label."""
 
 T = TypeVar("T")
 
@@ -52,6 +56,11 @@ class Cluster:
         Raises:
             UserError: No kubeconfig, no such context, or the credential plugin failed.
         """
+        if namespace is not None and not _NAMESPACE.fullmatch(namespace):
+            raise UserError(
+                f"'{namespace}' cannot be a namespace's name.",
+                hint="Such names consist of a-z, 0-9 and '-': see 'kubectl get namespaces'.",
+            )
         return cls(await log_in(kubeconfig, context), namespace)
 
     async def __aenter__(self) -> "Cluster":

@@ -1,7 +1,10 @@
+import asyncio
+
 import msgspec
 import pytest
 
 from inpod.errors import ExitCode, UserError
+from inpod.targets.kube.cluster import Cluster
 from inpod.targets.kube.objects import Deployment, Pod
 from inpod.targets.kube.resolve import Found, choose_container, choose_pod, found
 
@@ -157,3 +160,9 @@ def test_selector_is_written_as_the_api_asks_for_it() -> None:
     }
     deployment = msgspec.convert({"metadata": {}, "spec": {"selector": raw, "template": {"spec": {}}}}, Deployment)
     assert deployment.spec.selector.query() == "app=api,tier in (a,b),x notin (c),y,!z"
+
+
+@pytest.mark.parametrize("name", ["a/b", "default/pods?limit=1#", "../default", "", "Upper", "-a"])
+def test_a_namespace_that_cannot_be_one_is_refused_before_anything_is_asked(name: str) -> None:
+    with pytest.raises(UserError, match="cannot be a namespace's name"):
+        asyncio.run(Cluster.connect(namespace=name))
