@@ -1,7 +1,6 @@
 """Connections of our own to the original: what they hold is free when they are closed, in whichever way."""
 
 import asyncio
-import contextlib
 import os
 import socket
 from collections.abc import Callable, Coroutine, Iterator
@@ -14,6 +13,7 @@ from inpod.agent.incoming.redirect.base import Redirect
 from inpod.agent.incoming.redirect.choose import choose
 from inpod.agent.incoming.redirect.original import connect_original
 from inpod.protocol.agent import Address
+from inpod.tunnel.transport import open_transport
 from tests.netns.redirects import TECHNIQUES
 from tests.netns.traffic import POD_IPV4, POD_IPV6, Hosts, Original, two_hosts
 
@@ -48,18 +48,33 @@ async def by_close(sock: socket.socket) -> None:
     sock.close()
 
 
+class _Reader(asyncio.Protocol):
+    """Notes the first that comes, and the end."""
+
+    def __init__(self) -> None:
+        self.read: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        if not self.read.done():
+            self.read.set_result(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set_result(None)
+
+
 async def by_transport(sock: socket.socket) -> None:
-    reader, writer = await asyncio.open_connection(sock=sock)
-    assert await reader.readline() == b"original\n"
-    writer.close()
-    await writer.wait_closed()
+    reader = _Reader()
+    transport = open_transport(sock, reader)
+    assert await reader.read == b"original\n"
+    transport.close()
+    await reader.lost
 
 
 async def by_abort(sock: socket.socket) -> None:
-    _, writer = await asyncio.open_connection(sock=sock)
-    writer.transport.abort()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
+    reader = _Reader()
+    open_transport(sock, reader).abort()
+    await reader.lost
 
 
 @pytest.mark.parametrize("technique", TECHNIQUES)
