@@ -2,7 +2,7 @@
 
 import pytest
 from h2.settings import SettingCodes
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from inpod.agent.incoming.http import h2_frames as frames
@@ -296,6 +296,7 @@ FRAMES = st.one_of(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(FRAMES, max_size=14), st.integers(0, 40), st.booleans(), st.booleans())
+@example([frames.headers(1, 1, block(MINE)), frames.headers(0, 0, block())], 0, False, True)  # ended twice
 def test_whatever_a_client_says_the_program_hears_http2_and_what_matches(
     said: list[bytes], cut: int, is_little: bool, ends_early: bool
 ) -> None:

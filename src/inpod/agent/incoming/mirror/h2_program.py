@@ -120,7 +120,7 @@ class Program:
             if not stream.request_ended:
                 self.reset(stream, frames.CANCEL)
         self._end_if_done()
-        if self._wires:
+        if self._wires and self._end_limit is None:
             # An answer may have no end, and nobody waits for it.
             self._end_limit = self._clock.call_later(END_LIMIT_S, self.cut)
 
