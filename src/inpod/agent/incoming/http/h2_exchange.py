@@ -31,7 +31,7 @@ from inpod.agent.incoming.http.h2_outside import Outside
 from inpod.agent.incoming.http.h2_request import MalformedError, Request, check_trailers, decode_request
 from inpod.agent.incoming.http.h2_routing import Routing
 from inpod.agent.incoming.http.h2_stream import Stream, append
-from inpod.agent.incoming.http.hpack import EMPTY_TABLE, MAX_LIST, Block, Decoder, HpackError, TooLargeError, encode
+from inpod.agent.incoming.http.hpack import EMPTY_TABLE, MAX_LIST, Block, Decoder, encode
 
 _NEEDS_BODY = Fate.NEEDS_BODY
 """For what runs with each request: Python 3.11 takes long to find a member in its class."""
@@ -159,12 +159,7 @@ class Exchange(Routing):
     def _on_headers(self, flags: int, number: int, block: bytes) -> None:
         if not number & 1:
             raise Http2Error(frames.PROTOCOL_ERROR, "even stream of a client")
-        try:
-            decoded, request = decode_request(self._decoder, block)
-        except HpackError as error:
-            raise Http2Error(frames.COMPRESSION_ERROR, str(error)) from None
-        except TooLargeError:
-            raise Http2Error(frames.ENHANCE_YOUR_CALM, "header list too large") from None
+        decoded, request = decode_request(self._decoder, block)
         if not decoded.is_stateless:
             block = encode(decoded.fields, decoded.never)
         elif decoded.start:

@@ -8,8 +8,10 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from inpod.agent.incoming.http import h2_frames as frames
 from inpod.agent.incoming.http.choice import Head
-from inpod.agent.incoming.http.hpack import Block, Decoder, Field, encode
+from inpod.agent.incoming.http.h2_frames import Http2Error
+from inpod.agent.incoming.http.hpack import Block, Decoder, Field, HpackError, TooLargeError, encode
 
 # Section 8.2.1: lower case, none of the bytes that other versions of HTTP give a meaning. The colon of pseudo fields is checked apart.
 _NAME = re.compile(rb"[^\x00-\x20A-Z:\x7f-\xff]+")
@@ -47,11 +49,16 @@ def decode_request(decoder: Decoder, block: bytes) -> tuple[Block, Request | Non
     """Return what a header block says and asks for; None when that is malformed.
 
     Raises:
-        HpackError, TooLargeError: As `Decoder.decode`.
+        Http2Error: It cannot be read, or says too much: no other block of the connection can be read after it.
     """
-    if not decoder.size and not decoder.limit and len(block) <= _MAX_REMEMBERED:
-        return _remembered(block)
-    return _decode_request(decoder, block)
+    try:
+        if not decoder.size and not decoder.limit and len(block) <= _MAX_REMEMBERED:
+            return _remembered(block)
+        return _decode_request(decoder, block)
+    except HpackError as error:
+        raise Http2Error(frames.COMPRESSION_ERROR, str(error)) from None
+    except TooLargeError:
+        raise Http2Error(frames.ENHANCE_YOUR_CALM, "header list too large") from None
 
 
 def _decode_request(decoder: Decoder, block: bytes) -> tuple[Block, Request | None]:

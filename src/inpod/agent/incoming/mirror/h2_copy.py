@@ -11,7 +11,7 @@ from inpod.agent.incoming.http.h2_frames import DATA, END_STREAM, HEADERS, PADDE
 from inpod.agent.incoming.http.h2_limits import BODY_LIMIT_S, MAX_BODY
 from inpod.agent.incoming.http.h2_request import MalformedError, Request, check_trailers, decode_request
 from inpod.agent.incoming.http.h2_stream import Stream
-from inpod.agent.incoming.http.hpack import Block, Decoder, HpackError, TooLargeError, encode
+from inpod.agent.incoming.http.hpack import Block, Decoder, encode
 from inpod.agent.incoming.http.splitter import Choose
 from inpod.agent.incoming.mirror.h2_pieces import Pieces
 from inpod.agent.incoming.mirror.h2_program import Clock, Program
@@ -94,12 +94,7 @@ class Http2Copy:
     def _on_headers(self, flags: int, number: int, block: bytes) -> None:
         if not number & 1:
             raise Http2Error(frames.PROTOCOL_ERROR, "even stream of a client")
-        try:
-            decoded, request = decode_request(self._decoder, block)
-        except HpackError as error:
-            raise Http2Error(frames.COMPRESSION_ERROR, str(error)) from None
-        except TooLargeError:
-            raise Http2Error(frames.ENHANCE_YOUR_CALM, "header list too large") from None
+        decoded, request = decode_request(self._decoder, block)
         if number > self._last:
             self._last = number
             if request is not None:  # else the original refuses it
