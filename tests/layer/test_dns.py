@@ -2,7 +2,6 @@
 
 import errno
 import json
-import shutil
 
 import pytest
 
@@ -10,6 +9,7 @@ from inpod.protocol.layer import Addr, Name, Question, Resolve
 from tests.fakes.pod import Pod
 from tests.layer.conftest import Stage
 from tests.layer.test_files import lines
+from tests.packages import need
 
 
 @pytest.fixture
@@ -190,8 +190,7 @@ def test_questions_that_nobody_answers(stage: Stage) -> None:
 
 
 def test_questions_of_php(stage: Stage) -> None:
-    if shutil.which("php") is None:
-        pytest.skip("php is not installed")
+    need("php")
     script = 'foreach (["db", "none"] as $name) echo json_encode(array_column(dns_get_record($name, DNS_TXT), "txt")), "\\n";'
     assert stage.output("php", "-r", script) == '["of the pod"]\n[]\n'
     assert [question.searches for question in stage.session.asked(Question)] == [True, True]

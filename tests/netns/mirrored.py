@@ -2,7 +2,6 @@
 
 import functools
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -10,11 +9,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.netns.conftest import Pod
 from tests.netns.http2_recorders import COMMANDS
 from tests.netns.traffic import wait_until
+from tests.packages import need
 from tests.processes import end
 
 PORT = 8080
@@ -89,8 +87,7 @@ def telling(
 ) -> Iterator[Told]:
     """Run a server behind `command`."""
     server = COMMANDS[kind]
-    if shutil.which(server[0]) is None:
-        pytest.skip(f"no {kind} here")
+    need(server[0])
     path = folder / f"{name}.told"
     with path.open("w") as file, path.with_suffix(".events").open("w") as events:
         process = subprocess.Popen(

@@ -5,7 +5,6 @@ The session runs on a machine of its own (`machine`), so what this machine says 
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from tests.netns.conftest import Pod
 from tests.netns.languages import command
 from tests.netns.machine import NSCD, RESOLVED
 from tests.netns.session import ROOT
+from tests.packages import need
 from tests.processes import LIMIT_S
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root")
@@ -89,8 +89,7 @@ def asker(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[list[str], st
         return [*command("php", tmp_path, PHP), "--"], interceptor
     if language == "python":
         return [sys.executable, "-c", PYTHON], interceptor
-    if shutil.which("musl-gcc") is None:
-        pytest.skip("musl-tools is not installed")
+    need("musl-gcc")
     (tmp_path / "ask.c").write_text(MUSL)
     subprocess.run(["musl-gcc", "-static", "-o", tmp_path / "ask", tmp_path / "ask.c"], check=True)
     return [str(tmp_path / "ask")], "auto"

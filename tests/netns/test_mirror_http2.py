@@ -1,7 +1,6 @@
 """HTTP/2 on a mirrored port with a filter: the program gets the matched requests, whole and no others; the original all."""
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from tests.netns.http2_programs import GRPC_CLIENT
 from tests.netns.http2_recorders import NODE_CLIENT, TOLD
 from tests.netns.mirrored import CLIENT_LIMIT_S, PORT, Json, again, mirrored
 from tests.netns.traffic import wait_until
+from tests.packages import need
 
 URL = f"http://127.0.0.1:{PORT}"
 MIB = 1024 * 1024
@@ -46,8 +46,7 @@ def told_client(pod: Pod) -> Iterator[Callable[..., None]]:
 
 def load(pod: Pod, count: int, header: str, path: str, *, at_once: int, connections: int = 1) -> None:
     """Ask with h2load, which ends with the last answer."""
-    if shutil.which("h2load") is None:
-        pytest.skip("no h2load here")
+    need("h2load")
     numbers = ["-n", str(count), "-c", str(connections), "-m", str(at_once)]
     text = ask(pod, "h2load", *numbers, "--header", header, URL + path)
     assert f"{count} succeeded, 0 failed, 0 errored, 0 timeout" in text

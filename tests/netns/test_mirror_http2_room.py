@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from tests.netns.http2_recorders import COMMANDS, NODE_CLIENT
 from tests.netns.program import Program, agent_beside, until
 from tests.netns.test_mirror import AGENT_GROWTH_LIMIT, resident_bytes
 from tests.netns.traffic import POD_IPV4, Hosts, two_hosts, wait_until
+from tests.packages import need
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 
@@ -38,8 +38,7 @@ END_LIMIT_S = 10.0
 @pytest.fixture
 def hosts(tmp_path: Path) -> Iterator[Hosts]:
     """A pod with a server of HTTP/2, which tells into a file."""
-    if shutil.which("node") is None:
-        pytest.skip("no node here")
+    need("node")
     with two_hosts() as hosts, running(hosts, tmp_path / "told"):
         wait_until((tmp_path / "told").read_text, "the original serves")
         yield hosts

@@ -3,33 +3,14 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
-import uvloop
 
 from inpod.tunnel.transport import HIGH_WATER, READ_BYTES, Transport, open_transport
+from tests.unit.tunnel.conftest import Run
 
-LIMIT_S = 30.0
 MIB = 1024 * 1024
-
-Run = Callable[[Callable[[], Awaitable[None]]], None]
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Run:
-    """Run a scenario in a loop of each kind."""
-
-    def run(scenario: Callable[[], Awaitable[None]]) -> None:
-        async def limited() -> None:
-            async with asyncio.timeout(LIMIT_S):
-                await scenario()
-
-        factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
-        with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(limited())
-
-    return run
 
 
 class Noting(asyncio.Protocol):
