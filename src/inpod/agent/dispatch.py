@@ -21,6 +21,7 @@ from inpod.dns.questions import Questions
 from inpod.dns.resolver import Resolver
 from inpod.protocol.agent import (
     PROTOCOL_VERSION,
+    Answer,
     Connect,
     ConnectUdp,
     ConnectUnix,
@@ -155,7 +156,7 @@ class _Link:
             raise target
         match request:
             case Hello():
-                stream.accept(encode(self._welcome(target, request)))
+                _say(stream, self._welcome(target, request))
             case ReadEnv():
                 answer = environment(target)
                 stream.accept()
@@ -163,7 +164,7 @@ class _Link:
                 stream.write_eof()
             case Resolve() | FindName():
                 assert abilities.resolver is not None
-                stream.accept(encode(await abilities.resolver.answer(request)))
+                _say(stream, await abilities.resolver.answer(request))
             case Question():
                 assert abilities.questions is not None
                 message = await abilities.questions.question(request)
@@ -218,6 +219,13 @@ def _refusal(error: Exception) -> Refusal:
         case _:
             traceback.print_exception(error, file=sys.stderr)
             return Refusal(errno.EIO, f"the agent failed: {type(error).__name__}; please report this")
+
+
+def _say(stream: Stream, answer: Answer) -> None:
+    """Answer all that was asked. The stream ends with it: the session need not say so."""
+    stream.on_closed = None
+    stream.accept(encode(answer))
+    stream.refuse()
 
 
 def _cancel(task: asyncio.Task[None]) -> None:

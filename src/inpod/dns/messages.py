@@ -3,6 +3,7 @@ they are about. No I/O here.
 """
 
 import ipaddress
+import socket
 import struct
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -181,7 +182,11 @@ def follow(response: Response) -> tuple[Name, list[str]]:
             break
         name = further
     found = [r for r in response.records if r.kind == response.kind and r.name == name]
-    return name, [str(ipaddress.ip_address(r.data)) if isinstance(r.data, bytes) else name_text(r.data) for r in found]
+    return name, [_address_text(r.data) if isinstance(r.data, bytes) else name_text(r.data) for r in found]
+
+
+def _address_text(packed: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
 
 
 def reverse_name(ip: str) -> Name:

@@ -7,12 +7,12 @@ import asyncio
 import contextlib
 import errno
 import os
-import socket
 from collections.abc import Callable
 from typing import Literal
 
 from inpod.dns import messages
 from inpod.dns.config import candidates, parse_resolv_conf
+from inpod.dns.servers import DNS_PORT, ask_by_tcp, ask_by_udp
 from inpod.protocol.agent import Question
 
 RESOLVE_LIMIT_S = 40.0
@@ -20,9 +20,6 @@ RESOLVE_LIMIT_S = 40.0
 
 MAX_QUESTIONS = 128
 """Questions at a time; further ones wait within their own time."""
-
-DNS_PORT = 53
-MAX_MESSAGE = 65535
 
 _NEXT_SERVER = {messages.Code.SERVER_FAILURE, messages.Code.NOT_IMPLEMENTED, messages.Code.REFUSED}
 """Answers upon which libc asks the next server."""
@@ -105,50 +102,19 @@ class Questions:
         return next((found[code] for code in worst_last if code in found), next(iter(found.values())))
 
     async def _ask_server(self, server: str, query: bytes, asked: messages.Head, transport: Transport) -> bytes:
-        loop = asyncio.get_running_loop()
         if transport != "tcp":
-            with socket.socket(family_of(server), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-                sock.connect((server, self._port))
-                sock.send(query)
-                while True:
-                    answer = await loop.sock_recv(sock, MAX_MESSAGE)
-                    with contextlib.suppress(messages.MessageError):
-                        head = messages.decode_head(answer)
-                        if head.answers_to(asked):
-                            break
-            if transport == "udp" or not head.is_truncated:
-                return answer
+            answers: list[bytes] = []
+
+            def take(message: bytes) -> bool:
+                with contextlib.suppress(messages.MessageError):
+                    if messages.decode_head(message).answers_to(asked):
+                        answers.append(message)
+                return bool(answers)
+
+            await ask_by_udp(server, self._port, [query], take)
+            if transport == "udp" or not messages.decode_head(answers[0]).is_truncated:
+                return answers[0]
         answer = await ask_by_tcp(server, self._port, query)
         if not messages.decode_head(answer).answers_to(asked):
             raise messages.MessageError("no answer to this query")
         return answer
-
-
-async def ask_by_tcp(server: str, port: int, query: bytes) -> bytes:
-    """Return a server's next message upon a query.
-
-    Raises:
-        OSError: No connection.
-        MessageError: It ended before.
-    """
-    loop = asyncio.get_running_loop()
-    with socket.socket(family_of(server), socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
-        await loop.sock_connect(sock, (server, port))
-        await loop.sock_sendall(sock, len(query).to_bytes(2) + query)
-        length = int.from_bytes(await _receive(loop, sock, 2))
-        return await _receive(loop, sock, length)
-
-
-def family_of(address: str) -> socket.AddressFamily:
-    """Return the family of an address in text form."""
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
-
-
-async def _receive(loop: asyncio.AbstractEventLoop, sock: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = await loop.sock_recv(sock, size - len(data))
-        if not more:
-            raise messages.MessageError("the server ended the connection")
-        data += more
-    return data

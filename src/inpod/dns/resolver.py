@@ -21,7 +21,8 @@ from inpod.dns.config import (
     is_address,
     parse_resolv_conf,
 )
-from inpod.dns.questions import DNS_PORT, MAX_MESSAGE, RESOLVE_LIMIT_S, ask_by_tcp, family_of
+from inpod.dns.questions import RESOLVE_LIMIT_S
+from inpod.dns.servers import DNS_PORT, ask_by_tcp, ask_by_udp, family_of
 from inpod.protocol.agent import FindName, Resolve, Resolved
 
 MAX_QUESTIONS = 128
@@ -132,43 +133,34 @@ class Resolver:
         use_tcp: bool,
     ) -> None:
         """Ask one server; the whole responses go into `responses` as they come, also when the rest fails."""
-        queries = {kind: messages.encode_query(int.from_bytes(os.urandom(2)), name, kind) for kind in kinds}
-        if not use_tcp:
-            await self._exchange_udp(server, queries, responses)
-        for kind, query in queries.items():
-            if kind not in responses:
-                responses[kind] = await self._exchange_tcp(server, query)
+        ids = {kind: int.from_bytes(os.urandom(2)) for kind in kinds}
+        queries = {kind: messages.encode_query(ids[kind], name, kind) for kind in kinds}
+        awaited = set(kinds)
 
-    async def _exchange_udp(
-        self, server: str, queries: dict[int, bytes], responses: dict[int, messages.Response]
-    ) -> None:
-        """Wait for an answer to each query, and leave out those that did not fit; what else arrives is passed over.
+        def answers(message: bytes) -> messages.Response | None:
+            """Return the response that a message is, None when its id or question is not ours (RFC 5452 section 9.1)."""
+            with contextlib.suppress(messages.MessageError):
+                response = messages.decode_response(message)
+                if ids.get(response.kind) == response.query_id and response.name == name:
+                    return response
+            return None
 
-        All go through one socket, as libc's do. It is connected, so that the kernel drops what comes from elsewhere, reports
-        a closed port at once and chooses a random port of its own for each question.
-        """
-        loop = asyncio.get_running_loop()
-        missing = dict(queries)
-        with socket.socket(family_of(server), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-            sock.connect((server, self._port))
-            for asked in queries.values():
-                sock.send(asked)
-            while missing:
-                try:
-                    response = messages.decode_response(await loop.sock_recv(sock, MAX_MESSAGE))
-                except messages.MessageError:
-                    continue
-                if (query := missing.get(response.kind)) is None or not _answers(response, query):
-                    continue
-                del missing[response.kind]
+        def take(message: bytes) -> bool:
+            response = answers(message)
+            if response is not None and response.kind in awaited:
+                awaited.discard(response.kind)
                 if not response.is_truncated:
                     responses[response.kind] = response
+            return not awaited
 
-    async def _exchange_tcp(self, server: str, query: bytes) -> messages.Response:
-        response = messages.decode_response(await ask_by_tcp(server, self._port, query))
-        if response.is_truncated or not _answers(response, query):
-            raise messages.MessageError("no answer to this query")
-        return response
+        if not use_tcp:
+            await ask_by_udp(server, self._port, queries.values(), take)
+        for kind, query in queries.items():
+            if kind not in responses:
+                response = answers(await ask_by_tcp(server, self._port, query))
+                if response is None or response.kind != kind or response.is_truncated:
+                    raise messages.MessageError("no answer to this query")
+                responses[kind] = response
 
 
 def _outcome_of(response: messages.Response) -> _Outcome:
@@ -205,11 +197,6 @@ def _merge(outcomes: list[_Outcome]) -> _Outcome:
         return _Outcome("", [a for o in found for a in o.addresses], found[0].canonical, min(o.ttl for o in found))
     order = ("again", "broken", "nodata", "noname")
     return min(outcomes, key=lambda o: order.index(o.failure))
-
-
-def _answers(response: messages.Response, query: bytes) -> bool:
-    """Return whether `response` has the id and question of `query`, which RFC 5452 section 9.1 demands."""
-    return query == messages.encode_query(response.query_id, response.name, response.kind)
 
 
 def _is_localhost(name: bytes) -> bool:

@@ -1,9 +1,11 @@
 """Names, as the pod resolves them."""
 
 import asyncio
+import contextlib
 import errno
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from inpod.protocol import agent, layer
 from inpod.tunnel.streams import StreamRefused, Tunnel
@@ -19,6 +21,8 @@ KEPT_S = 5.0
 MAX_KEPT = 1024
 
 Lookup = agent.Resolve | agent.FindName
+
+T = TypeVar("T")
 
 
 class Names:
@@ -51,33 +55,52 @@ class Names:
     async def resolve(self, name: str) -> list[str]:
         """Return the addresses of a name in text form, none where there are none to be had."""
         question = agent.Resolve(name)
-        try:
-            return (self._known(question) or await self._ask(question)).addresses
-        except (StreamRefused, agent.PeerProtocolError):
-            return []
+        found = self._known(question)
+        if found is None:
+            decided: asyncio.Future[agent.Resolved | None] = self._loop.create_future()
+            self._ask(question, lambda found: _settle(decided, found))
+            found = await decided
+        return [] if found is None else found.addresses
 
-    async def _asked(self, question: Lookup) -> bytes:
-        try:
-            return _reply(await self._ask(question))
-        except (StreamRefused, agent.PeerProtocolError):
-            return layer.encode_reply(EAI["again"])
+    def _asked(self, question: Lookup) -> asyncio.Future[bytes]:
+        reply: asyncio.Future[bytes] = self._loop.create_future()
+        self._ask(question, lambda found: _settle(reply, _reply(found)))
+        return reply
 
-    async def _ask(self, question: Lookup) -> agent.Resolved:
-        answer = await self._tunnel().ask(agent.encode(question))
-        found = agent.decode_answer(agent.Resolved, answer)
+    def _ask(self, question: Lookup, tell: Callable[[agent.Resolved | None], None]) -> None:
+        """Ask the agent, and tell its answer, None when there is none. Without a task: a program waits."""
+        stream = self._tunnel().open(agent.encode(question), at_once=True)
+
+        def decided() -> None:
+            found = None
+            with contextlib.suppress(StreamRefused, agent.PeerProtocolError):
+                found = agent.decode_answer(agent.Resolved, stream.answer())
+                self._keep(question, found)
+            stream.refuse()
+            tell(found)
+
+        stream.when_decided(decided)
+
+    def _keep(self, question: Lookup, found: agent.Resolved) -> None:
         if not found.failure and found.ttl > 0:
             self._kept[question] = self._loop.time() + min(found.ttl, KEPT_S), found
             self._kept.move_to_end(question)
             if len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
-        return found
 
     def _known(self, question: Lookup) -> agent.Resolved | None:
         until, found = self._kept.get(question, (0.0, None))
         return found if self._loop.time() < until else None
 
 
-def _reply(found: agent.Resolved) -> bytes:
+def _settle(future: "asyncio.Future[T]", result: T) -> None:
+    if not future.done():  # who waited may be gone
+        future.set_result(result)
+
+
+def _reply(found: agent.Resolved | None) -> bytes:
+    if found is None:
+        return layer.encode_reply(EAI["again"])
     if found.failure or not (found.addresses or found.canonical):
         return layer.encode_reply(EAI.get(found.failure, EAI["noname"]))
     addresses = tuple(layer.Addr.of(text.partition("%")[0], 0).ip for text in found.addresses)
