@@ -9,11 +9,8 @@ The agent's answers are not trusted with paths: every step below the root is ope
 leads out of the replica.
 """
 
-import contextlib
-import errno
 import itertools
 import os
-import posixpath
 import stat
 import time
 from collections.abc import Sequence
@@ -22,12 +19,9 @@ from types import TracebackType
 from typing import Self
 
 from inpod.protocol.listing import Entry, path_bytes
-
-MARK_NS = 1_000_000_001
-"""Access time of what is not complete: one second and one nanosecond after the epoch."""
+from inpod.session.files.members import MARK_NS, WRITE, checked, fill, link_text, make_file, split
 
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_WRITE = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Replica:
@@ -58,7 +52,7 @@ class Replica:
             for entry, content in entries:
                 if entry.kind == "missing":
                     continue
-                parent, name = _split(entry)
+                parent, name = split(entry)
                 if entry.kind == "dir":
                     fd = opened.open(parent + b"/" + name if name else b"", is_whole=entry.is_listed)
                     os.fchmod(fd, stat.S_IMODE(entry.mode) | 0o700)
@@ -67,9 +61,9 @@ class Replica:
                 folder = opened.open(parent)
                 if entry.kind == "file" and opened.is_coming(parent):
                     # Nobody sees it yet: no need to look, to make it beside, and to move it.
-                    _make_file(folder, _checked(name), entry, content)
+                    make_file(folder, checked(name), entry, content)
                 else:
-                    self._make_member(folder, _checked(name), entry, content)
+                    self._make_member(folder, checked(name), entry, content)
             opened.show()
             # Last: members change a directory's times, and its mark may go only when they are there.
             for entry, fd in folders:
@@ -84,13 +78,13 @@ class Replica:
         Raises:
             OSError: No room, or a path that cannot be.
         """
-        parent, name = _split(entry)
+        parent, name = split(entry)
         folder = self._existing(parent)
         if folder < 0 or not name:
             return
         try:
             try:
-                is_folder = stat.S_ISDIR(os.stat(_checked(name), dir_fd=folder, follow_symlinks=False).st_mode)
+                is_folder = stat.S_ISDIR(os.stat(checked(name), dir_fd=folder, follow_symlinks=False).st_mode)
                 is_there = True
             except FileNotFoundError:
                 is_folder = is_there = False
@@ -99,7 +93,7 @@ class Replica:
             if entry.kind == "file" and not is_folder:
                 # Moved over the old one: at no time is there none.
                 number = self._next()
-                _make_file(self._coming, number, entry, None)
+                make_file(self._coming, number, entry, None)
                 self.show(number, folder, name)
                 return
             if is_there:
@@ -116,11 +110,11 @@ class Replica:
 
     def begin_file(self, entry: Entry) -> int:
         """Return a descriptor to write the content of a large file into; `finish_file` makes it complete."""
-        parent, name = _split(entry)
+        parent, name = split(entry)
         with _Folders(self, self._root) as opened:
             folder = opened.open(parent)
-            self._make_member(folder, _checked(name), entry, None)
-            return os.open(name, _WRITE, dir_fd=folder)
+            self._make_member(folder, checked(name), entry, None)
+            return os.open(name, WRITE, dir_fd=folder)
 
     def is_plain_and_complete(self, path: bytes) -> bool:
         """Return whether `path` is a file or directory, no link, that needs no more from the pod."""
@@ -149,7 +143,7 @@ class Replica:
         for name in path.split(b"/")[1:]:
             before = at
             try:
-                at = os.open(_checked(name), _DIR, dir_fd=before)
+                at = os.open(checked(name), _DIR, dir_fd=before)
             except OSError:
                 return -1
             finally:
@@ -164,12 +158,12 @@ class Replica:
         if entry.kind == "file":
             if found is None:
                 number = self._next()
-                _make_file(self._coming, number, entry, content)
+                make_file(self._coming, number, entry, content)
                 self.show(number, parent, name)
             elif content is not None and found.st_atime_ns == MARK_NS and stat.S_ISREG(found.st_mode):
-                fd = os.open(name, _WRITE, dir_fd=parent)
+                fd = os.open(name, WRITE, dir_fd=parent)
                 try:
-                    _fill(fd, entry, content, is_new=False)
+                    fill(fd, entry, content, is_new=False)
                 finally:
                     os.close(fd)
         elif found is not None:
@@ -185,39 +179,6 @@ class Replica:
 
     def _next(self) -> bytes:
         return b"%d" % next(self._numbers)
-
-
-def finish_file(fd: int, entry: Entry, size: int) -> None:
-    """Make a file complete: `size` bytes were written to it."""
-    os.ftruncate(fd, size)
-    os.utime(fd, ns=(time.time_ns(), entry.mtime_ns))
-
-
-def write_at(fd: int, data: bytes, at: int) -> None:
-    """Write all of `data`.
-
-    Raises:
-        OSError: As write(2), for instance no room.
-    """
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(fd, view, at)
-        view, at = view[written:], at + written
-
-
-def link_text(root: bytes, path: bytes, target: bytes) -> bytes:
-    """Return the text of a link that leads, in a replica at `root`, where `target` leads in the pod.
-
-    A relative text stays as it is where its steps up come first and stay below the root. Else it is resolved by text:
-    "name/.." could lead anywhere, and above the pod's root is only the pod's root.
-    """
-    folder = path.rpartition(b"/")[0]
-    if not target.startswith(b"/"):
-        steps = [step for step in target.split(b"/") if step not in (b"", b".")]
-        up = next((i for i, step in enumerate(steps) if step != b".."), len(steps))
-        if up <= folder.count(b"/") and b".." not in steps[up:]:
-            return target
-    return root + b"/" + posixpath.normpath(posixpath.join(folder or b"/", target)).lstrip(b"/")
 
 
 class _Folders:
@@ -252,7 +213,7 @@ class _Folders:
         before, _, name = path.rpartition(b"/")
         parent = self.open(before)
         try:
-            fd = os.open(_checked(name), _DIR, dir_fd=parent)
+            fd = os.open(checked(name), _DIR, dir_fd=parent)
             self._owned.append(fd)
         except FileNotFoundError:
             number, fd = self._replica.make_folder()
@@ -273,52 +234,3 @@ class _Folders:
         for number, parent, name in self._coming.values():
             self._replica.show(number, parent, name)
         self._coming.clear()
-
-
-def _split(entry: Entry) -> tuple[bytes, bytes]:
-    """Return parent and name of an absolute path; of the root both are empty.
-
-    Raises:
-        OSError: It is not absolute.
-    """
-    parent, slash, name = path_bytes(entry.path).rpartition(b"/")
-    if not slash or (parent and not parent.startswith(b"/")):
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-    return parent, name
-
-
-def _checked(name: bytes) -> bytes:
-    """Return `name`.
-
-    Raises:
-        OSError: It is no name of a directory's member.
-    """
-    if name in (b"", b".", b"..") or b"\0" in name or b"/" in name:
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-    return name
-
-
-def _make_file(folder: int, name: bytes, entry: Entry, content: bytes | None) -> None:
-    try:
-        fd = os.open(name, _WRITE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
-    except FileExistsError:
-        return  # a listing that was read while the directory changed may name a member twice
-    try:
-        _fill(fd, entry, content, is_new=True)
-    finally:
-        os.close(fd)
-
-
-def _fill(fd: int, entry: Entry, content: bytes | None, *, is_new: bool) -> None:
-    """Give a file its content, or only its size and the mark."""
-    if content is None:
-        # A size that no file can have here (of a pseudo file system) is no reason to fail.
-        with contextlib.suppress(OSError):
-            os.ftruncate(fd, entry.size)
-    else:
-        write_at(fd, content, 0)
-        if not is_new:
-            os.ftruncate(fd, len(content))
-    # Our own rights are added: we fill it.
-    os.fchmod(fd, stat.S_IMODE(entry.mode) | 0o600)
-    os.utime(fd, ns=(MARK_NS if content is None else time.time_ns(), entry.mtime_ns))

@@ -12,7 +12,8 @@ import os
 from collections.abc import Callable, Coroutine, Sequence
 
 from inpod.protocol import agent, layer, listing
-from inpod.session.files.replica import Replica, finish_file, write_at
+from inpod.session.files.members import finish_file, write_at
+from inpod.session.files.replica import Replica
 from inpod.session.files.views import Views
 from inpod.tunnel.streams import StreamRefused, Tunnel
 

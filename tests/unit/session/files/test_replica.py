@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inpod.protocol.listing import Entry
-from inpod.session.files.replica import MARK_NS, Replica, finish_file, link_text, write_at
+from inpod.session.files.members import MARK_NS, finish_file, link_text, write_at
+from inpod.session.files.replica import Replica
 
 MTIME = 1_500_000_000_123_456_789
 
