@@ -42,11 +42,11 @@ from inpod.protocol.layer import (
 )
 from inpod.session.files.replica import Replica
 from inpod.session.table import Table
+from inpod.tunnel.tcp_state import SYN_SENT, tcp_state
 from tests.fakes.pod import Pod
 from tests.processes import next_line
 
 DEADLINE_S = 20
-SYN_SENT = 2
 EAI_NONAME = -2
 TXT = 16
 NAME_ERROR = 3
@@ -263,7 +263,7 @@ class FakeSession:
     def _decide(self, request: Connect, program: socket.socket, held: "_HeldPort") -> None:
         to = request.to
         with program:
-            if not _until(lambda: program.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == SYN_SENT):
+            if not _until(lambda: tcp_state(program) == SYN_SENT):
                 return
             self.gate.wait(DEADLINE_S)
             found = self.pod.services.get((to.host, to.port), OSError(errno.ECONNREFUSED, ""))

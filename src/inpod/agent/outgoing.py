@@ -11,9 +11,7 @@ from inpod.tunnel.messages import join_messages
 from inpod.tunnel.readiness import WRITE, Readiness
 from inpod.tunnel.relay import join
 from inpod.tunnel.streams import Stream
-
-ESTABLISHED = 1
-"""TCP_INFO's first byte (linux/tcp_states.h)."""
+from inpod.tunnel.tcp_state import is_established
 
 MAX_CONNECTIONS = 8192
 """Connections at a time; further ones are refused with EAGAIN, as connect(2) says of a lack of ports."""
@@ -123,8 +121,7 @@ def _begin(to: Address) -> tuple[socket.socket, bool]:
         code = sock.connect_ex((to.ip, to.port))
         is_connected = False
         if code in (0, errno.EINPROGRESS):
-            # Within one machine it is decided before connect(2) returns.
-            is_connected = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == ESTABLISHED
+            is_connected = is_established(sock)
             code = 0 if is_connected else sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise OSError(code, os.strerror(code))

@@ -15,7 +15,6 @@ from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Bind, Listen, encode_reply
 from inpod.session.events import Events, Note, PortSubscribed
 from inpod.session.listeners import Listener, Place, choose, is_any, is_loopback, listening
-from inpod.session.loopback import is_established
 from inpod.session.relays import Relays
 from inpod.session.sources import Sources
 from inpod.session.subscriptions import Answer, Subscriptions
@@ -23,6 +22,7 @@ from inpod.session.table import Table
 from inpod.session.tasks import Tasks
 from inpod.tunnel.relay import join
 from inpod.tunnel.streams import Stream
+from inpod.tunnel.tcp_state import is_established
 
 LOOK_EVERY_S = 0.25
 """How soon a closed listener is noticed."""

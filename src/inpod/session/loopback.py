@@ -5,9 +5,6 @@ import socket
 
 HOST, HOST6 = "127.0.0.1", "::1"
 
-ESTABLISHED, SYN_SENT = 1, 2
-"""Of `tcp_state` (linux/tcp_states.h)."""
-
 
 def loopback_of(program: socket.socket) -> str:
     """Return the address: that of IPv6 for the sockets that are only for that."""
@@ -18,20 +15,6 @@ def loopback_of(program: socket.socket) -> str:
         bound.is_unspecified or bound.ipv4_mapped
     )
     return HOST6 if is_v6 else HOST
-
-
-def tcp_state(sock: socket.socket) -> int:
-    """Return where a TCP socket stands: TCP_INFO's first byte.
-
-    Raises:
-        OSError: It is closed.
-    """
-    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-
-
-def is_established(sock: socket.socket) -> bool:
-    """Return whether a connect is done. On loopback all three packets have passed before connect(2) returns."""
-    return tcp_state(sock) == ESTABLISHED
 
 
 def plain(address: tuple[str, int]) -> tuple[str, int]:

@@ -18,11 +18,12 @@ from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Connect, Redirect, encode_reply
 from inpod.session.datagrams import DNS, AnswerBy, Datagrams
 from inpod.session.local_names import LocalNames
-from inpod.session.loopback import HOST, HOST6, SYN_SENT, is_established, loopback_of, plain, tcp_state
+from inpod.session.loopback import HOST, HOST6, loopback_of, plain
 from inpod.session.relays import Relays
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
+from inpod.tunnel.tcp_state import SYN_SENT, is_established, tcp_state
 
 PROGRAM_CONNECTS_WITHIN_S = 60.0
 """Between our answer and the program's connect() lie microseconds, unless a debugger stops it there."""
