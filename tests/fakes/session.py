@@ -1,6 +1,6 @@
 """A session for tests of the layer: answers as the real one does, out of a `Pod`, and remembers what it was asked.
 
-Table, replica and messages are the real ones. Connections end truthfully as in session/outgoing.py, with a thread for
+Table, replica and messages are the real ones. Connections end truthfully as in session/outgoing/connections.py, with a thread for
 each, and lead to servers of the test on 127.0.0.1.
 """
 

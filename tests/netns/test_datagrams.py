@@ -17,7 +17,7 @@ from inpod.protocol.agent import Address, ConnectUdp, encode, errno_of
 from inpod.protocol.datagrams import MAX_DATAGRAM
 from inpod.protocol.datagrams import encode as framed
 from inpod.protocol.layer import Addr, Connect, decode_addr
-from inpod.session.outgoing import Outgoing
+from inpod.session.outgoing.connections import Outgoing
 from inpod.session.relays import Relays
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks

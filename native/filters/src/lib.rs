@@ -3,7 +3,7 @@
 //! A table decides in linear time whatever the pattern and the text, and its walker is ten lines of any language. The
 //! syntax is that of Rust's `regex` crate on bytes: no look-around, no back-references.
 //!
-//! [`inpod_filters_compile`] is called by src/inpod/session/http_filter.py.
+//! [`inpod_filters_compile`] is called by src/inpod/session/incoming/http_filter.py.
 
 use regex_automata::dfa::{dense, Automaton, StartKind};
 use regex_automata::nfa::thompson;

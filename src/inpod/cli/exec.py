@@ -139,7 +139,7 @@ def run(options: argparse.Namespace) -> int:
     target = target or _target(chosen)
     http_filter = chosen.http_filter
     if http_filter is not None:
-        from inpod.session.http_filter import compile_filter
+        from inpod.session.incoming.http_filter import compile_filter
     plan = Plan(
         argv=command.argv,
         executable=command.executable,

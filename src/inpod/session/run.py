@@ -14,30 +14,30 @@ from inpod.errors import ExitCode, UserError
 from inpod.launch.environment import program_environment
 from inpod.launch.process import Process, start
 from inpod.protocol import agent, layer
-from inpod.session.destinations import Destinations
-from inpod.session.dns import Names
 from inpod.session.events import Events, Note, Step, Summary
 from inpod.session.files.replica import Replica
 from inpod.session.files.service import Files
 from inpod.session.files.views import Views
 from inpod.session.folder import Folder
-from inpod.session.incoming import Incoming
-from inpod.session.incoming_udp import IncomingUdp
+from inpod.session.incoming.connections import Incoming
+from inpod.session.incoming.subscriptions import Subscriptions, Wishes
+from inpod.session.incoming.udp import IncomingUdp
 from inpod.session.layer_server import LayerServer
 from inpod.session.link import Link
-from inpod.session.local_names import LocalNames
-from inpod.session.outgoing import Outgoing, close_fd
+from inpod.session.names.here import LocalNames
+from inpod.session.names.pod import Names
+from inpod.session.outgoing.connections import Outgoing, close_fd
+from inpod.session.outgoing.destinations import Destinations
+from inpod.session.outgoing.unix_streams import UnixStreams
 from inpod.session.outside import Outside
 from inpod.session.plan import Plan
 from inpod.session.relays import Relays
 from inpod.session.rules import rules_text
 from inpod.session.signals import Signals
 from inpod.session.status import Status
-from inpod.session.subscriptions import Subscriptions, Wishes
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
 from inpod.session.tracer import TRACE, Tracer, intercepted_environment
-from inpod.session.unix_streams import UnixStreams
 from inpod.targets.base import AgentLink, Target
 from inpod.tunnel.streams import Stream, StreamRefused
 

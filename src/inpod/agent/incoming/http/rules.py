@@ -1,4 +1,4 @@
-"""Whether a request is a session's: the conditions of its filter, compiled by the session (session/http_filter.py)."""
+"""Whether a request is a session's: the conditions of its filter, compiled by the session (session/incoming/http_filter.py)."""
 
 import json
 from collections.abc import Mapping

@@ -5,8 +5,8 @@ import socket
 import pytest
 
 from inpod.protocol.layer import Addr
-from inpod.session import listeners as kernel
-from inpod.session.listeners import Listener, choose, is_loopback, listening, parse_place
+from inpod.session.incoming import listeners as kernel
+from inpod.session.incoming.listeners import Listener, choose, is_loopback, listening, parse_place
 
 V4 = Listener(Addr.of("0.0.0.0", 80), Addr.of("127.0.0.1", 80))
 V6_ONLY = Listener(Addr.of("::", 80), Addr.of("::1", 80))

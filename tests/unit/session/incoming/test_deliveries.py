@@ -3,8 +3,8 @@
 import asyncio
 
 from inpod.protocol.agent import Address, Incoming
-from inpod.session.deliveries import TELL_EVERY_S, Deliveries
 from inpod.session.events import Event, Events, PortDelivered
+from inpod.session.incoming.deliveries import TELL_EVERY_S, Deliveries
 from inpod.tunnel.streams import Stream
 from tests.unit.tunnel.conftest import tunnels
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inpod.config.outgoing import Way
-from inpod.session.name_filter import NameFilter, joined_hosts
+from inpod.session.names.filter import NameFilter, joined_hosts
 
 CONTRACT: dict[str, Any] = json.loads(
-    (Path(__file__).parents[3] / "contracts" / "rule-cases.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[4] / "contracts" / "rule-cases.json").read_text(encoding="utf-8")
 )
 
 SEARCH = ["shop.svc.cluster.local", "SVC.cluster.local.", "cluster.local", ""]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from inpod.protocol.layer import Addr
-from inpod.session import sources
-from inpod.session.sources import Sources
+from inpod.session.incoming import sources
+from inpod.session.incoming.sources import Sources
 from inpod.session.table import Table
 
 PEER, LOCAL = Addr.of("10.0.0.2", 40000), Addr.of("10.0.0.1", 80)

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Connect, Redirect, encode_reply
-from inpod.session.datagrams import DNS, AnswerBy, Datagrams
-from inpod.session.local_names import LocalNames
 from inpod.session.loopback import HOST, HOST6, loopback_of, plain
+from inpod.session.names.here import LocalNames
+from inpod.session.outgoing.datagrams import DNS, AnswerBy, Datagrams
 from inpod.session.relays import Relays
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks

@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from inpod.session.listeners import Place, ask_kernel, parse_place, place_ip
+from inpod.session.incoming.listeners import Place, ask_kernel, parse_place, place_ip
 
 ALL_STATES = 0xFFFFFFFF
 

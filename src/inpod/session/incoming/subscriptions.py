@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from inpod.protocol import agent
-from inpod.session.deliveries import Deliveries
 from inpod.session.events import COUNTED, Events, Note, PortTraffic
+from inpod.session.incoming.deliveries import Deliveries
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 
 AGAIN_EVERY_S = 0.05

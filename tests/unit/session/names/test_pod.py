@@ -14,9 +14,9 @@ from inpod.agent.target import Target
 from inpod.config.outgoing import Way
 from inpod.dns.resolver import Resolver
 from inpod.protocol.layer import Addr, Connect, Name, Resolve, Resolved, encode_reply
-from inpod.session import dns
-from inpod.session.destinations import Destinations
-from inpod.session.dns import Names
+from inpod.session.names import pod as dns
+from inpod.session.names.pod import Names
+from inpod.session.outgoing.destinations import Destinations
 from tests.unit.tunnel.conftest import Run
 from tests.unit.udp import agent_tunnel
 

@@ -10,8 +10,8 @@ import pytest
 
 from inpod.dns import messages
 from inpod.dns.questions import Questions
-from inpod.session.local_names import LocalNames
-from inpod.session.name_filter import NameFilter
+from inpod.session.names.filter import NameFilter
+from inpod.session.names.here import LocalNames
 from inpod.tunnel.streams import Stream
 from tests.unit.tunnel.conftest import Run, tunnels
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from inpod.protocol.layer import NOWHERE_ELSE, Addr, Connect, decode_addr, encode_addr
-from inpod.session import datagram_sockets as kernel
-from inpod.session import datagrams as subject
-from inpod.session.outgoing import Outgoing
+from inpod.session.outgoing import datagram_sockets as kernel
+from inpod.session.outgoing import datagrams as subject
+from inpod.session.outgoing.connections import Outgoing
 from inpod.session.relays import Relays
 from inpod.session.table import SOCKET_SLOT, SOCKETS_AT, Table
 from inpod.session.tasks import Tasks

@@ -15,7 +15,7 @@ from inpod.agent.incoming.http.selectors import MAX_NODES, parse_steps, select
 from inpod.agent.incoming.http.table import Table
 from inpod.config.http_filter import HttpFilter
 from inpod.errors import ExitCode, UserError
-from inpod.session.http_filter import compile_filter, compile_pattern
+from inpod.session.incoming.http_filter import compile_filter, compile_pattern
 
 
 def rules(**configured: object) -> Rules:

@@ -10,10 +10,10 @@ import socket
 
 from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Connect
-from inpod.session.datagram_relay import Endpoint, Relay
-from inpod.session.datagram_sockets import datagram_sockets
-from inpod.session.incoming import Incoming
-from inpod.session.listeners import Listener, Place
+from inpod.session.incoming.connections import Incoming
+from inpod.session.incoming.listeners import Listener, Place
+from inpod.session.outgoing.datagram_relay import Endpoint, Relay
+from inpod.session.outgoing.datagram_sockets import datagram_sockets
 from inpod.tunnel.readiness import Readiness
 from inpod.tunnel.streams import Stream, StreamRefused
 

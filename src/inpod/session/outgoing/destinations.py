@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from inpod.config.outgoing import Way
 from inpod.protocol.layer import NOWHERE_ELSE, Addr, Connect, encode_reply
-from inpod.session.outgoing import close_fd
+from inpod.session.outgoing.connections import close_fd
 
 Resolve = Callable[[str], Awaitable[list[str]]]
 

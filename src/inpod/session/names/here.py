@@ -14,7 +14,7 @@ from pathlib import Path
 from inpod.config.outgoing import Way
 from inpod.dns import messages
 from inpod.dns.questions import RESOLVE_LIMIT_S, Questions, Transport
-from inpod.session.name_filter import NameFilter, joined_hosts
+from inpod.session.names.filter import NameFilter, joined_hosts
 from inpod.tunnel.streams import Stream, StreamRefused
 
 log = logging.getLogger(__name__)

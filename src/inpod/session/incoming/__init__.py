@@ -1,0 +1,1 @@
+"""The pod's incoming traffic, delivered to the program."""

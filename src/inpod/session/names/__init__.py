@@ -1,0 +1,1 @@
+"""Names: whose they are, and what they stand for."""

@@ -1,0 +1,1 @@
+"""What the program says outward, passed to the pod."""
