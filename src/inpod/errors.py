@@ -27,6 +27,8 @@ class ExitCode(IntEnum):
     """Nothing reaches the program: 32-bit, set-id, or the kernel refuses what its kind needs."""
     AGENT_LOST = 72
     """The link to the agent broke and could not be made again."""
+    OUTPUT = 73
+    """What a command prints cannot be written: no room, for instance. A reader that goes away is no failure."""
     CANNOT_EXECUTE = 126
     """The command is there but cannot be executed, as in a shell."""
     COMMAND_NOT_FOUND = 127

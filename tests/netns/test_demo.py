@@ -37,7 +37,7 @@ def shown(in_place: InPlace, monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]
     """Run a demo whose program is started otherwise; it must notice."""
     monkeypatch.setattr(stage, "STEP_LIMIT_S", SHORT_S)
     out = io.StringIO()
-    assert not show(in_place, out)
+    assert not show(out.write, in_place)
     return outcomes(out.getvalue())
 
 
@@ -65,7 +65,7 @@ def test_stealing_is_left_out_where_there_are_no_means(monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     no_means = [sys.executable, "-c", f"raise SystemExit({ExitCode.NO_MEANS:d})"]
     out = io.StringIO()
-    assert show(lambda pid, own: no_means if "--steal" in own else in_its_place(pid, own), out)
+    assert show(out.write, lambda pid, own: no_means if "--steal" in own else in_its_place(pid, own))
     assert "Stealing is left out" in out.getvalue()
     assert outcomes(out.getvalue()) == dict.fromkeys([step for step in STEPS if step != "stolen"], True)
 

@@ -257,3 +257,15 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
     except OSError:
         return False
+
+
+@pytest.mark.parametrize("progress", ["plain", "json"])
+def test_the_program_runs_also_where_nobody_hears_of_progress(pod: Pod, progress: str) -> None:
+    reader, unread = os.pipe()
+    os.close(reader)
+    argv = [*EXEC, "--progress", progress, "-t", f"pid/{pod.pid}", "--", "sh", "-c", "echo $APP_MODE; exit 3"]
+    for error in (unread, os.open("/dev/full", os.O_WRONLY)):
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=error, timeout=LIMIT_S)
+        os.close(error)
+        assert done.stdout == b"remote\n"
+        assert done.returncode == 3

@@ -3,6 +3,7 @@
 import argparse
 
 from inpod.cli.help import Help, Parser
+from inpod.cli.output import put
 
 DESCRIPTION = """\
 Make a small pod of namespaces on this machine, run a program in its place, and show at each step what the pod's side
@@ -29,4 +30,4 @@ def run(options: argparse.Namespace) -> int:
     """Show and check; 0 only if all held."""
     from inpod.demo.show import show
 
-    return 0 if show() else 1
+    return 0 if show(put) else 1

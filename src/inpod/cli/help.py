@@ -3,6 +3,7 @@
 import argparse
 from typing import NoReturn
 
+from inpod.cli.output import put
 from inpod.errors import UserError
 
 
@@ -26,6 +27,10 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong as all of inpod does: one line, with a hint."""
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        # argparse takes a full disk for a success.
+        put(message)
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line.

@@ -2,10 +2,10 @@
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING
 
 from inpod.cli.help import Help, Parser
+from inpod.cli.output import put, say
 
 if TYPE_CHECKING:
     from inpod.targets.kube.list import Listed
@@ -40,8 +40,8 @@ def run(options: argparse.Namespace) -> int:
     kube_namespace, found = uvloop.run(list_targets(context=options.context, kube_namespace=options.target_namespace))
     text = as_json(found) if options.output == "json" else as_table(found)
     if not found and options.output == "table":
-        print(f"inpod: there are no deployments and pods in namespace '{kube_namespace}'.", file=sys.stderr)  # noqa: T201 # the voice of the command line
-    sys.stdout.write(text)
+        say(f"inpod: there are no deployments and pods in namespace '{kube_namespace}'.")
+    put(text)
     return 0
 
 

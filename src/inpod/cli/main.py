@@ -9,6 +9,7 @@ import inpod
 from inpod.cli import demo, ls, status
 from inpod.cli import exec as exec_
 from inpod.cli.help import Help, Parser
+from inpod.cli.output import ReaderGone, forget, say
 from inpod.errors import UserError
 
 DESCRIPTION = "Run a local program as if it stood inside a pod of your Kubernetes cluster."
@@ -27,24 +28,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     _hold_places()
     try:
         status = _run(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()  # here, a reader that went away can be taken quietly
     except UserError as error:
         # What others said (a server, an errno) has no full stop.
         stop = "" if error.message.endswith((".", "!", "?")) else "."
-        _say(f"{error.message}{stop} {error.hint}")
+        say(f"inpod: {error.message}{stop} {error.hint}")
         return error.exit_code
-    except BrokenPipeError:
-        # Whoever read us has enough; Python must not complain when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ReaderGone:
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception:
         import traceback
 
-        traceback.print_exc()
-        _say("This is a fault of inpod. Please report it with the lines above.")
+        say(f"{traceback.format_exc()}inpod: This is a fault of inpod. Please report it with the lines above.")
         return BUG
+    finally:
+        forget(sys.stderr)
     return status
 
 
@@ -124,7 +123,3 @@ def _check_platform(platform: str) -> None:
     if platform != "linux":
         name = "macOS" if platform == "darwin" else platform
         raise UserError(f"inpod does not work on {name} yet.", hint="It works on Linux, also in a virtual machine.")
-
-
-def _say(text: str) -> None:
-    print(f"inpod: {text}", file=sys.stderr)  # noqa: T201 # the voice of the command line

@@ -1,12 +1,13 @@
 """Shows a session's events on stderr: a spinner on a terminal, plain lines otherwise, JSON lines for programs."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Literal, Protocol
 
+from inpod.cli.output import say
 from inpod.session.events import (
     AgentLost,
     Event,
@@ -29,7 +30,7 @@ class _View(Protocol):
     def close(self) -> None: ...
 
 
-@contextmanager
+@contextlib.contextmanager
 def show(events: Events, mode: Mode) -> Iterator[None]:
     """Show `events` while the block runs."""
     if mode == "auto":
@@ -79,7 +80,7 @@ class _Plain:
             return  # counts are for programs: people get a note where there is something to know
         # What was asked not to be shown is progress; warnings are not progress.
         if not self._is_off or isinstance(event, AgentLost) or (isinstance(event, Note) and event.level == "warning"):
-            _write(f"inpod: {words(event)}")
+            say(f"inpod: {words(event)}")
 
     def close(self) -> None:
         pass
@@ -87,7 +88,7 @@ class _Plain:
 
 class _Json:
     def show(self, event: Event) -> None:
-        _write(json.dumps({"event": type(event).__name__, **asdict(event)}))
+        say(json.dumps({"event": type(event).__name__, **asdict(event)}))
 
     def close(self) -> None:
         pass
@@ -117,13 +118,8 @@ class _Spinner:
             if isinstance(event, AgentLost) or (isinstance(event, Note) and event.level == "warning")
             else "dim"
         )
-        self._console.print(f"inpod: {words(event)}", style=style, markup=False, soft_wrap=True)
+        with contextlib.suppress(OSError):  # the terminal is gone
+            self._console.print(f"inpod: {words(event)}", style=style, markup=False, soft_wrap=True)
 
     def close(self) -> None:
         self._status.stop()
-
-
-def _write(line: str) -> None:
-    # One write for a line: the program writes to the same place.
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()

@@ -2,10 +2,10 @@
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING
 
 from inpod.cli.help import Help, Parser
+from inpod.cli.output import put, say
 
 if TYPE_CHECKING:
     from inpod.session.status import Json
@@ -38,11 +38,11 @@ def run(options: argparse.Namespace) -> int:
 
     found = running_sessions()
     if options.output == "json":
-        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+        put(json.dumps(found, indent=2) + "\n")
     elif found:
-        sys.stdout.write("\n".join(as_text(session) for session in found))
+        put("\n".join(as_text(session) for session in found))
     else:
-        print("inpod: no session of yours runs on this machine.", file=sys.stderr)  # noqa: T201 # the voice of the command line
+        say("inpod: no session of yours runs on this machine.")
     return 0
 
 

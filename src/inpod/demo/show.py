@@ -1,10 +1,8 @@
 """The demo's steps: at each, what the remote end saw is printed and checked."""
 
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TextIO
 
 from inpod.demo.stage import InPlace, Lines, Pod, Silence, in_its_place, running_pod, running_program
 
@@ -28,13 +26,13 @@ class Claim:
 class Steps:
     """Prints the outcome of each step, and counts."""
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
+    def __init__(self, put: Callable[[str], object]) -> None:
+        self._put = put
         self.held = self.failed = 0
 
     def say(self, text: str = "") -> None:
         """Print a line."""
-        print(text, file=self._out, flush=True)
+        self._put(text + "\n")
 
     def check(self, name: str, told: str, and_so: str, claims: Sequence[Claim]) -> None:
         """Say what the remote end saw, and what follows; or what was not as it should be."""
@@ -48,13 +46,13 @@ class Steps:
             self.held += 1
 
 
-def show(in_place: InPlace = in_its_place, out: TextIO | None = None) -> bool:
-    """Run the demo; return whether all held.
+def show(put: Callable[[str], object], in_place: InPlace = in_its_place) -> bool:
+    """Run the demo; return whether all held. What it prints goes to `put`.
 
     Raises:
         UserError: There can be no pod here.
     """
-    steps = Steps(out or sys.stdout)
+    steps = Steps(put)
     with running_pod() as pod:
         name = pod.ask("facts")["hostname"]
         steps.say(

@@ -95,28 +95,6 @@ def test_user_errors_end_with_their_status(monkeypatch: pytest.MonkeyPatch, caps
     assert capsys.readouterr().err == "inpod: It is not there. Look elsewhere.\n"
 
 
-def test_a_reader_that_goes_away_is_no_fault() -> None:
-    # The reading end is closed before anything is written.
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import sys; sys.stdin.read(); from inpod.cli.main import main; sys.exit(main(['--help']))",
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.close()
-    process.stdin.close()
-    with process.stderr:
-        assert process.stderr.read() == b""
-    assert process.wait() == 0
-
-
 def test_help_loads_little() -> None:
     code = "import sys; from inpod.cli.main import main; main(['--help']); print(len(sys.modules), 'asyncio' in sys.modules)"
     out = subprocess.run(

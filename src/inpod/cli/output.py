@@ -1,0 +1,49 @@
+"""What inpod itself says: on standard output all of it or a failure, on standard error what there is room for."""
+
+import contextlib
+import os
+import sys
+from typing import TextIO
+
+from inpod.errors import ExitCode, UserError
+
+
+class ReaderGone(Exception):
+    """Whoever read standard output has enough."""
+
+
+def put(text: str) -> None:
+    """Write `text` to standard output, to the end.
+
+    Raises:
+        ReaderGone: It is a pipe that nobody reads any more.
+        UserError: There is no room, or the device fails.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        forget(sys.stdout)
+        if isinstance(error, BrokenPipeError):
+            raise ReaderGone from None
+        raise UserError(
+            f"Cannot write to standard output: {error.strerror}.",
+            hint="Look at where the output goes.",
+            exit_code=ExitCode.OUTPUT,
+        ) from None
+
+
+def say(text: str) -> None:
+    """Write a line to standard error; that nobody can read it stops nothing."""
+    # One write for a line: the program writes to the same place.
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+def forget(stream: TextIO) -> None:
+    """Drop what `stream` could not write: at its end Python would try again, and exit with a status of its own (120)."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
