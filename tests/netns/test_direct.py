@@ -106,6 +106,15 @@ def test_a_network_namespace_gives_network_only(pod: Pod, tmp_path: Path) -> Non
     assert done.stderr.count("\n") == 2
 
 
+def test_what_has_no_environment_and_files_is_refused() -> None:
+    # The first of the kernel's threads, where processes are not hidden by a PID namespace.
+    if Path("/proc/2/comm").exists() and Path("/proc/2/comm").read_text() == "kthreadd\n":
+        assert "(kthreadd) is a thread of the kernel" in refusal(run("pid/2", "true"), ExitCode.TARGET_NOT_FOUND)
+    with subprocess.Popen(["sh", "-c", "true"]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        assert "(sh) has ended" in refusal(run(f"pid/{ended.pid}", "true"), ExitCode.TARGET_NOT_READY)
+
+
 def test_a_named_network_with_a_process(pod: Pod, other_pod: Pod) -> None:
     name = f"inpod-test-{os.getpid()}"
     Path("/run/netns").mkdir(exist_ok=True)

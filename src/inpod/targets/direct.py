@@ -28,6 +28,9 @@ END_LIMIT_S = 5.0
 SUDO_LIMIT_S = 10.0
 """How long sudo may take to say whether it needs a password."""
 
+PF_KTHREAD = 0x00200000
+"""Flag of a thread of the kernel (include/linux/sched.h)."""
+
 LAST_WORDS_BYTES = 4096
 
 LINK_BUFFER_BYTES = 2 * 1024 * 1024
@@ -124,16 +127,11 @@ def arguments(spec: DirectSpec) -> list[str]:
     """Return the agent's options.
 
     Raises:
-        UserError: The process or the namespace is not there.
+        UserError: The process or the namespace is not there, or is no target.
     """
     found: list[str] = []
     if spec.pid is not None:
-        if not Path(f"/proc/{spec.pid}").is_dir():
-            raise UserError(
-                f"There is no process {spec.pid} on this machine.",
-                hint="Look at 'ps -e'; for a process in a cluster use --target pod/NAME.",
-                exit_code=ExitCode.TARGET_NOT_FOUND,
-            )
+        _require_program(spec.pid)
         found += ["--pid", str(spec.pid)]
     if not isinstance(spec, ProcessTarget):
         path = Path(spec.name).absolute() if "/" in spec.name else NETNS_HOME / spec.name
@@ -143,6 +141,36 @@ def arguments(spec: DirectSpec) -> list[str]:
             )
         found += ["--netns", str(path)]
     return found
+
+
+def _require_program(pid: int) -> None:
+    """Refuse what has no environment and no files.
+
+    Raises:
+        UserError: There is no such process, it has ended, or it is a thread of the kernel.
+    """
+    try:
+        # proc(5), /proc/PID/stat: "PID (NAME) STATE …", the flags are the seventh after the name, which may have any bytes.
+        head, _, rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")
+    except OSError:
+        raise UserError(
+            f"There is no process {pid} on this machine.",
+            hint="Look at 'ps -e'; for a process in a cluster use --target pod/NAME.",
+            exit_code=ExitCode.TARGET_NOT_FOUND,
+        ) from None
+    name, fields = head.partition(" (")[2], rest.split()
+    if int(fields[6]) & PF_KTHREAD:
+        raise UserError(
+            f"Process {pid} ({name}) is a thread of the kernel, which has no environment and no files.",
+            hint="Choose another; in 'ps -ef' those of the kernel stand in brackets.",
+            exit_code=ExitCode.TARGET_NOT_FOUND,
+        )
+    if fields[0] in "ZX":
+        raise UserError(
+            f"Process {pid} ({name}) has ended; only its parent has not noticed yet.",
+            hint="Choose one that runs: see 'ps -e'.",
+            exit_code=ExitCode.TARGET_NOT_READY,
+        )
 
 
 def describe(spec: DirectSpec) -> str:
