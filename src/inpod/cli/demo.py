@@ -2,7 +2,7 @@
 
 import argparse
 
-from inpod.cli.help import Help, Parser
+from inpod.cli.help import Parser
 from inpod.cli.output import put
 
 DESCRIPTION = """\
@@ -19,8 +19,6 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
         help="show what inpod does, without a cluster",
         description=DESCRIPTION,
         usage="inpod demo",
-        formatter_class=Help,
-        add_help=False,
     )
     parser.set_defaults(run=run)
     parser.add_argument_group("options").add_argument("-h", "--help", action="help", help="show this and exit")

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inpod.cli.help import Help, Parser
+from inpod.cli.help import Parser
 from inpod.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,10 +38,8 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
         description=DESCRIPTION,
         usage="inpod exec -t TARGET [OPTION ...] -- CMD [ARG ...]",
         epilog=EXAMPLES,
-        formatter_class=Help,
-        add_help=False,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
     where = parser.add_argument_group("where")
     where.add_argument(
         "-t",

@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from inpod.cli.help import Help, Parser
+from inpod.cli.help import Parser
 from inpod.cli.output import put, say
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
         help="list what can be imitated in a namespace",
         description="List the deployments and pods of a namespace as --target names them, with their containers.",
         usage="inpod ls [OPTION ...]",
-        formatter_class=Help,
-        add_help=False,
     )
     parser.set_defaults(run=run)
     add = parser.add_argument_group("options").add_argument

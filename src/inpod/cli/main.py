@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import inpod
 from inpod.cli import demo, ls, status
 from inpod.cli import exec as exec_
-from inpod.cli.help import Help, Parser
+from inpod.cli.help import Parser
 from inpod.cli.output import ReaderGone, forget, say
 from inpod.errors import UserError
 
@@ -78,9 +78,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if arguments[:1] == ["exec"] and "--" in arguments:
         split = arguments.index("--")
         arguments, program = arguments[:split], arguments[split + 1 :]
-    options = parser().parse_args(arguments)
+    whole = parser()
+    # Else the value of an option that stands before the command would be taken for the command.
+    if arguments and arguments[0].startswith("-") and not whole.has_option(arguments[0]):
+        raise whole.unknown(arguments[0])
+    options = whole.parse_args(arguments)
     before = getattr(options, "command", [])
-    if before and (program is not None or before[0].startswith("-")):
+    if before and before[0].startswith("-"):
+        raise options.parser.unknown(before[0])
+    if before and program is not None:
         raise UserError(
             f"'{before[0]}' is no option of inpod exec.",
             hint="Write the program at the end: inpod exec -t TARGET [OPTION ...] -- CMD ARGS.",
@@ -97,8 +103,6 @@ def parser() -> Parser:
         usage="inpod COMMAND [OPTION ...]",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=Help,
-        add_help=False,
     )
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", prog=parser.prog, required=False, parser_class=Parser

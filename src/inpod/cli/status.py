@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from inpod.cli.help import Help, Parser
+from inpod.cli.help import Parser
 from inpod.cli.output import put, say
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
         help="show running sessions, and why a request did not arrive",
         description=DESCRIPTION,
         usage="inpod status [OPTION ...]",
-        formatter_class=Help,
-        add_help=False,
     )
     parser.set_defaults(run=run)
     add = parser.add_argument_group("options").add_argument

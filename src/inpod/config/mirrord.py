@@ -1,4 +1,4 @@
-"""Keys that mirrord has and inpod has not yet: so that the error can say so."""
+"""Keys and options that mirrord has and inpod has not yet: so that the error can say so."""
 
 NOT_YET = {
     "": (
@@ -21,3 +21,9 @@ NOT_YET = {
     "feature.network.incoming": (*("https_delivery", "tls_delivery"),),
 }
 """By the place of the object, as in the file."""
+
+OPTIONS_NOT_YET = (
+    *("-a", "--agent-namespace", "-l", "--agent-log-level", "--agent-ttl", "-e", "--ephemeral-container"),
+    *("-c", "--accept-invalid-certificates", "--env-file", "-k", "--key", "--no-telemetry", "--disable-version-check"),
+)
+"""Of `mirrord exec`."""

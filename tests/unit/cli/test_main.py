@@ -50,6 +50,41 @@ def test_a_mistake_is_one_line_with_a_hint(arguments: list[str], said: str, caps
     assert said in error
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["exec", "--stael", "-t", "pid/1", "--", "true"],
+            "inpod exec has no option '--stael'. Did you mean --steal? See 'inpod exec --help'.",
+        ),
+        (["exec", "--stael=1", "true"], "inpod exec has no option '--stael'. Did you mean --steal? See 'inpod exec"),
+        (
+            ["ls", "--outptu", "json"],
+            "inpod ls has no option '--outptu'. Did you mean --output? See 'inpod ls --help'.",
+        ),
+        (["ls", "staging"], "inpod ls has no use for 'staging'. See 'inpod ls --help'."),
+        (["--verison"], "inpod has no option '--verison'. Did you mean --version? See 'inpod --help'."),
+        (["-n", "staging", "ls"], "inpod has no option '-n'. See 'inpod --help'."),
+        (["statsu"], "inpod has no command 'statsu'. Did you mean status? See 'inpod --help'."),
+        (["exec", "--agent-ttl", "3"], "mirrord's option '--agent-ttl' is not there yet in inpod."),
+        (["exec", "--steal=yes"], "--steal takes no value: 'yes'."),
+        (["exec", "--steal", "-t"], "-t/--target needs a value."),
+        (["ls", "-o", "xml"], "--output cannot be 'xml'. It is one of table, json."),
+    ],
+)
+def test_a_wrong_word_is_named_with_the_right_one(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == ExitCode.USAGE
+    assert capsys.readouterr().err.startswith(f"inpod: {said}")
+
+
+@pytest.mark.parametrize("arguments", [["exec", "--stea", "--", "true"], ["ls", "--outp", "json"], ["--vers"]])
+def test_options_are_written_out(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == ExitCode.USAGE
+    assert "Did you mean --" in capsys.readouterr().err
+
+
 def test_the_program_keeps_its_own_options() -> None:
     assert parse(["exec", "-t", "x", "--", "a", "-t", "y", "--", "--steal"]).command == [
         "a",
