@@ -35,6 +35,13 @@ class ExitCode(IntEnum):
     """The command is not there, as in a shell."""
 
 
+SHOWN = 74
+"""Longest part of a line that is shown with a caret."""
+
+SHOWN_BEFORE = 40
+"""Of these, before the caret."""
+
+
 class UserError(Exception):
     """Something the user can fix.
 
@@ -42,10 +49,25 @@ class UserError(Exception):
         message: What is wrong, and where, in one line.
         hint: The next step to try, as a full sentence.
         exit_code: Process exit status.
+        shown: Lines that show the place (see `pointed`), "" for none.
     """
 
-    def __init__(self, message: str, *, hint: str, exit_code: ExitCode = ExitCode.USAGE) -> None:
+    def __init__(self, message: str, *, hint: str, exit_code: ExitCode = ExitCode.USAGE, shown: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.exit_code = exit_code
+        self.shown = shown
+
+
+def pointed(text: str, at: int) -> str:
+    """Return the line of `text` around the character `at`, or the part of it that a terminal has room for, and a caret."""
+    start = text.rfind("\n", 0, at) + 1
+    line = text[start:].partition("\n")[0]
+    at -= start
+    if len(line) > SHOWN and at > SHOWN_BEFORE:
+        line, at = "…" + line[at - SHOWN_BEFORE :], SHOWN_BEFORE + 1
+    if len(line) > SHOWN:
+        line = line[:SHOWN] + "…"
+    line = "".join(character if character.isprintable() else " " for character in line)
+    return f"    {line.rstrip()}\n    {' ' * at}^"

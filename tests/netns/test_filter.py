@@ -256,7 +256,8 @@ def test_a_wrong_filter_is_shown_with_a_caret(pod: Pod, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == ExitCode.USAGE
     lines = done.stderr.splitlines()
-    assert "feature.network.incoming.http_filter.header_filter" in lines[0]
+    assert lines[0].startswith("inpod: feature.network.incoming.http_filter.header_filter: look-around")
+    assert lines[0].endswith("(RFC 9535).")
     assert lines[2].index("^") == lines[1].index("(?=")
 
 

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         # What others said (a server, an errno) has no full stop.
         stop = "" if error.message.endswith((".", "!", "?")) else "."
-        say(f"inpod: {error.message}{stop} {error.hint}")
+        say("\n".join(filter(None, (f"inpod: {error.message}{stop} {error.hint}", error.shown))))
         return error.exit_code
     except ReaderGone:
         return 0

@@ -11,7 +11,7 @@ from inpod.config.env import EnvFilter, as_filter
 from inpod.config.files import FilesMode, files_mode
 from inpod.config.http_filter import HttpFilter
 from inpod.config.incoming import Incoming, IncomingMode, OnConcurrentSteal, Ports, incoming_mode, incoming_ports
-from inpod.config.mistakes import invalid
+from inpod.config.mistakes import invalid, no_json
 from inpod.config.outgoing import Way, outgoing_way
 from inpod.config.processes import BUILD_TOOLS, skipped_names
 from inpod.config.schema import File, Interceptor
@@ -19,6 +19,9 @@ from inpod.config.target import as_target
 from inpod.errors import UserError
 
 MAX_FILE_BYTES = 1024 * 1024
+
+NOT_JSON = (".toml", ".yaml", ".yml")
+"""Forms of a configuration that mirrord has, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +121,15 @@ def read(path: Path | None) -> File:
         return File()
     try:
         with path.open("rb") as opened:
-            content = opened.read(MAX_FILE_BYTES)
+            content = opened.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise UserError(
             f"Cannot read the configuration {path}: {error.strerror}.", hint="Check the path after -f."
         ) from None
+    if len(content) > MAX_FILE_BYTES:
+        raise UserError(
+            f"The configuration {path} has more than {MAX_FILE_BYTES // 1024} KiB.", hint="Check the path after -f."
+        )
     return parse(content, str(path))
 
 
@@ -132,9 +139,19 @@ def parse(content: bytes, name: str) -> File:
     Raises:
         UserError: As `read`.
     """
+    if name.lower().endswith(NOT_JSON):
+        raise UserError(
+            f"{name} is no JSON by its name.", hint="Write the same keys in JSON; inpod reads nothing else yet."
+        )
     try:
-        return msgspec.json.decode(content, type=File)
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{name} is no text in UTF-8: byte {error.start} is wrong.", hint="Check the path after -f."
+        ) from None
+    try:
+        return msgspec.json.decode(text, type=File)
     except msgspec.ValidationError as error:
-        raise invalid(name, str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{name} is no JSON: {error}.", hint="Correct it; JSON has no comments.") from None
+        raise invalid(name, text, str(error)) from None
+    except msgspec.DecodeError:
+        raise no_json(name, text) from None

@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from inpod.config.section import Section
-from inpod.errors import UserError
+from inpod.errors import UserError, pointed
 
 PLACE = "feature.network.outgoing.filter"
 
@@ -148,8 +148,11 @@ def _expressions(given: str | list[str] | None) -> tuple[str, ...]:
             re.compile(text)
         except re.error as error:
             where = "feature.network.outgoing.unix_streams" + ("" if isinstance(given, str) else f"[{at}]")
-            caret = " " * (error.pos or 0) + "^"
-            raise UserError(f"{where}: {error.msg}\n{text}\n{caret}", hint="Correct the regular expression.") from None
+            raise UserError(
+                f"{where}: {error.msg}.",
+                hint="Correct the regular expression.",
+                shown=pointed(text, error.pos or 0),
+            ) from None
     return found
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from inpod.config.env import EnvFilter
 from inpod.config.incoming import Ports
-from inpod.config.load import Options, Settings, parse, read, settings
+from inpod.config.load import MAX_FILE_BYTES, Options, Settings, parse, read, settings
 from inpod.errors import ExitCode, UserError
 
 Json = dict[str, object]
@@ -24,6 +24,10 @@ def refusal(content: str | Json, options: Options | None = None) -> UserError:
     assert caught.value.exit_code is ExitCode.USAGE
     assert "\n" not in caught.value.message + caught.value.hint
     return caught.value
+
+
+def incoming(**keys: object) -> Json:
+    return {"feature": {"network": {"incoming": keys}}}
 
 
 def test_nothing_said() -> None:
@@ -115,8 +119,30 @@ def test_ports() -> None:
         ({"feature": {"fs": "red"}}, "no files mode 'red'", "'read'"),
         ({"feature": {"network": {"incoming": "both"}}}, "no incoming mode 'both'", "'steal'"),
         ({"feature": {"env": {"include": "A", "exclude": "B"}}}, "not both", "feature.env.exclude"),
-        ("{", "no JSON", ""),
-        ("[]", "c.json", ""),
+        ("{", "c.json:1 is no JSON: ", ""),
+        ("", "c.json is empty", "{}"),
+        ('{\n"target": "pid/1",\n}', "c.json:3 is no JSON: ", "no comma after the last"),
+        ("// why\n{}", "c.json:1 is no JSON: ", "no comments"),
+        ("[]", "c.json:1: the file must be an object, not a list", ""),
+        ('{"target": 3}', "target must be a string or an object, not a number", ""),
+        ('{\n"target": {"path": 3}}', "c.json:2: target.path must be a string, not a number", ""),
+        ({"agent": None}, "agent must be an object, not null", ""),
+        ({"agent": {"startup_timeout": "x"}}, "startup_timeout must be a number, not a string", ""),
+        ({"agent": {"startup_timeout": 0}}, "startup_timeout must be a number above 0", ""),
+        ({"feature": {"hostname": "yes"}}, "feature.hostname must be true or false, not a string", ""),
+        ({"interceptor": "x"}, "interceptor cannot be 'x'; it is one of 'auto', 'layer', 'tracer'", ""),
+        (incoming(ports=[1, 0]), "ports[1] must be a whole number of 1 or more", ""),
+        (incoming(ports=[70000]), "ports[0] must be a whole number of 65535 or less", ""),
+        (incoming(ports=[1.5]), "ports[0] must be a whole number, not one with a fraction", ""),
+        (incoming(ports={}), "ports must be a list, not an object", ""),
+        (incoming(port_mapping=[[1, 2], [1]]), "port_mapping[1] must be a list of 2", ""),
+        (incoming(on_concurrent_steal="x"), "cannot be 'x'; it is one of 'abort', 'override', 'continue'", ""),
+        (incoming(http_filter={"body_filter": {"body": "json"}}), "body_filter lacks the key 'query'", ""),
+        (
+            incoming(http_filter={"any_of": [{"pth": "x"}]}),
+            "no key 'feature.network.incoming.http_filter.any_of[0].pth'",
+            "'path'",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(content: str | Json, message: str, hint: str) -> None:
@@ -138,3 +164,39 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path / "none.json", tmp_path):
         with pytest.raises(UserError, match=r"Cannot read the configuration"):
             read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{"target": 3}', "3"),
+        ('{"target" : {"namespace": "a{\\"", "path": [1]}}', "[1]"),
+        ('{"xyzzy": 1}', '"xyzzy"'),
+        ('{"target": {"path": "x",\n  "pth": 1}}', '"pth"'),
+        ('{"feature": {"network": {"incoming": {"ports": [ 1 , 0 ]}}}}', "0"),
+        ('{"feature": {"env": {"include": ["x", {"a": [1, 2]}]}}}', '{"a"'),
+        ('{"target": "pid/1",}', "}"),
+        ('{"target": "pid/1"', ""),
+    ],
+)
+def test_a_caret_shows_where_it_is_wrong(text: str, place: str) -> None:
+    line, caret = refusal(text).shown.splitlines()
+    assert line[caret.index("^") :].startswith(place)
+    assert place or len(line) == caret.index("^")
+
+
+def test_what_windows_editors_put_before_the_text_is_no_mistake() -> None:
+    assert parse(b"\xef\xbb\xbf{}", "c.json") == parse(b"{}", "c.json")
+
+
+def test_a_file_that_is_no_json_at_all(tmp_path: Path) -> None:
+    for content, said in ((b"\x7fELF\xff", "no text in UTF-8"), (b" " * (MAX_FILE_BYTES + 1), "more than 1024 KiB")):
+        path = tmp_path / "file"
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=said) as caught:
+            read(path)
+        assert "-f" in caught.value.hint
+    for name in ("mirrord.toml", "mirrord.YAML", "mirrord.yml"):
+        with pytest.raises(UserError, match=f"{name} is no JSON") as caught:
+            parse(b"target: pod/web", name)
+        assert "in JSON" in caught.value.hint

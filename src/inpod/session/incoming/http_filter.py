@@ -9,7 +9,7 @@ from pathlib import Path
 
 import inpod
 from inpod.config.http_filter import Condition, HttpFilter, conditions
-from inpod.errors import ExitCode, UserError
+from inpod.errors import ExitCode, UserError, pointed
 
 LIBRARY = "libinpod_filters.so"
 ROOM_BYTES = 4 * 1024 * 1024
@@ -109,8 +109,8 @@ def _selectors(query: str, place: str) -> list[list[object]]:
 
 
 def _wrong(place: str, text: str, at: int, reason: str) -> UserError:
-    at = min(at, len(text))
     return UserError(
-        f"{place}: {reason.rstrip('.')}:\n    {text}\n    {' ' * at}^",
+        f"{place}: {reason.rstrip('.')}.",
         hint="Patterns are those of Rust's regex, without look-around and back-references; queries are JSONPath (RFC 9535).",
+        shown=pointed(text, min(at, len(text))),
     )

@@ -148,9 +148,10 @@ def test_a_mistake_is_shown_with_its_place_and_a_caret(configured: dict[str, obj
     with pytest.raises(UserError) as caught:
         rules(**configured)
     assert caught.value.exit_code is ExitCode.USAGE
-    first, text, caret = caught.value.message.splitlines()
-    assert f"http_filter.{place}: " in first
-    assert reason in first
+    assert f"http_filter.{place}: " in caught.value.message
+    assert reason in caught.value.message
+    assert "\n" not in caught.value.message + caught.value.hint
+    text, caret = caught.value.shown.splitlines()
     assert caret.strip() == "^"
     assert len(caret) <= len(text) + 1
 
