@@ -16,7 +16,7 @@ class ExitCode(IntEnum):
     TARGET_NOT_READY = 66
     """The target exists but does not run."""
     CLUSTER_UNREACHABLE = 67
-    """The API server does not answer, or the credentials are refused."""
+    """The API server does not answer, the credentials are refused, or the kubeconfig cannot be used."""
     NO_PERMISSION = 68
     """A right is missing, in the cluster (verb and resource are named) or on this machine."""
     AGENT_START = 69

@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 from kr8s.asyncio import Api
@@ -69,13 +70,15 @@ async def log_in(kubeconfig: str | None, context: str | None) -> Login:
     """Read the kubeconfig, and get credentials.
 
     Raises:
-        UserError: There is none, it has no such context, or the credential plugin failed.
+        UserError: There is none, it has no such context or no URL of a server, or the credential plugin failed.
     """
     # Not kr8s.asyncio.api(): that asks for the server's version, without a time limit, and warns on stderr about it.
     api = Api(bypass_factory=True, kubeconfig=kubeconfig, context=context)
     try:
         async with asyncio.timeout(LOGIN_LIMIT_S):
             await api.auth.reauthenticate()
+            if wrong := _wrong_server(api, kubeconfig):
+                raise wrong
             tls = await api.auth.ssl_context()  # type: ignore[no-untyped-call]  # kr8s annotates all but this
             # Else the first calls, made at the same time, would each make a session and lose all but one.
             await api._create_session()
@@ -88,13 +91,15 @@ async def log_in(kubeconfig: str | None, context: str | None) -> Login:
     except json.JSONDecodeError as error:
         raise _plugin_failed("it did not print an ExecCredential") from error
     except ValueError as error:
-        raise _no_context(api, context, error) from error
+        raise _wrong_server(api, kubeconfig) or _no_context(api, context, error) from error
     except ssl.SSLError as error:
         raise _broken(kubeconfig, f"its certificates cannot be read: {error}") from error
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         if _plugin(api):
             raise _plugin_failed("it did not print an ExecCredential with a token or certificate") from error
-        raise _broken(kubeconfig, "it is empty, or lacks clusters, contexts or users") from error
+        raise _wrong_server(api, kubeconfig) or _broken(
+            kubeconfig, "it is empty, or lacks clusters, contexts or users"
+        ) from error
     except (OSError, yaml.YAMLError) as error:
         raise _broken(kubeconfig, one_line(str(error))) from error
     finally:
@@ -131,6 +136,27 @@ def _delete_key_files(api: Api) -> None:
     for path in map(Path, made):
         if path.parent == folder:
             path.unlink(missing_ok=True)
+
+
+def _wrong_server(api: Api, kubeconfig: str | None) -> UserError | None:
+    """Return what is wrong with the server's URL in the kubeconfig, None for nothing or where there is no kubeconfig."""
+    try:
+        config = api.auth.kubeconfig
+        name = config.get_context(api.auth.active_context)["cluster"]
+        server = config.get_cluster(name).get("server")
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    with contextlib.suppress(ValueError):
+        url = urlsplit(server if isinstance(server, str) else "")
+        # Asking for the port checks it.
+        if url.scheme in ("http", "https") and url.hostname and " " not in url.netloc and url.port != 0:
+            return None
+    found = "is missing" if server is None else f"cannot be '{server}'"
+    return _broken(
+        kubeconfig,
+        f"the server of its cluster '{name}' {found}.",
+        hint="Write it as https://HOST:PORT, under 'clusters'.",
+    )
 
 
 def _plugin_failed(said: str) -> UserError:
@@ -180,10 +206,10 @@ def _no_context(api: Api, context: str | None, error: ValueError) -> UserError:
     return _broken(None, one_line(str(error)))
 
 
-def _broken(kubeconfig: str | None, why: str) -> UserError:
+def _broken(kubeconfig: str | None, why: str, *, hint: str = "Check it with 'kubectl config view'.") -> UserError:
     files = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
     return UserError(
         f"The kubeconfig ({files}) cannot be used: {why}",
-        hint="Check it with 'kubectl config view'.",
+        hint=hint,
         exit_code=ExitCode.CLUSTER_UNREACHABLE,
     )
