@@ -44,7 +44,7 @@ def show(events: Events, mode: Mode) -> Iterator[None]:
 
 
 def words(event: Event) -> str:
-    """Return an event for people."""
+    """Return an event for people; "" for counts, which are for programs: people get a note where there is something to know."""
     match event:
         case Step(text):
             return text
@@ -59,10 +59,8 @@ def words(event: Event) -> str:
         case PortSubscribed(port, mode, local, protocol):
             of_what = "UDP port" if protocol == "udp" else "Port"
             return f"{of_what} {port} of the pod {'is mirrored to' if mode == 'mirror' else 'goes to'} {local}."
-        case PortDelivered(port, connections, refused):
-            return f"Port {port}: {connections} connections, {refused} of them not taken."
-        case PortTraffic(port, seen, matched, passed, _, dropped):
-            return f"Port {port}: {seen} requests, {matched} to the program, {passed} to the original, {dropped} packets missing."
+        case PortDelivered() | PortTraffic():
+            return ""
         case Note(text):
             return text
         case AgentLost():
@@ -76,11 +74,9 @@ class _Plain:
         self._is_off = is_off
 
     def show(self, event: Event) -> None:
-        if isinstance(event, PortDelivered | PortTraffic):
-            return  # counts are for programs: people get a note where there is something to know
         # What was asked not to be shown is progress; warnings are not progress.
-        if not self._is_off or isinstance(event, AgentLost) or (isinstance(event, Note) and event.level == "warning"):
-            say(f"inpod: {words(event)}")
+        if (text := words(event)) and (not self._is_off or _is_warning(event)):
+            say(f"inpod: {text}")
 
     def close(self) -> None:
         pass
@@ -106,20 +102,20 @@ class _Spinner:
         self._status.start()
 
     def show(self, event: Event) -> None:
-        if isinstance(event, PortDelivered | PortTraffic):
-            return
+        text = words(event)
         if isinstance(event, Step):
-            self._status.update(event.text)
+            self._status.update(text)
             return
         if isinstance(event, Summary):
             self._status.stop()  # the terminal is the program's from here on
-        style = (
-            "yellow"
-            if isinstance(event, AgentLost) or (isinstance(event, Note) and event.level == "warning")
-            else "dim"
-        )
-        with contextlib.suppress(OSError):  # the terminal is gone
-            self._console.print(f"inpod: {words(event)}", style=style, markup=False, soft_wrap=True)
+        if text:
+            style = "yellow" if _is_warning(event) else "dim"
+            with contextlib.suppress(OSError):  # the terminal is gone
+                self._console.print(f"inpod: {text}", style=style, markup=False, soft_wrap=True)
 
     def close(self) -> None:
         self._status.stop()
+
+
+def _is_warning(event: Event) -> bool:
+    return isinstance(event, AgentLost) or (isinstance(event, Note) and event.level == "warning")

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 from typing import TYPE_CHECKING
 
 from inpod.cli.help import Parser
@@ -14,6 +15,9 @@ DESCRIPTION = """\
 Show the sessions of this user that run on this machine: for each port, what was seen, what came to the program, what
 the target itself got, and why the last request did not come to the program.
 """
+
+MAX_COMMAND = 80
+"""Longest command that is shown, in characters."""
 
 
 def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -47,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
 def as_text(session: "Json") -> str:
     """Return a session for people, each line ended."""
     link = "" if session["link"] == "up" else " (the agent is lost; trying to reach it again)"
-    lines = [f"{session['target']}{link}: {' '.join(session['command'])}, process {session['pid']}"]
+    lines = [f"{session['target']}{link}: {_command(session['command'])}, process {session['pid']}"]
     for port in session["ports"]:
         lines += _port(port)
     return "".join(f"{line}\n" for line in lines)
@@ -55,18 +59,21 @@ def as_text(session: "Json") -> str:
 
 def _port(port: "Json") -> list[str]:
     goes = {"steal": "goes to", "mirror": "is mirrored to"}.get(port["mode"], "is not had")
-    what = "peers" if port["protocol"] == "udp" else "connections"
-    name = f"{'UDP ' if port['protocol'] == 'udp' else ''}port {port['port']}"
+    is_udp = port["protocol"] == "udp"
+    name = f"{'UDP ' if is_udp else ''}port {port['port']}"
     lines = [f"  {name} {goes} {port['local']}".rstrip()]
     if port["connections"]:
-        lines.append(f"    {port['connections']} {what} came to the program")
+        lines.append(f"    {_many(port['connections'], 'peer' if is_udp else 'connection')} came to the program")
     if port["refused"]:
-        lines.append(f"    {port['refused']} of them were not taken, the last: {port['why_refused']}")
+        lines.append(f"    {port['refused']} not taken, the last: {port['why_refused']}")
     if port["seen"]:
         lines.append(
-            f"    {port['seen']} requests seen, {port['matched']} to the program, {port['passed']} to the target itself"
+            f"    {_many(port['seen'], 'request')} seen, {port['matched']} to the program, {port['passed']} to the target itself"
         )
-    lines += [f"    {port[count]} {text}" for count, text in _COUNTS.items() if port[count]]
+    for count, (each, rest) in _COUNTS.items():
+        if port[count]:
+            each = "datagram" if is_udp and count == "dropped" else each
+            lines.append(f"    {_many(port[count], each)} {rest}")
     if port["why"]:
         lines.append(f"    the last one that passed: {port['why']}")
     if port["note"]:
@@ -74,9 +81,19 @@ def _port(port: "Json") -> list[str]:
     return lines
 
 
+def _command(argv: list[str]) -> str:
+    """Return a command as it is typed, in one line; -o json has all of it."""
+    text = "".join(character if character.isprintable() else " " for character in shlex.join(argv))
+    return text if len(text) <= MAX_COMMAND else f"{text[: MAX_COMMAND - 1]}…"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 _COUNTS = {
-    "whole": "connections passed to the target unread",
-    "dropped": "packets or datagrams missing",
-    "moved": "older connections were reset, to come again",
-    "stayed": "older connections stay the target's (in mirror mode: copied from their next HTTP/1 request on)",
+    "whole": ("connection", "passed to the target unread"),
+    "dropped": ("packet", "missing"),
+    "moved": ("older connection", "reset, to come again"),
+    "stayed": ("older connection", "left to the target (in mirror mode: copied from the next HTTP/1 request on)"),
 }

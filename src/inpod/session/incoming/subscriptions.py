@@ -119,8 +119,7 @@ class Subscriptions:
         counts = {name: getattr(report, name) for name in COUNTED}
         self._events.emit(PortTraffic(number, **counts, why=report.why, protocol=self.protocol))
         if report.dropped:
-            text = f"{report.dropped} packets of port {number} were too many to mirror and are missing."
-            self.note(number, text)
+            self.note(number, f"Packets of port {number} came too fast to be mirrored: {report.dropped} missing.")
         if report.trouble:
             self.note(number, f"Port {number}: {report.trouble}.")
         if report.hint:

@@ -101,7 +101,7 @@ def test_why_a_request_is_not_the_sessions() -> None:
     assert "token" not in secret.explain(request(Authorization="Bearer token"), None)
     both = rules(any_of=[{"path": "^/a"}, {"method": "PUT"}])
     assert both.explain(request(target="/b"), None) == (
-        "any_of[0].path '^/a' does not match the path, nor do the 1 other conditions hold"
+        "any_of[0].path '^/a' does not match the path, nor does any other of the 2 conditions hold"
     )
 
 

@@ -129,7 +129,9 @@ class Rules:
         failed = [clause for clause in self._clauses if not clause.holds(head, body)]
         if not failed:
             return "it matches"
-        more = f", nor do the {len(failed) - 1} other conditions hold" if len(failed) > 1 and not self._is_all else ""
+        more = (
+            f", nor does any other of the {len(failed)} conditions hold" if len(failed) > 1 and not self._is_all else ""
+        )
         return failed[0].why_not(head, body) + more
 
     def _decide(self, head: Head, body: bytes | None) -> bool | None:
