@@ -25,7 +25,7 @@ FILES = {
 
 OF_SESSION = ("libinpod_filters.so", "libinpod_tracer.so")
 
-RUST = (1, 85)
+RUST = (1, 88)
 
 STATIC = ("--", "--codegen", "target-feature=+crt-static")
 """For `inpod-trace`: it starts programs in whose environment a layer may be."""
@@ -39,7 +39,7 @@ class NativeHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's t
         native = Path(self.root) / "native"
         if not _has_rust():
             raise SystemExit(
-                "inpod: Rust 1.85 or later is needed to build the layer and the filters: cargo is older, or not there."
+                "inpod: Rust 1.88 or later is needed to build the layer and the filters: cargo is older, or not there."
             )
         glibc = os.environ.get("INPOD_GLIBC")
         target = f"{platform.machine()}-unknown-linux-gnu"

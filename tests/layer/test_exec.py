@@ -13,6 +13,8 @@ from tests.fakes.pod import Pod
 from tests.layer.conftest import Stage, is_root
 from tests.packages import need
 
+LISTED = ["execl", "execlp", "execle"]
+
 WAYS = [
     "execve",
     "execvpe",
@@ -21,6 +23,7 @@ WAYS = [
     "syscall",
     "execv",
     "execvp",
+    *LISTED,
     "vfork",
     "posix_spawn",
     "posix_spawnp",
@@ -42,6 +45,17 @@ def test_layer_comes_back_into_a_cleared_environment(stage: Stage, way: str) -> 
     out = stage.output("spawn", way, str(stage.programs / "print_environment"), "word").splitlines()
     assert out[:4] == ["A=1", *layer_of(stage), "argument word"]
     assert out[4:] == (["afterwards 0"] if way == "vfork" else [])
+
+
+@pytest.mark.parametrize("way", LISTED)
+def test_list_longer_than_there_are_registers(stage: Stage, way: str) -> None:
+    command = ["/bin/bash", "-c", 'echo $# "$@"; exec cat /app/config.yaml', "bash", *"abcdefg"]
+    assert stage.output("spawn", way, *command) == "7 a b c d e f g\nhello"
+
+
+@pytest.mark.parametrize("way", LISTED)
+def test_list_that_fails_returns_to_the_program(stage: Stage, way: str) -> None:
+    assert stage.run("spawn", way, "/app/none", "word").returncode == 127
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -104,7 +104,10 @@ def test_script_of_this_machine_whose_interpreter_only_the_pod_has(stage: Stage,
     assert "PermissionError" in stage.run("python3", "-c", PYTHON_EXEC, str(script)).stderr
 
 
-@pytest.mark.parametrize("way", ["execve", "execv", "execvp", "execvpe", "execveat", "syscall", "vfork", "posix_spawn"])
+EXECS = ["execve", "execv", "execvp", "execvpe", "execl", "execlp", "execle", "execveat"]
+
+
+@pytest.mark.parametrize("way", [*EXECS, "syscall", "vfork", "posix_spawn"])
 def test_every_way_to_execute(stage: Stage, way: str) -> None:
     after = "afterwards 0\n" if way == "vfork" else ""
     out = stage.output("spawn", way, "/app/bin/static", "/app/config.yaml", "word")

@@ -21,6 +21,16 @@ static char **large(void) {
     return all;
 }
 
+static void run_listed(int (*call)(const char *, const char *, ...), char **w) {
+    int count = 0;
+    while (w[count]) count++;
+    // More of them than there are registers; the environment is execle's.
+    if (count == 1) call(w[0], w[0], NULL, small);
+    if (count == 2) call(w[0], w[0], w[1], NULL, small);
+    if (count == 3) call(w[0], w[0], w[1], w[2], NULL, small);
+    if (count == 11) call(w[0], w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], NULL, small);
+}
+
 static void run(const char *way, char **command) {
     if (!strcmp(way, "execve")) execve(command[0], command, small);
     if (!strcmp(way, "large")) execve(command[0], command, large());
@@ -32,6 +42,10 @@ static void run(const char *way, char **command) {
     environ = small;
     if (!strcmp(way, "execv")) execv(command[0], command);
     if (!strcmp(way, "execvp")) execvp(command[0], command);
+    if (!strcmp(way, "execl")) run_listed(execl, command);
+    if (!strcmp(way, "execlp")) run_listed(execlp, command);
+    environ = NULL;
+    if (!strcmp(way, "execle")) run_listed(execle, command);
     _exit(127);
 }
 

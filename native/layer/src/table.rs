@@ -1,11 +1,11 @@
 //! Every libc function that is hooked, with its signature.
 //!
 //! `= path op { … }`, `= at op { directory, … }`: the call with another path, as `ops::files` decides. `= hook function`:
-//! does more.
+//! does more. `variadic fn`: the hook gets all words but the first as an array.
 //!
-//! Variadic functions are defined with their longest form: stable Rust cannot define variadic ones, and on Linux x86-64
-//! and arm64 integers are passed alike. A thread may be cancelled in an original call: that unwinds by force through our
-//! frames, none of which has a destructor then (lib.rs), and not as a panic, so `C` it is (RFC 2945).
+//! Variadic functions of few words are defined with their longest form: stable Rust cannot define variadic ones, and on
+//! Linux x86-64 and arm64 integers are passed alike. A thread may be cancelled in an original call: that unwinds by force
+//! through our frames, none of which has a destructor then (lib.rs), and not as a panic, so `C` it is (RFC 2945).
 
 #![allow(clippy::too_many_arguments, reason = "libc's own")]
 
@@ -24,12 +24,20 @@ macro_rules! hooks {
         $(#[doc = $doc:literal])?
         fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $result:ty = $how:ident $op:path
             $({ $($chosen:tt)* })?;
-    )*) => {
+    )*
+    $(variadic fn $listed:ident($first:ident: Text, $rest:ident: CArray) -> c_int = hook $run:path;)*) => {
         $(
             #[no_mangle]
             #[doc = concat!("# Safety\nAs ", stringify!($name), " of libc.")]
             pub unsafe extern "C" fn $name($($argument: $type),*) -> $result {
                 hooks!(@body $how $name($($argument),*) $op $({ $($chosen)* })?)
+            }
+        )*
+
+        $(
+            inpod_sys::variadic! {
+                #[doc = concat!("# Safety\nAs ", stringify!($listed), " of libc.")]
+                $listed => $run
             }
         )*
 
@@ -246,6 +254,10 @@ hooks! {
     fn gethostname(to: *mut c_char, size: usize) -> c_int = hook hooks::names::gethostname;
     fn uname(to: *mut utsname) -> c_int = hook hooks::names::uname;
 
+    // Calls by number.
+    fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long
+        = hook hooks::syscall::syscall;
+
     // Programs.
     fn execve(path: Text, arguments: CArray, environment: CArray) -> c_int = hook hooks::exec::execve;
     fn execv(path: Text, arguments: CArray) -> c_int = hook hooks::exec::execv;
@@ -262,10 +274,9 @@ hooks! {
         child: *mut c_int, file: Text, actions: *const c_void, attributes: *const c_void, arguments: CArray,
         environment: CArray,
     ) -> c_int = hook hooks::exec::posix_spawnp;
-
-    // Calls by number.
-    fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long
-        = hook hooks::syscall::syscall;
+    variadic fn execl(path: Text, words: CArray) -> c_int = hook hooks::exec::execl;
+    variadic fn execlp(file: Text, words: CArray) -> c_int = hook hooks::exec::execlp;
+    variadic fn execle(path: Text, words: CArray) -> c_int = hook hooks::exec::execle;
 }
 
 /// What a call with these flags wants to see.

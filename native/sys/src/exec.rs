@@ -44,6 +44,17 @@ pub unsafe fn first<'a>(array: CArray) -> Option<&'a CStr> {
     unsafe { strings(array) }.next()
 }
 
+/// Returns where the NULL of an array is.
+///
+/// # Safety
+/// An array of C strings that ends with NULL.
+pub unsafe fn end_of(array: CArray) -> CArray {
+    // SAFETY: the caller's promise.
+    let length = unsafe { entries(array) }.count();
+    // SAFETY: the NULL is behind that many.
+    unsafe { array.add(length) }
+}
+
 /// Where the value in "NAME=value" begins; None where it is of another variable.
 ///
 /// # Safety

@@ -27,5 +27,6 @@ pub mod sockaddr;
 pub mod sockets;
 pub mod status;
 pub mod text;
+mod variadic;
 
 pub use call::Errno;

@@ -5,7 +5,7 @@ use core::ptr::null;
 
 use inpod_ops::guard::{fail, guarded};
 use inpod_ops::state::{State, PRELOAD_VARIABLE, SESSION_VARIABLE};
-use inpod_sys::exec::{find_variable, with_environment, with_words, CArray};
+use inpod_sys::exec::{end_of, find_variable, with_environment, with_words, CArray};
 use inpod_sys::files::AT_CWD;
 use inpod_sys::text::c_text;
 use inpod_sys::{process, Errno};
@@ -58,6 +58,33 @@ pub unsafe fn execvpe(file: *const c_char, arguments: CArray, environment: CArra
 pub unsafe fn execvp(file: *const c_char, arguments: CArray) -> c_int {
     // SAFETY: as execvp(3).
     unsafe { execvpe(file, arguments, process::environment()) }
+}
+
+/// # Safety
+/// As execl(3), its words after the path being an array.
+pub unsafe extern "C" fn execl(path: *const c_char, words: CArray) -> c_int {
+    // SAFETY: as execl(3).
+    unsafe { execv(path, words) }
+}
+
+/// # Safety
+/// As execlp(3), its words after the file being an array.
+pub unsafe extern "C" fn execlp(file: *const c_char, words: CArray) -> c_int {
+    // SAFETY: as execlp(3).
+    unsafe { execvp(file, words) }
+}
+
+/// # Safety
+/// As execle(3), its words after the path being an array: behind its NULL is the environment.
+pub unsafe extern "C" fn execle(path: *const c_char, words: CArray) -> c_int {
+    // SAFETY: execle(3): the arguments end with NULL.
+    let end = unsafe { end_of(words) };
+    // SAFETY: execle(3): a word follows.
+    let environment = unsafe { end.add(1) };
+    // SAFETY: as above.
+    let environment = unsafe { *environment }.cast();
+    // SAFETY: as execle(3).
+    unsafe { execve(path, words, environment) }
 }
 
 /// # Safety
