@@ -76,6 +76,13 @@ def test_child_beyond_reach_loses_only_the_layer(stage: Stage) -> None:
     assert "INPOD_SESSION" not in out
 
 
+@pytest.mark.parametrize("way", ["system", "popen"])
+def test_shell_of_a_program_with_a_cleared_environment_stands_in_the_pod(stage: Stage, way: str) -> None:
+    command = """read -r line < /app/config.yaml || echo "it's $line" "$A" '$B' "'"; cat /app/config.yaml; exit 3"""
+    done = stage.run("spawn", way, command)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "it's hello 1 $B '\nhello", "")
+
+
 def test_large_and_missing_environments(stage: Stage) -> None:
     program = str(stage.programs / "print_environment")
     out = stage.output("spawn", "large", program).splitlines()

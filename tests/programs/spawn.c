@@ -44,6 +44,13 @@ static void run(const char *way, char **command) {
     if (!strcmp(way, "execvp")) execvp(command[0], command);
     if (!strcmp(way, "execl")) run_listed(execl, command);
     if (!strcmp(way, "execlp")) run_listed(execlp, command);
+    if (!strcmp(way, "system")) _exit(WEXITSTATUS(system(command[0])));
+    if (!strcmp(way, "popen")) {
+        FILE *said = popen(command[0], "r");
+        for (int c; said && (c = getc(said)) != EOF;) putchar(c);
+        fflush(stdout);
+        _exit(said ? WEXITSTATUS(pclose(said)) : 127);
+    }
     environ = NULL;
     if (!strcmp(way, "execle")) run_listed(execle, command);
     _exit(127);

@@ -274,6 +274,8 @@ hooks! {
         child: *mut c_int, file: Text, actions: *const c_void, attributes: *const c_void, arguments: CArray,
         environment: CArray,
     ) -> c_int = hook hooks::exec::posix_spawnp;
+    fn system(command: Text) -> c_int = hook hooks::shell::system;
+    fn popen(command: Text, mode: Text) -> Any = hook hooks::shell::popen;
     variadic fn execl(path: Text, words: CArray) -> c_int = hook hooks::exec::execl;
     variadic fn execlp(file: Text, words: CArray) -> c_int = hook hooks::exec::execlp;
     variadic fn execle(path: Text, words: CArray) -> c_int = hook hooks::exec::execle;

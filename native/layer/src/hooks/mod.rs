@@ -8,5 +8,6 @@ pub mod hosts;
 pub mod names;
 pub mod resolver;
 pub mod reverse;
+pub mod shell;
 pub mod sockets;
 pub mod syscall;
