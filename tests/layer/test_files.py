@@ -214,18 +214,6 @@ def test_find_sees_the_whole_tree(stage: Stage) -> None:
     ]
 
 
-def test_libc_walks_the_pod_under_the_tracer_only(stage: Stage, interceptor: str) -> None:
-    """Its own calls, which the layer does not see (docs/limits.md)."""
-    if interceptor == "layer":
-        assert stage.run("walk", "/app/conf.d").returncode == 1
-        return
-    assert sorted(stage.output("walk", "/app/conf.d").splitlines()) == [
-        *("fts /app/conf.d/a.txt 1", "fts /app/conf.d/b.txt 2", "fts /app/conf.d/deep/c.txt 3"),
-        *("nftw 0 /app/conf.d/a.txt", "nftw 0 /app/conf.d/b.txt", "nftw 0 /app/conf.d/deep/c.txt"),
-        *("nftw 1 /app/conf.d", "nftw 1 /app/conf.d/deep"),
-    ]
-
-
 def test_recursive_tools_read_the_contents(stage: Stage, tmp_path: Path) -> None:
     assert stage.output("grep", "-r", "ccc", "/app/conf.d") == "/app/conf.d/deep/c.txt:ccc\n"
     stage.output("cp", "-r", "/app/conf.d", str(tmp_path / "copy"))

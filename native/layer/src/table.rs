@@ -18,6 +18,7 @@ use libc::{addrinfo, hostent, mmsghdr, mode_t, msghdr, sockaddr, socklen_t, time
 
 use crate::files::{contents, enter, look, open as opened};
 use crate::hooks;
+use crate::hooks::walk::Visit;
 
 macro_rules! hooks {
     ($(
@@ -109,6 +110,14 @@ hooks! {
     fn opendir(path: Text) -> Any = path contents { path, Want::List };
     fn scandir(path: Text, list: Any, filter: Any, order: Any) -> c_int = path contents { path, Want::List };
     fn scandir64(path: Text, list: Any, filter: Any, order: Any) -> c_int = path contents { path, Want::List };
+    fn scandirat(dir: c_int, path: Text, list: Any, filter: Any, order: Any) -> c_int
+        = at contents { dir, path, Want::List };
+    fn scandirat64(dir: c_int, path: Text, list: Any, filter: Any, order: Any) -> c_int
+        = at contents { dir, path, Want::List };
+    fn nftw(path: Text, visit: Visit, descriptors: c_int, flags: c_int) -> c_int = hook hooks::walk::nftw;
+    fn nftw64(path: Text, visit: Visit, descriptors: c_int, flags: c_int) -> c_int = hook hooks::walk::nftw64;
+    fn ftw(path: Text, visit: Visit, descriptors: c_int) -> c_int = hook hooks::walk::ftw;
+    fn ftw64(path: Text, visit: Visit, descriptors: c_int) -> c_int = hook hooks::walk::ftw64;
     fn glob(pattern: Text, flags: c_int, on_error: Any, found: Any) -> c_int = hook hooks::files::glob;
     fn glob64(pattern: Text, flags: c_int, on_error: Any, found: Any) -> c_int = hook hooks::files::glob64;
 

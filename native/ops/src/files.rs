@@ -124,6 +124,14 @@ pub fn on_this_machine<R>(caller: &Caller<'_>, dir: i32, path: &CStr, call: Call
     }
 }
 
+/// Whether a path leads into the pod.
+pub fn is_pods(caller: &Caller<'_>, dir: i32, path: &CStr) -> bool {
+    let mut text = PathText::default();
+    caller.state.rules.files != FilesMode::Local
+        && !is_plainly_local(caller.state, path.to_bytes())
+        && matches!(place(caller, dir, path.to_bytes(), &mut text), Some(Place::Pod { .. }))
+}
+
 /// Whether open(2) flags ask for more than reading.
 fn writes(flags: i32) -> bool {
     flags & libc::O_ACCMODE != libc::O_RDONLY || flags & (libc::O_CREAT | libc::O_TRUNC) != 0

@@ -98,6 +98,45 @@ impl Drop for Scratch {
     }
 }
 
+/// Files that were seen before, by device and number.
+#[derive(Default)]
+pub struct Seen {
+    room: Option<Scratch>,
+    count: usize,
+}
+
+impl Seen {
+    const BYTES: usize = 16;
+    const AT_FIRST: usize = 256 * Self::BYTES;
+
+    /// Adds one; whether it was not seen before. None: there is no memory for it.
+    pub fn add(&mut self, device: u64, number: u64) -> Option<bool> {
+        let mut key = [0; Self::BYTES];
+        for (to, from) in key.iter_mut().zip(device.to_ne_bytes().into_iter().chain(number.to_ne_bytes())) {
+            *to = from;
+        }
+        let end = self.count * Self::BYTES;
+        let is_full = self.room.as_ref().is_none_or(|room| room.length == end);
+        let known = self.room.as_mut().map(Scratch::bytes).unwrap_or_default();
+        if known.chunks_exact(Self::BYTES).take(self.count).any(|one| one == key) {
+            return Some(false);
+        }
+        if is_full {
+            let mut more = Scratch::new((2 * end).max(Self::AT_FIRST))?;
+            for (to, from) in more.bytes().iter_mut().zip(known) {
+                *to = *from;
+            }
+            self.room = Some(more);
+        }
+        let room = self.room.as_mut().map(Scratch::bytes).unwrap_or_default();
+        for (to, from) in room.iter_mut().skip(end).zip(key) {
+            *to = from;
+        }
+        self.count += 1;
+        Some(true)
+    }
+}
+
 /// A value that is written once, at the start of the process, and read from then on.
 pub struct AtStart<T> {
     value: UnsafeCell<MaybeUninit<T>>,

@@ -11,3 +11,4 @@ pub mod reverse;
 pub mod shell;
 pub mod sockets;
 pub mod syscall;
+pub mod walk;
