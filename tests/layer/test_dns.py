@@ -2,6 +2,9 @@
 
 import errno
 import json
+import socket
+import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -187,6 +190,37 @@ def test_questions_that_nobody_answers(stage: Stage) -> None:
     assert found["res_query"].strip() == "failed h_errno=2"
     assert found["res_nsearch"].strip() == "failed h_errno=2 state=2"
     assert found["res_send"] == "failed h_errno=0 ETIMEDOUT"
+
+
+@pytest.fixture
+def server_of_this_machine() -> Iterator[int]:
+    """The port of a name server on 127.0.0.1, by UDP, where every name has the address 10.4.4.4."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+
+        def serve() -> None:
+            while (received := server.recvfrom(512))[0]:
+                message, sender = received
+                head = message[:2] + bytes.fromhex("8180 0001 0001 0000 0000")
+                record = bytes.fromhex("c00c 0001 0001 00000005 0004 0a040404")
+                server.sendto(head + message[12:] + record, sender)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1]
+        server.sendto(b"", server.getsockname())
+        thread.join()
+
+
+@pytest.mark.parametrize("session", ["alive", "gone"])
+def test_program_linked_long_ago_asks_for_names_of_this_machine(
+    stage: Stage, server_of_this_machine: int, session: str
+) -> None:
+    """Its functions have versions that nobody gets who is linked today: libc's own must be found all the same."""
+    environment = {"INPOD_SESSION": "/none"} if session == "gone" else None
+    out = stage.output("old_versions", str(server_of_this_machine), "localhost", environment=environment)
+    assert lines(out) == {name.removeprefix("res_"): "10.4.4.4" for name in RESOLVER}
+    assert stage.session.asked(Question) == []
 
 
 def test_questions_of_php(stage: Stage) -> None:

@@ -1,8 +1,8 @@
 //! The original of a hooked function: the next library's.
 //!
-//! As dlsym(3) with RTLD_NEXT finds it, but without the lock that dlsym takes: so an original is looked up at its first
-//! call, wherever that is (a signal handler, a child of vfork or of a fork that another thread's dlopen(3) raced with),
-//! and a program pays for the few that it uses.
+//! As dlsym(3) with RTLD_NEXT finds it, or dlvsym(3) where there are old versions only, but without the lock that these
+//! take: so an original is looked up at its first call, wherever that is (a signal handler, a child of vfork or of a fork
+//! that another thread's dlopen(3) raced with), and a program pays for the few that it uses.
 //!
 //! Reads what ld.so keeps for debuggers (link.h: `_r_debug`, `struct link_map`) and the tables of the libraries
 //! (elf(5); for DT_GNU_HASH the only description is ld.so itself, `do_lookup_x`).
@@ -93,7 +93,18 @@ extern "C" {
 }
 
 /// Returns the function of that name in the first library behind ours; NULL when there is none.
+///
+/// Where all its versions are hidden, for programs that were linked long ago, one of these: such a program called.
 pub fn find(name: Name) -> *mut c_void {
+    let found = find_version(name, false);
+    if found.is_null() {
+        find_version(name, true)
+    } else {
+        found
+    }
+}
+
+fn find_version(name: Name, takes_hidden: bool) -> *mut c_void {
     // SAFETY: ld.so defines it, and sets it up before any code of a library runs.
     let mut next = unsafe { _r_debug.first };
     let mut is_behind_us = false;
@@ -101,7 +112,7 @@ pub fn find(name: Name) -> *mut c_void {
     while let Some(object) = unsafe { next.as_ref() } {
         if is_behind_us {
             // SAFETY: an object of ld.so's list.
-            if let Some(found) = unsafe { find_in(object, name) } {
+            if let Some(found) = unsafe { find_in(object, name, takes_hidden) } {
                 return found;
             }
         }
@@ -113,7 +124,7 @@ pub fn find(name: Name) -> *mut c_void {
 
 /// # Safety
 /// `object` is loaded.
-unsafe fn find_in(object: &Object, name: Name) -> Option<*mut c_void> {
+unsafe fn find_in(object: &Object, name: Name, takes_hidden: bool) -> Option<*mut c_void> {
     // SAFETY: the caller's promise.
     let tables = unsafe { Tables::of(object) }?;
     let mut index = tables.first_with(name.hash)?;
@@ -122,7 +133,7 @@ unsafe fn find_in(object: &Object, name: Name) -> Option<*mut c_void> {
         let found = unsafe { at(tables.chains, index - tables.first_index) };
         if found | 1 == name.hash | 1 {
             // SAFETY: a symbol of the table, as it has a place in the chain.
-            if let Some(value) = unsafe { tables.function(index, name.text) } {
+            if let Some(value) = unsafe { tables.function(index, name.text, takes_hidden) } {
                 return Some((object.base + value) as *mut c_void);
             }
         }
@@ -234,13 +245,13 @@ impl Tables {
         (index >= self.first_index && index != 0).then_some(index)
     }
 
-    /// Returns the offset of a function, where a symbol is one of that name, for everybody.
+    /// Returns the offset of a function, where a symbol is one of that name: for everybody, unless hidden ones are taken.
     ///
     /// An indirect function is none: its symbol is that of its chooser. Nothing that is hooked is indirect.
     ///
     /// # Safety
     /// `index` is of a symbol of the table.
-    unsafe fn function(&self, index: u32, name: &CStr) -> Option<usize> {
+    unsafe fn function(&self, index: u32, name: &CStr, takes_hidden: bool) -> Option<usize> {
         // SAFETY: the caller's promise.
         let symbol = unsafe { at(self.symbols, index) };
         // SAFETY: a symbol's name is an offset into the strings.
@@ -251,7 +262,7 @@ impl Tables {
         }
         // SAFETY: every symbol has a version where there are versions.
         let is_hidden = !self.versions.is_null() && unsafe { at(self.versions, index) } & IS_HIDDEN != 0;
-        (!is_hidden).then_some(symbol.value)
+        (takes_hidden || !is_hidden).then_some(symbol.value)
     }
 }
 

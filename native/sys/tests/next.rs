@@ -33,6 +33,18 @@ fn functions_are_those_that_dlsym_finds() {
 }
 
 #[test]
+fn functions_of_which_there_are_old_versions_only_are_those_that_dlvsym_finds() {
+    // Of glibc since 2.34; before, they are no hidden ones.
+    for name in ["__res_query\0", "__res_nsend\0"] {
+        let text = CStr::from_bytes_with_nul(name.as_bytes()).unwrap();
+        let version = if cfg!(target_arch = "aarch64") { c"GLIBC_2.17" } else { c"GLIBC_2.2.5" };
+        // SAFETY: C strings, and a handle that dlvsym(3) knows.
+        let expected = unsafe { libc::dlvsym(libc::RTLD_NEXT, text.as_ptr(), version.as_ptr()) };
+        assert_eq!(find(Name::new(name)), expected, "{name}");
+    }
+}
+
+#[test]
 fn what_no_library_has_is_null_and_looked_up_again() {
     let place = Next::new();
     assert!(place.address(Name::new("no_such_function\0")).is_null());
