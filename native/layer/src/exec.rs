@@ -86,7 +86,11 @@ fn looked(
         Some(why) => {
             // Whether it is heard does not matter to the child.
             let _ = ask(state, &Request::Warn { why: why.word(), path: path.to_bytes() }, None, |_, _| Some(()));
-            Child::Beyond
+            if why == Why::Unreadable {
+                Child::Reachable
+            } else {
+                Child::Beyond
+            }
         }
     }))
 }

@@ -6,6 +6,7 @@ use inpod_rules::paths::{is_normal, names_directory, PathText, Reached};
 use inpod_sys::files::{self, OwnedFd, AT_CWD};
 use inpod_sys::proc::ProcPath;
 use inpod_sys::text::until_nul;
+use inpod_sys::Errno;
 
 use crate::skipped::is_skipped;
 use crate::state::State;
@@ -36,14 +37,13 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// Opens for reading what a path leads to on this machine.
-    pub(crate) fn open_here(&self, dir: i32, path: &CStr) -> Option<OwnedFd> {
-        let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
+    /// Opens what a path leads to on this machine.
+    pub(crate) fn open_here(&self, dir: i32, path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
         if self.thread.is_none() || path.to_bytes().starts_with(b"/") {
-            return files::open(dir, path, flags).ok();
+            return files::open(dir, path, flags);
         }
-        let folder = files::open(AT_CWD, self.link_to(dir).as_c_str(), libc::O_PATH | libc::O_DIRECTORY).ok()?;
-        files::open(folder.raw(), path, flags).ok()
+        let folder = files::open(AT_CWD, self.link_to(dir).as_c_str(), libc::O_PATH | libc::O_DIRECTORY)?;
+        files::open(folder.raw(), path, flags)
     }
 
     /// Whether it is a program that is left alone. Of this process that was found out at its start.

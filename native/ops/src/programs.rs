@@ -101,8 +101,12 @@ pub fn follow(caller: &Caller<'_>, dir: i32, path: &CStr, way: &mut Way) -> Opti
             (true, false) => Found::Elsewhere(why),
             (true, true) => Found::Fails(libc::EACCES),
         };
-        // What cannot be looked at is the kernel's to refuse.
-        let Some(opened) = caller.open_here(dir, as_c_str(file)) else { return Some(end(None)) };
+        let opened = match caller.open_here(dir, as_c_str(file), libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY) {
+            Ok(opened) => opened,
+            Err(Errno(libc::EACCES)) => return Some(end(why_closed(caller, dir, as_c_str(file)))),
+            // What cannot be looked at is the kernel's to refuse.
+            Err(_) => return Some(end(None)),
+        };
         let (why, line) = look_at(&opened);
         let Some(line) = line.filter(|line| !line.interpreter().is_empty()) else { return Some(end(why)) };
         // Of a script that the kernel is not given nobody else asks.
@@ -151,6 +155,14 @@ fn look_at(file: &OwnedFd) -> (Option<Why>, Option<ScriptLine>) {
         Program::Beyond(why) => (Some(why), None),
         Program::Script => (None, ScriptLine::parse(head)),
     }
+}
+
+/// What is to be said of a program that may not be read. None: nor may it be executed, and the kernel refuses it.
+fn why_closed(caller: &Caller<'_>, dir: i32, path: &CStr) -> Option<Why> {
+    let file = caller.open_here(dir, path, libc::O_PATH).ok()?;
+    let facts = files::look_at(file.raw()).ok().filter(Facts::is_file)?;
+    status::access(file.raw(), c"", libc::X_OK, libc::AT_EMPTY_PATH).ok()?;
+    Some(if gains_rights(&facts) { Why::SetId } else { Why::Unreadable })
 }
 
 /// Whether the program runs with other rights than ours: ld.so then ignores LD_PRELOAD.

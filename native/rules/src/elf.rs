@@ -23,7 +23,7 @@ pub enum Program {
     Beyond(Why),
 }
 
-/// Why the layer cannot be in a program.
+/// Why the layer cannot be in a program, or may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// No dynamic linker.
@@ -36,6 +36,8 @@ pub enum Why {
     Bits32,
     /// The linker ignores LD_PRELOAD.
     SetId,
+    /// May be executed, but not read: nobody knows.
+    Unreadable,
 }
 
 impl Why {
@@ -47,6 +49,7 @@ impl Why {
             Self::Musl => "musl",
             Self::Bits32 => "32-bit",
             Self::SetId => "set-id",
+            Self::Unreadable => "unreadable",
         }
     }
 }
