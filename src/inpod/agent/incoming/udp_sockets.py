@@ -6,13 +6,21 @@ is told beside them (PKTINFO). Answers leave from a port that the original holds
 """
 
 import contextlib
-import ctypes
 import errno
 import socket
 import struct
-from collections.abc import Sequence
 from typing import NamedTuple
 
+from inpod.agent.incoming.classic_bpf import (
+    EVERYTHING,
+    LD_HALF,
+    LD_HALF_X,
+    LDX_IPV4_HEADER_BYTES,
+    NOTHING,
+    RETURN,
+    Program,
+    attach,
+)
 from inpod.protocol.agent import Address
 
 RECEIVE_BYTES = 4 * 1024 * 1024
@@ -20,7 +28,6 @@ RECEIVE_BYTES = 4 * 1024 * 1024
 
 MAX_PACKET = 65536
 
-_SO_ATTACH_FILTER = 26
 _SO_RCVBUFFORCE = 33
 _IP_PKTINFO = 8
 _IPV6_RECVPKTINFO = 49
@@ -32,10 +39,6 @@ _HEADER = struct.Struct(">HHHH")  # source port, destination port, length, check
 _PKTINFO = struct.Struct("=I4s4s")
 _PKTINFO6 = struct.Struct("=16sI")
 _CONTROL_BYTES = 128
-
-_FILTER = struct.Struct("@HP")  # struct sock_fprog
-_INSTRUCTION = struct.Struct("=HBBI")
-_LDX_HEADER, _LD_HALF_X, _LD_HALF, _JUMP_EQUAL, _RETURN = 0xB1, 0x48, 0x28, 0x15, 0x06
 
 
 class Received(NamedTuple):
@@ -57,7 +60,7 @@ class Copies:
         self._port = port
         self.sock = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_UDP)
         try:
-            _attach(self.sock, _to_port(family, port))
+            attach(self.sock, _to_port(family, port))
             prepare(self.sock)
         except BaseException:
             self.sock.close()
@@ -117,7 +120,7 @@ class Answers:
                 self.close()
                 raise
             self._sockets[family] = sock
-            _attach(sock, [(_RETURN, 0, 0, 0)])
+            attach(sock, NOTHING)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_CHECKSUM, _CHECKSUM_AT)
 
@@ -183,13 +186,16 @@ def _plain(ip: str) -> str:
     return ip.partition("%")[0]
 
 
-def _to_port(family: int, port: int) -> Sequence[tuple[int, int, int, int]]:
-    """Return a filter of classic BPF: a raw socket of IPv4 has the IP header before UDP's, one of IPv6 has not."""
-    load = [(_LDX_HEADER, 0, 0, 0), (_LD_HALF_X, 0, 0, 2)] if family == socket.AF_INET else [(_LD_HALF, 0, 0, 2)]
-    return [*load, (_JUMP_EQUAL, 0, 1, port), (_RETURN, 0, 0, 0xFFFF_FFFF), (_RETURN, 0, 0, 0)]
-
-
-def _attach(sock: socket.socket, instructions: Sequence[tuple[int, int, int, int]]) -> None:
-    code = b"".join(_INSTRUCTION.pack(*instruction) for instruction in instructions)
-    held = ctypes.create_string_buffer(code, len(code))
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, _FILTER.pack(len(instructions), ctypes.addressof(held)))
+def _to_port(family: int, port: int) -> bytes:
+    """Return a filter: a raw socket of IPv4 has the IP header before UDP's, one of IPv6 has not."""
+    program = Program()
+    if family == socket.AF_INET:
+        program.do(LDX_IPV4_HEADER_BYTES)
+        program.do(LD_HALF_X, 2)
+    else:
+        program.do(LD_HALF, 2)
+    program.unless(port, "no")
+    program.do(RETURN, EVERYTHING)
+    program.label("no")
+    program.do(RETURN, 0)
+    return program.assemble()

@@ -13,6 +13,7 @@ import socket
 import struct
 from collections.abc import Iterable
 
+from inpod.agent.incoming.classic_bpf import attach
 from inpod.agent.incoming.mirror.filter import build
 from inpod.agent.incoming.mirror.packets import Segment, parse
 
@@ -34,7 +35,6 @@ _PACKET_STATISTICS = 6
 _PACKET_VERSION = 10
 _PACKET_IGNORE_OUTGOING = 23
 _TPACKET_V3 = 2
-_SO_ATTACH_FILTER = 26
 _ETH_P_ALL = 3
 
 _FRAME_BYTES = 2048
@@ -45,7 +45,6 @@ _BLOCK = struct.Struct("=III")  # status, number of packets, offset of the first
 _PACKET = struct.Struct("=IIIIIIHH")  # next, seconds, nanoseconds, captured, length, status, offsets: link, network
 _STATISTICS = struct.Struct("=III")
 _SOCKADDR = struct.Struct("=HHiHBB8s")  # struct sockaddr_ll
-_FILTER = struct.Struct("@HP")  # struct sock_fprog
 _BLOCK_STATUS_AT = 8
 _STATUS_KERNEL = 0
 _STATUS_USER = 1
@@ -72,7 +71,7 @@ class Capture:
             self._view = memoryview(self._ring)
             self._next = 0
             self.set_ports(ports)
-            _bind_to_all_devices(self._socket)
+            bind_to_all_devices(self._socket)
         except BaseException:
             self._socket.close()
             raise
@@ -83,11 +82,7 @@ class Capture:
 
     def set_ports(self, ports: Iterable[int]) -> None:
         """Take these ports from here on; packets of the others are neither lost nor doubled."""
-        code = build(ports)
-        held = ctypes.create_string_buffer(code, len(code))
-        self._socket.setsockopt(
-            socket.SOL_SOCKET, _SO_ATTACH_FILTER, _FILTER.pack(len(code) // 8, ctypes.addressof(held))
-        )
+        attach(self._socket, build(ports))
 
     def read(self) -> list[Segment]:
         """Return the segments of the oldest block that the kernel has handed over, in order of arrival."""
@@ -154,8 +149,8 @@ def _make_ring(sock: socket.socket) -> int:
             return blocks
 
 
-def _bind_to_all_devices(sock: socket.socket) -> None:
-    """Bind to interface 0, all devices, which Python's own bind cannot say."""
+def bind_to_all_devices(sock: socket.socket) -> None:
+    """Have a packet socket's packets come from here on, of interface 0: all devices. Python's own bind cannot say that."""
     address = _SOCKADDR.pack(socket.AF_PACKET, socket.htons(_ETH_P_ALL), 0, 0, 0, 0, b"")
     if _libc.bind(sock.fileno(), address, len(address)) < 0:
         code = ctypes.get_errno()
