@@ -3,8 +3,14 @@
 import ipaddress
 import socket
 import struct
+from collections.abc import Collection
 
 ANSWER_LIMIT_S = 2.0
+
+OWN_FOR_S = 10.0
+"""How long an address is remembered as this host's own, or not."""
+
+_MAX_ADDRESSES = 1024
 
 _RTM_NEWADDR = 20
 _RTM_GETADDR = 22
@@ -69,3 +75,42 @@ def _attributes(body: bytes) -> dict[int, bytes]:
 
 def _aligned(length: int) -> int:
     return (length + 3) & ~3
+
+
+class OwnAddresses:
+    """Knows which addresses are this host's own; the kernel is asked.
+
+    A packet for this host's link-layer address may be on its way to another: a node forwards what its pods receive.
+
+    Args:
+        only: The only ones that count; empty: all.
+    """
+
+    def __init__(self, only: Collection[str] = ()) -> None:
+        self._only = only
+        self._known: dict[str, tuple[bool, float]] = {}
+
+    def has(self, ip: str, now: float) -> bool:
+        """Return whether `ip` is one."""
+        if self._only:
+            return ip in self._only
+        is_own, until = self._known.get(ip, (False, now))
+        if until <= now:
+            if len(self._known) >= _MAX_ADDRESSES:
+                self._known.clear()
+            is_own = _is_bindable(ip)
+            self._known[ip] = is_own, now + OWN_FOR_S
+        return is_own
+
+
+def _is_bindable(ip: str) -> bool:
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    if family == socket.AF_INET6 and ip.startswith("fe80"):
+        # Bound only with a device, and never forwarded.
+        return True
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.bind((ip, 0))
+    except OSError:
+        return False
+    return True

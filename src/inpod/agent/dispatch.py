@@ -29,6 +29,7 @@ from inpod.protocol.agent import (
     Finish,
     Hello,
     Incoming,
+    Knock,
     LookUp,
     PeerProtocolError,
     Question,
@@ -104,7 +105,8 @@ class _Link:
         self._tasks: set[asyncio.Task[None]] = set()
         self.tunnel = Tunnel(initiator=False, on_stream=self._on_stream)
         target = abilities.target
-        self._subscriptions = Subscriptions(self.tunnel, target.proc if isinstance(target, Target) else None)
+        proc, home = (target.proc, target.home) if isinstance(target, Target) else (None, None)
+        self._subscriptions = Subscriptions(self.tunnel, proc, home)
 
     def close(self) -> None:
         self._subscriptions.close()
@@ -190,6 +192,8 @@ class _Link:
                     await abilities.files.read_file(stream, request)
             case Subscribe():
                 await self._subscriptions.subscribe(stream, request)
+            case Knock():
+                stream.accept(encode(await self._subscriptions.knock(request)))
             case Finish():
                 await outlets.arrived()
                 stream.accept()

@@ -38,6 +38,7 @@ class Target:
         describes: For messages: "process 12".
         proc: Descriptor of /proc/PID; None when only a network namespace was named.
         root: Descriptor (O_PATH) of its root directory; None when it cannot be had.
+        home: Descriptor of the network namespace that was left for the target's; None: it is the same.
         netns_name: Last part of the network namespace's path, for the files of ip-netns(8).
         hostname: Its host name, as its UTS namespace or its files say.
         cannot: As in `Welcome`.
@@ -46,6 +47,7 @@ class Target:
     describes: str
     proc: int | None = None
     root: int | None = None
+    home: int | None = None
     netns_name: str = ""
     hostname: str = ""
     cannot: dict[str, str] = field(default_factory=dict)
@@ -191,6 +193,7 @@ def _join_network(target: Target, netns: str | None) -> None:
     try:
         if os.path.samestat(os.fstat(wanted), os.stat("/proc/self/ns/net")):
             return  # joining even one's own needs CAP_SYS_ADMIN
+        target.home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         namespaces.setns(wanted, namespaces.CLONE_NEWNET)
     except OSError as error:
         if error.errno == errno.EINVAL:

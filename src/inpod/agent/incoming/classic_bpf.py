@@ -5,6 +5,7 @@ the IP header on packet sockets of type SOCK_DGRAM and on raw sockets of IPv4, b
 """
 
 import ctypes
+import os
 import socket
 import struct
 
@@ -24,9 +25,13 @@ ETHERTYPE_IPV4, ETHERTYPE_IPV6 = 0x0800, 0x86DD
 EVERYTHING = 0xFFFF_FFFF
 
 _SO_ATTACH_FILTER = 26
+_ETH_P_ALL = 3
 
 _INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter
 _FILTER = struct.Struct("@HP")  # struct sock_fprog
+_SOCKADDR = struct.Struct("=HHiHBB8s")  # struct sockaddr_ll
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def attach(sock: socket.socket, code: bytes) -> None:
@@ -38,6 +43,14 @@ def attach(sock: socket.socket, code: bytes) -> None:
     held = ctypes.create_string_buffer(code, len(code))
     program = _FILTER.pack(len(code) // _INSTRUCTION.size, ctypes.addressof(held))
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+
+def bind_to_all_devices(sock: socket.socket) -> None:
+    """Have a packet socket's packets come from here on, of interface 0: all devices. Python's own bind cannot say that."""
+    address = _SOCKADDR.pack(socket.AF_PACKET, socket.htons(_ETH_P_ALL), 0, 0, 0, 0, b"")
+    if _libc.bind(sock.fileno(), address, len(address)) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
 
 
 class Program:

@@ -1,11 +1,11 @@
-"""Answers `Subscribe`: mirrors or steals a port for as long as the session's stream lives."""
+"""Answers `Subscribe`: mirrors or steals a port for as long as the session's stream lives. And `Knock`."""
 
 import asyncio
 import errno
 from typing import TYPE_CHECKING
 
 from inpod.agent.incoming.report import Report
-from inpod.protocol.agent import Hello, IpProtocol, Refusal, Subscribe, encode
+from inpod.protocol.agent import Hello, IpProtocol, Knock, Knocked, Refusal, Subscribe, encode
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 
 if TYPE_CHECKING:
@@ -19,11 +19,13 @@ class Subscriptions:
 
     Args:
         target: Descriptor of the target process's folder in /proc; None where there is no process.
+        home: Descriptor of the agent's own network namespace, where that is another than the target's.
     """
 
-    def __init__(self, tunnel: Tunnel, target: int | None) -> None:
+    def __init__(self, tunnel: Tunnel, target: int | None, home: int | None) -> None:
         self._tunnel = tunnel
         self._target = target
+        self._home = home
         self._steal: StealTcp | None = None
         self._mirror: Mirror | None = None
         self._steal_udp: StealUdp | None = None
@@ -62,6 +64,16 @@ class Subscriptions:
                     self._ports.discard(key)
         finally:
             stream.refuse()
+
+    async def knock(self, request: Knock) -> Knocked:
+        """Answer `Knock`.
+
+        Raises:
+            OSError: Nobody knows.
+        """
+        from inpod.agent.incoming import knocks
+
+        return Knocked(await knocks.arrives(request.to, request.port, self._hello.addresses, self._home))
 
     def close(self) -> None:
         """Give every port back at once."""

@@ -5,7 +5,7 @@ A stream begins with an OPEN frame whose payload is a request of this file, as J
 the stream's data, ended by EOF.
 
     session -> agent    Hello, ReadEnv, Resolve, FindName, Question, Connect, ConnectUdp, ConnectUnix, LookUp, ReadFile,
-                        WatchFiles, Subscribe, Finish
+                        WatchFiles, Subscribe, Knock, Finish
     agent -> session    Incoming
 
 Session and agent are of one version (the code travels, see targets/kube), so nothing here needs to be compatible.
@@ -231,6 +231,27 @@ class PortReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Knock:
+    """Whether a TCP connection to `to` arrives at a port of the target. Answer: `Knocked` as ACCEPT, seconds later.
+
+    No program notices. Refused when nobody can know.
+
+    Attributes:
+        to: What others call: the address of a Service, which is translated on the way.
+    """
+
+    to: Address
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Knocked:
+    """What became of a `Knock`."""
+
+    arrived: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Incoming:
     """A connection of a subscription, opened by the agent; or the datagrams of one peer, as data (protocol/datagrams.py).
 
@@ -295,7 +316,8 @@ Request = (
     | ReadFile
     | WatchFiles
     | Subscribe
+    | Knock
     | Incoming
     | Finish
 )
-Answer = Welcome | Resolved | Connected | PortReport | Refusal
+Answer = Welcome | Resolved | Connected | PortReport | Knocked | Refusal

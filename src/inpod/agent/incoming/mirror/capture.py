@@ -5,15 +5,13 @@ free it drops packets, and counts them; the traffic itself never waits.
 """
 
 import contextlib
-import ctypes
 import errno
 import mmap
-import os
 import socket
 import struct
 from collections.abc import Iterable
 
-from inpod.agent.incoming.classic_bpf import attach
+from inpod.agent.incoming.classic_bpf import attach, bind_to_all_devices
 from inpod.agent.incoming.mirror.filter import build
 from inpod.agent.incoming.mirror.packets import Segment, parse
 
@@ -35,7 +33,6 @@ _PACKET_STATISTICS = 6
 _PACKET_VERSION = 10
 _PACKET_IGNORE_OUTGOING = 23
 _TPACKET_V3 = 2
-_ETH_P_ALL = 3
 
 _FRAME_BYTES = 2048
 """Version 3 packs frames without gaps; the kernel only checks that this divides a block."""
@@ -44,12 +41,9 @@ _REQUEST = struct.Struct("=IIIIIII")  # struct tpacket_req3
 _BLOCK = struct.Struct("=III")  # status, number of packets, offset of the first; from byte 8 on
 _PACKET = struct.Struct("=IIIIIIHH")  # next, seconds, nanoseconds, captured, length, status, offsets: link, network
 _STATISTICS = struct.Struct("=III")
-_SOCKADDR = struct.Struct("=HHiHBB8s")  # struct sockaddr_ll
 _BLOCK_STATUS_AT = 8
 _STATUS_KERNEL = 0
 _STATUS_USER = 1
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Capture:
@@ -147,11 +141,3 @@ def _make_ring(sock: socket.socket) -> int:
             blocks //= 2
         else:
             return blocks
-
-
-def bind_to_all_devices(sock: socket.socket) -> None:
-    """Have a packet socket's packets come from here on, of interface 0: all devices. Python's own bind cannot say that."""
-    address = _SOCKADDR.pack(socket.AF_PACKET, socket.htons(_ETH_P_ALL), 0, 0, 0, 0, b"")
-    if _libc.bind(sock.fileno(), address, len(address)) < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))

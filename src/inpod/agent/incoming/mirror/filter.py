@@ -15,6 +15,7 @@ from inpod.agent.incoming.classic_bpf import (
     LD_LEN,
     LD_MEM,
     LD_WORD,
+    LD_WORD_X,
     LDX_IMMEDIATE,
     LDX_IPV4_HEADER_BYTES,
     META_PACKET_TYPE,
@@ -27,20 +28,21 @@ from inpod.agent.incoming.classic_bpf import (
     TAX,
     Program,
 )
+from inpod.agent.incoming.knocks import KNOCK, KNOCK_BITS, TCP_HEADER_BYTES
 
 MAX_PORTS = 128
 """A conditional jump reaches 255 instructions far."""
 
 _TCP = 6
-_FIN_SYN_RST = 7
+_FIN, _SYN, _RST = 1, 2, 4
 
 
 def build(ports: Iterable[int]) -> bytes:
     """Return the filter, an array of struct sock_filter.
 
     It lets pass what is for this host (so loopback's packets come once), IPv4 or IPv6, TCP to one of `ports`, and opens,
-    ends or carries bytes: bare acknowledgements stay out. IPv6 extension headers are followed one step, for
-    the kernel puts a hop-by-hop header before packets over 64 KiB.
+    ends or carries bytes: bare acknowledgements stay out, and so do knocks (`knocks`). IPv6 extension headers are
+    followed one step, for the kernel puts a hop-by-hop header before packets over 64 KiB.
     """
     p = Program()
     p.do(LD_WORD, META_PACKET_TYPE)
@@ -86,7 +88,8 @@ def build(ports: Iterable[int]) -> bytes:
     p.jump("no")
     p.label("port")
     p.do(LD_BYTE_X, 13)
-    p.when_set(_FIN_SYN_RST, "yes")
+    p.when_set(_SYN, "syn")
+    p.when_set(_FIN | _RST, "yes")
     # Is the packet longer than its headers?
     p.do(LD_BYTE_X, 12)
     p.do(SHIFT_RIGHT, 4)
@@ -95,6 +98,14 @@ def build(ports: Iterable[int]) -> bytes:
     p.do(TAX)
     p.do(LD_MEM, 0)
     p.when_greater_than_x("yes")
+    p.jump("no")
+    p.label("syn")
+    p.do(LD_BYTE_X, 12)
+    p.do(SHIFT_RIGHT, 4)
+    p.when(TCP_HEADER_BYTES // 4, "yes")
+    p.do(LD_WORD_X, TCP_HEADER_BYTES)
+    p.do(SHIFT_RIGHT, KNOCK_BITS)
+    p.unless(KNOCK >> KNOCK_BITS, "yes")
     p.label("no")
     p.do(RETURN, 0)
     p.label("yes")

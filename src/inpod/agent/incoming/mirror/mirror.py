@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import Collection
 
-from inpod.agent.addresses import own_addresses
+from inpod.agent.addresses import OwnAddresses, own_addresses
 from inpod.agent.incoming.mirror.capture import Capture, explain
 from inpod.agent.incoming.mirror.copy import Copy, Room
 from inpod.agent.incoming.mirror.diverted import Diverted
@@ -34,11 +33,6 @@ FLUSH_AFTER_S = 0.25
 
 MAX_COPIES = 4096
 """Mirrored connections at a time, with those of which the program has not read all; further ones count as dropped."""
-
-OWN_FOR_S = 10.0
-"""How long an address is remembered as this host's own, or not."""
-
-_MAX_ADDRESSES = 1024
 
 _DATA = Kind.DATA
 """For what runs with each packet: Python 3.11 takes long to find a member in its class."""
@@ -254,42 +248,3 @@ class Mirror:
         found = self._copies.get(flow)
         if found is not None and found[1] is copy:
             del self._copies[flow]
-
-
-class OwnAddresses:
-    """Knows which addresses are this host's own; the kernel is asked.
-
-    A packet for this host's link-layer address may be on its way to another: a node forwards what its pods receive.
-
-    Args:
-        only: The only ones that count; empty: all.
-    """
-
-    def __init__(self, only: Collection[str] = ()) -> None:
-        self._only = only
-        self._known: dict[str, tuple[bool, float]] = {}
-
-    def has(self, ip: str, now: float) -> bool:
-        """Return whether `ip` is one."""
-        if self._only:
-            return ip in self._only
-        is_own, until = self._known.get(ip, (False, now))
-        if until <= now:
-            if len(self._known) >= _MAX_ADDRESSES:
-                self._known.clear()
-            is_own = _is_bindable(ip)
-            self._known[ip] = is_own, now + OWN_FOR_S
-        return is_own
-
-
-def _is_bindable(ip: str) -> bool:
-    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    if family == socket.AF_INET6 and ip.startswith("fe80"):
-        # Bound only with a device, and never forwarded.
-        return True
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.bind((ip, 0))
-    except OSError:
-        return False
-    return True
