@@ -47,9 +47,9 @@ def developer(
             end(process)
 
 
-def answers(here: Namespace, address: str, *users: str) -> list[str]:
+def answers(here: Namespace, address: str, *users: str, port: int = PORT) -> list[str]:
     """Return who answered each request of one connection that another pod makes."""
-    said = here.inside("client", ASK, address, str(PORT), json.dumps(users))
+    said = here.inside("client", ASK, address, str(port), json.dumps(users))
     return [line.split()[0] for line in said.splitlines()]
 
 

@@ -14,6 +14,7 @@ from inpod.session.events import (
     Events,
     Note,
     PortDelivered,
+    PortServices,
     PortSubscribed,
     PortTraffic,
     Reconnected,
@@ -59,7 +60,7 @@ def words(event: Event) -> str:
         case PortSubscribed(port, mode, local, protocol):
             of_what = "UDP port" if protocol == "udp" else "Port"
             return f"{of_what} {port} of the pod {'is mirrored to' if mode == 'mirror' else 'goes to'} {local}."
-        case PortDelivered() | PortTraffic():
+        case PortDelivered() | PortTraffic() | PortServices():
             return ""
         case Note(text):
             return text

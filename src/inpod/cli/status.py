@@ -78,6 +78,7 @@ def _port(port: "Json") -> list[str]:
         lines.append(f"    the last one that passed: {port['why']}")
     if port["note"]:
         lines.append(f"    {port['note']}")
+    lines += [f"    {service}" for service in port["services"]]
     return lines
 
 

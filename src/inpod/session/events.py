@@ -93,6 +93,21 @@ class PortTraffic:
 
 
 @dataclass(frozen=True, slots=True)
+class PortServices:
+    """Which services lead to a pod's port, and which do not though they might be thought to.
+
+    Attributes:
+        port: Of the pod.
+        services: A line for each.
+        protocol: "tcp" or "udp".
+    """
+
+    port: int
+    services: tuple[str, ...]
+    protocol: str = "tcp"
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Something the user should know.
 
@@ -117,7 +132,7 @@ class Reconnected:
     """The link to the agent is there again."""
 
 
-Event = Step | Summary | PortSubscribed | PortDelivered | PortTraffic | Note | AgentLost | Reconnected
+Event = Step | Summary | PortSubscribed | PortDelivered | PortTraffic | PortServices | Note | AgentLost | Reconnected
 
 
 class Events:

@@ -20,6 +20,7 @@ from inpod.session.files.service import Files
 from inpod.session.files.views import Views
 from inpod.session.folder import Folder
 from inpod.session.incoming.connections import Incoming
+from inpod.session.incoming.services import Services
 from inpod.session.incoming.subscriptions import Subscriptions, Wishes
 from inpod.session.incoming.udp import IncomingUdp
 from inpod.session.layer_server import LayerServer
@@ -102,8 +103,7 @@ class _Session:
         self._names = Names(self.link.tunnel)
         self._destinations = Destinations(plan.way, self._names.resolve)
         self._plan = plan
-        self._mounts = way.mounts
-        self._probe_ports = way.probe_ports
+        self._way = way
         self._events = events
         self._reads_files = plan.files == "read"
         self._incoming: dict[agent.IpProtocol, Incoming] = {}
@@ -148,7 +148,8 @@ class _Session:
         # Before the program's first question.
         self._follow_files()
         wishes = self._wishes()
-        common = (table, events, plan.mode, self.tasks, self._relays, plan.ports)
+        services = Services(self._way.read_leads, tunnel, self.tasks, events)
+        common = (table, events, plan.mode, self.tasks, self._relays, plan.ports, services)
         incoming = Incoming(*common, Subscriptions(tunnel, wishes, events))
         incoming.addresses = frozenset(layer.Addr.of(text.partition("%")[0], 0).ip for text in welcome.addresses)
         undo.callback(incoming.close)
@@ -162,7 +163,7 @@ class _Session:
             outgoing.on_first = lambda: events.emit(Note(OUTGOING_HINT, "info"))
         self._unix_streams = UnixStreams(tunnel, folder, plan.way.unix_streams, self._relays)
         hostname = welcome.hostname
-        rules = rules_text(plan, folder, self._mounts, files_work=self._reads_files, hostname=hostname)
+        rules = rules_text(plan, folder, self._way.mounts, files_work=self._reads_files, hostname=hostname)
         (folder / "rules").write_bytes(rules)
         tracer = self._tracer = Tracer(plan.native, folder, events)
         undo.push_async_callback(tracer.close)
@@ -175,7 +176,7 @@ class _Session:
             mode="steal" if plan.mode == "steal" else "mirror",
             filter=plan.filter,
             filtered_ports=frozenset(plan.filtered_ports) if plan.filtered_ports else None,
-            probe_ports=frozenset() if plan.steals_probes else frozenset(self._probe_ports),
+            probe_ports=frozenset() if plan.steals_probes else frozenset(self._way.probe_ports),
             flush=plan.flush,
             on_conflict="override" if plan.on_conflict == "override" else "refuse",
             goes_on=plan.on_conflict == "continue",

@@ -14,6 +14,7 @@ from inpod.session.events import (
     Event,
     Note,
     PortDelivered,
+    PortServices,
     PortSubscribed,
     PortTraffic,
     Reconnected,
@@ -47,6 +48,8 @@ class Status:
                 self._count(port, protocol, event, DELIVERED, "why_refused", why)
             case PortTraffic(port=port, protocol=protocol, why=why):
                 self._count(port, protocol, event, COUNTED, "why", why)
+            case PortServices(port, services, protocol):
+                self._known(port, protocol)["services"] = list(services)
             case Note(text, _, port, protocol) if port is not None:
                 self._known(port, protocol)["note"] = text
             case AgentLost():
@@ -79,7 +82,8 @@ class Status:
 
 
 def _port(port: int, protocol: str, mode: str, local: str) -> Json:
-    return {"port": port, "protocol": protocol, "mode": mode, "local": local, "why": "", "why_refused": "", "note": ""}
+    known = {"port": port, "protocol": protocol, "mode": mode, "local": local}
+    return {**known, "why": "", "why_refused": "", "note": "", "services": []}
 
 
 def running_sessions() -> list[Json]:

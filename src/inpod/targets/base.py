@@ -1,15 +1,34 @@
 """What every target gives a session: a byte stream to the agent that runs beside it."""
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from inpod.errors import ExitCode, UserError
+from inpod.protocol.agent import Address, IpProtocol
 
 
 class AgentGone(Exception):
     """The agent ended for good: trying again does not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """What there is to say of a service to who waits at a port of the target.
+
+    Attributes:
+        level: How loudly; "": to those who ask.
+        addresses: What others call, if the target alone gets it.
+    """
+
+    text: str
+    level: Literal["", "info", "warning"] = ""
+    addresses: tuple[Address, ...] = ()
+
+
+Leads = Callable[[int, IpProtocol], list[Lead]]
+"""Judges the services for a port."""
 
 
 @dataclass(slots=True)
@@ -24,6 +43,7 @@ class AgentLink:
         remake: Makes another `sock` to the same agent; None where that cannot be.
         probe_ports: Ports of the target that the kubelet asks for its health by HTTP or gRPC.
         addresses: The target's own IP addresses, where others share its network; empty: all there are.
+        read_leads: Reads which services lead to the target; None where there are none.
         last_words: What the agent wrote last before it ended, where that is known; else "".
     """
 
@@ -35,6 +55,7 @@ class AgentLink:
     probe_ports: tuple[int, ...] = ()
     last_words: Callable[[], str] = lambda: ""
     addresses: tuple[str, ...] = ()
+    read_leads: Callable[[], Coroutine[None, None, Leads]] | None = None
 
     async def reconnect(self) -> socket.socket:
         """Return a new stream to the same agent, in the place of `sock`, which whoever took it closes.

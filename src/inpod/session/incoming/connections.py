@@ -15,6 +15,7 @@ from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Bind, Listen, encode_reply
 from inpod.session.events import Events, Note, PortSubscribed
 from inpod.session.incoming.listeners import Listener, Place, choose, is_any, is_loopback, listening
+from inpod.session.incoming.services import Services
 from inpod.session.incoming.sources import Sources
 from inpod.session.incoming.subscriptions import Answer, Subscriptions
 from inpod.session.relays import Relays
@@ -58,8 +59,10 @@ class Incoming:
         tasks: Tasks,
         relays: Relays,
         ports: Ports,
+        services: Services,
         subscriptions: Subscriptions,
     ) -> None:
+        self._services = services
         self._subscriptions = subscriptions
         self._deliveries = subscriptions.deliveries
         self._pod_ports = dict(ports.mapped)
@@ -210,6 +213,8 @@ class Incoming:
             if stream is not None:
                 if self._ports.get(number) is port:
                     port.stream = stream
+                    if number not in self._announced:
+                        self._tasks.spawn(self._services.tell(number, self._subscriptions.protocol))
                     self._tasks.spawn(self._follow(stream, number, port))
                 else:
                     stream.refuse()

@@ -46,6 +46,7 @@ class ContainerPort(Struct):
 
     container_port: int
     name: str = ""
+    protocol: str = "TCP"
 
 
 class HttpGet(Struct):
@@ -231,6 +232,36 @@ class Deployment(Struct):
     metadata: Metadata
     spec: DeploymentSpec
     status: DeploymentStatus = msgspec.field(default_factory=DeploymentStatus)
+
+
+class ServicePort(Struct):
+    """ServicePort. The target port may be a name of the pod's; without one it is the same as `port`."""
+
+    port: int
+    protocol: str = "TCP"
+    target_port: int | str = 0
+
+
+class ServiceSpec(Struct):
+    """ServiceSpec."""
+
+    selector: dict[str, str] = msgspec.field(default_factory=dict)
+    ports: list[ServicePort] = msgspec.field(default_factory=list)
+    cluster_ip: str = msgspec.field(default="", name="clusterIP")
+    cluster_ips: list[str] = msgspec.field(default_factory=list, name="clusterIPs")
+    publish_not_ready_addresses: bool = False
+
+    @property
+    def addresses(self) -> list[str]:
+        """Its virtual IP addresses."""
+        return self.cluster_ips or [ip for ip in [self.cluster_ip] if ip]
+
+
+class Service(Struct):
+    """Service."""
+
+    metadata: Metadata
+    spec: ServiceSpec
 
 
 class JobStatus(Struct):

@@ -15,7 +15,7 @@ class Right:
 
     Attributes:
         resource: With its part, if any: "pods/portforward".
-        is_checked: Whether nothing works without it. Of the others, one is for messages, one for some versions only.
+        is_checked: Whether nothing works without it. Of the others, one is for some versions only, the rest for messages.
     """
 
     verb: str
@@ -37,6 +37,7 @@ RIGHTS = (
     Right("get", "", "pods/portforward", "talk to the agent: a websocket is a GET"),
     Right("create", "", "pods/portforward", "the same; newer API servers ask for it too", is_checked=False),
     Right("list", "", "events", "say why the agent does not start", is_checked=False),
+    Right("list", "", "services", "say whether a Service leads to the program's port", is_checked=False),
 )
 
 

@@ -11,6 +11,7 @@ from inpod.targets.kube.job import DEFAULT_AGENT_IMAGE
 from inpod.targets.kube.refusals import ApiRefusal, explain
 from inpod.targets.kube.resolve import Found, resolve
 from inpod.targets.kube.rights import check_rights
+from inpod.targets.kube.services import read_leads
 from inpod.targets.kube.start import Report, Start
 from inpod.targets.spec import DeploymentTarget, KubeSpec
 
@@ -104,4 +105,5 @@ class KubeTarget:
                 start.reconnect,
                 target.probe_ports,
                 addresses=(*target.addresses, *LOOPBACK) if target.is_host_network else (),
+                read_leads=lambda: read_leads(cluster, target.pod),
             )
