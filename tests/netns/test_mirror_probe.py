@@ -1,16 +1,19 @@
-"""The self-test of mirroring: a packet of the agent's own, which the capture must see and nobody else minds."""
+"""The self-test of mirroring: packets of the agent's own, which the copying must see and nobody else minds."""
 
 import asyncio
 import contextlib
 import os
+import select
 import shutil
+import socket
 from collections.abc import Iterator
 
 import pytest
 
 from inpod.agent.incoming.mirror.capture import Capture
 from inpod.agent.incoming.mirror.probe import Probes, send
-from inpod.protocol.agent import PortReport, decode_answer
+from inpod.agent.incoming.udp_sockets import Copies
+from inpod.protocol.agent import PortReport, Subscribe, decode_answer, encode
 from tests.netns.program import Program, agent_beside, subscribe, until
 from tests.netns.traffic import POD_IPV4, POD_IPV6, Hosts, Original, two_hosts, who_serves
 
@@ -30,16 +33,47 @@ def hosts() -> Iterator[Hosts]:
 @pytest.mark.parametrize("ip", [POD_IPV4, POD_IPV6])
 def test_what_is_captured_is_seen_and_the_rest_is_missed(hosts: Hosts, ip: str) -> None:
     async def look() -> tuple[bool, bool]:
-        probes = Probes()
+        probes = Probes("tcp")
         with contextlib.closing(Capture([PORT])) as capture:
             loop = asyncio.get_running_loop()
-            loop.add_reader(capture.fileno(), lambda: probes.see(capture.read()))
-            send(ip, PORT)  # it can be sent, so silence means something
+            loop.add_reader(capture.fileno(), lambda: probes.look(capture.read()))
+            send(ip, PORT, "tcp")  # it can be sent, so silence means something
             found = await probes.miss(ip, PORT), await probes.miss(ip, PORT + 1)
             loop.remove_reader(capture.fileno())
         return found
 
     assert hosts.pod.inside(lambda: asyncio.run(look())) == (False, True)
+
+
+@pytest.mark.parametrize("ip", [POD_IPV4, POD_IPV6])
+def test_datagrams_are_seen_or_missed_and_the_original_gets_none(hosts: Hosts, ip: str) -> None:
+    async def look() -> tuple[bool, bool, list[socket.socket]]:
+        probes = Probes("udp")
+        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+        copies = Copies(family, PORT)
+        copies.on_probe = probes.see
+        with copies.sock, socket.socket(family, socket.SOCK_DGRAM) as own:
+            own.bind((ip, PORT))
+            loop = asyncio.get_running_loop()
+            loop.add_reader(copies.sock.fileno(), copies.receive)
+            send(ip, PORT, "udp")
+            found = await probes.miss(ip, PORT), await probes.miss(ip, PORT + 1)
+            loop.remove_reader(copies.sock.fileno())
+            return *found, select.select([own], [], [], 0)[0]
+
+    assert hosts.pod.inside(lambda: asyncio.run(look())) == (False, True, [])
+
+
+@pytest.mark.skipif(shutil.which("tc") is None, reason="tc is not installed")
+async def test_agent_that_sees_no_datagrams_says_so(hosts: Hosts) -> None:
+    hosts.pod.run("tc", "qdisc", "add", "dev", "lo", "root", "bfifo", "limit", "1")
+    async with agent_beside(hosts, Program()) as agent:
+        stream = agent.tunnel.open(encode(Subscribe(PORT, "mirror", protocol="udp")))
+        await stream.accepted()
+        report = PortReport()
+        while not report.trouble:
+            report = decode_answer(PortReport, (await stream.read()).splitlines()[0])
+        assert report.trouble == f"datagrams to {POD_IPV4}:{PORT} are not seen"
 
 
 @pytest.mark.skipif(shutil.which("tc") is None, reason="tc is not installed")

@@ -118,11 +118,8 @@ class Subscriptions:
             if request.mode == "steal":
                 feature = self._stealing() if request.protocol == "tcp" else self._stealing_udp()
                 await feature.add(request, stream, report, group)
-            elif request.protocol == "udp":
-                feature = self._mirroring_udp()
-                feature.add(request, report)
             else:
-                feature = self._mirroring()
+                feature = self._mirroring() if request.protocol == "tcp" else self._mirroring_udp()
                 feature.add(request, report, group)
         except (OSError, ValueError) as error:
             code, reason = (error.errno, error.strerror) if isinstance(error, OSError) else (errno.EINVAL, str(error))

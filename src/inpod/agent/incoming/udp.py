@@ -10,6 +10,8 @@ import errno
 import socket
 from collections.abc import Collection, Sequence
 
+from inpod.agent.addresses import own_addresses
+from inpod.agent.incoming.mirror.probe import Probes
 from inpod.agent.incoming.redirect.base import Redirect
 from inpod.agent.incoming.redirect.sk_lookup import SkLookup
 from inpod.agent.incoming.report import Report
@@ -43,18 +45,22 @@ class MirrorUdp:
         self._tunnel = tunnel
         self._addresses = addresses
         self._ports: dict[int, UdpPort] = {}
+        self._probes = Probes("udp")
 
-    def add(self, request: Subscribe, report: Report) -> None:
-        """Mirror a port from here on, until `remove`.
+    def add(self, request: Subscribe, report: Report, group: asyncio.TaskGroup) -> None:
+        """Mirror a port from here on, until `remove`; `group` runs what looks after it.
 
         Raises:
             OSError: Not possible; `strerror` says why.
         """
         with contextlib.ExitStack() as undo:
             sources = _copies(request.port, undo)
+            for source in sources:
+                source.on_probe = self._probes.see
             port = UdpPort(request.port, sources, None, self._addresses, undo.pop_all())
         port.add(Subscriber(self._tunnel, request, report))
         self._ports[request.port] = port
+        group.create_task(self._test(port, report))
 
     def remove(self, number: int) -> None:
         """Mirror a port no more."""
@@ -65,6 +71,12 @@ class MirrorUdp:
         """Mirror nothing any more."""
         for number in list(self._ports):
             self.remove(number)
+
+    async def _test(self, port: "UdpPort", report: Report) -> None:
+        """See that datagrams to the port are copied; tell when they are not."""
+        ip = next(iter(self._addresses or own_addresses()), "127.0.0.1")
+        if await self._probes.miss(ip, port.number) and self._ports.get(port.number) is port:
+            report.trouble(f"datagrams to {ip}:{port.number} are not seen")
 
 
 class StealUdp(Steal["UdpPort"]):

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import socket
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 from inpod.agent.incoming.classic_bpf import (
@@ -27,6 +28,9 @@ RECEIVE_BYTES = 4 * 1024 * 1024
 """Datagrams that wait for us; what is more the kernel drops."""
 
 MAX_PACKET = 65536
+
+PROBE_LENGTH = 1
+"""What the header of a packet of our own says (`mirror.probe`), which the kernel gives to raw sockets and then drops."""
 
 _SO_RCVBUFFORCE = 33
 _IP_PKTINFO = 8
@@ -52,12 +56,16 @@ class Received(NamedTuple):
 class Copies:
     """A raw socket that gets a copy of every datagram to a port.
 
+    Attributes:
+        on_probe: Called with the flow of a probe, as of `Segment.flow`.
+
     Raises:
         OSError: EPERM without CAP_NET_RAW; EAFNOSUPPORT where the kernel has no such IP version.
     """
 
     def __init__(self, family: socket.AddressFamily, port: int) -> None:
         self._port = port
+        self.on_probe: Callable[[bytes], None] = lambda flow: None
         self.sock = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_UDP)
         try:
             attach(self.sock, _to_port(family, port))
@@ -82,6 +90,9 @@ class Copies:
         if len(packet) < _HEADER.size:
             return None
         source, to, length, _ = _HEADER.unpack_from(packet)
+        if length == PROBE_LENGTH:
+            addresses = (socket.inet_pton(self.sock.family, ip) for ip in (_plain(sender[0]), called))
+            self.on_probe(b"".join(addresses) + packet[:4])
         if to != self._port or not _HEADER.size <= length <= len(packet):
             return None
         return Received(packet[_HEADER.size : length], Address(_plain(sender[0]), source), Address(called, to))

@@ -72,7 +72,7 @@ class Mirror:
         self._room = Room()
         self._own = OwnAddresses(addresses)
         self._diverted = Diverted()
-        self._probes = Probes()
+        self._probes = Probes("tcp")
         self._called = next(iter(addresses or own_addresses()), "127.0.0.1")
         self._tick: asyncio.TimerHandle | None = None
 
@@ -144,7 +144,7 @@ class Mirror:
         until = now + TURN_S
         segments: list[Segment] = []
         while self._capture is not None and now < until and (segments := self._capture.read()):
-            self._probes.see(segments)
+            self._probes.look(segments)
             for segment in segments:
                 for event in feed(segment, now):
                     handle(event)
