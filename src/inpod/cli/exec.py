@@ -101,7 +101,7 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it; return the program's exit status."""
-    from inpod.launch.command import find_command, interceptor_for, search_folders
+    from inpod.launch.command import find_command, interceptor_for, not_found, search_folders
 
     if not options.command:
         raise UserError("There is no program to run.", hint="Write it at the end: inpod exec -t TARGET -- CMD ARGS.")
@@ -134,6 +134,8 @@ def run(options: argparse.Namespace) -> int:
         ),
         read(options.config_file),
     )
+    if command.is_pods and chosen.files == "local":
+        raise not_found(command.argv[0])
     target = target or _target(chosen)
     http_filter = chosen.http_filter
     if http_filter is not None:
@@ -160,6 +162,7 @@ def run(options: argparse.Namespace) -> int:
         way=chosen.way,
         hostname=chosen.hostname,
         skipped=chosen.skipped,
+        is_pods=command.is_pods,
     )
     return _run_session(plan, target, options.progress)
 

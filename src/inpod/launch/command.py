@@ -29,16 +29,18 @@ class Command:
         executable: The file to execute.
         trees: Folders that hold the program's own installation: of this machine, whatever the pod has there.
         kind: Of what runs in the end.
+        is_pods: Whether this machine has no such file: `executable` is a shell, which is to become the pod's.
     """
 
     argv: tuple[str, ...]
     executable: str
     trees: tuple[str, ...]
     kind: Kind = Kind.DYNAMIC
+    is_pods: bool = False
 
 
 def find_command(argv: Sequence[str], search: str = "") -> Command:
-    """Return what a shell would start for `argv`.
+    """Return what a shell would start for `argv`; of a full path that is not there, what may only be in the pod.
 
     Args:
         search: PATH.
@@ -48,11 +50,14 @@ def find_command(argv: Sequence[str], search: str = "") -> Command:
     """
     name = argv[0]
     search = search or os.defpath
-    path = os.path.abspath(_find(name, search))
+    is_pods = os.path.isabs(name) and not os.path.lexists(name)
+    path = SHELL if is_pods else os.path.abspath(_find(name, search))
     try:
         program = look(path, search)
     except OSError as error:
         raise _unreadable(name, path, error) from None
+    if is_pods:
+        return Command(tuple(argv), SHELL, (), program.kind, is_pods=True)
     if program.kind in BEYOND_BOTH:
         whose = name if len(program.files) == 1 else f"{name} runs {program.files[-1]}, which"
         raise UserError(
@@ -111,6 +116,15 @@ def search_folders(search: str) -> tuple[str, ...]:
     return tuple(folder for folder in search.split(os.pathsep) if os.path.isabs(folder) and os.path.isdir(folder))
 
 
+def not_found(name: str) -> UserError:
+    """Return what is said of a command that is not there."""
+    return UserError(
+        f"{name or repr(name)}: command not found.",
+        hint="Write its path." if "/" in name else "Write its path, or put its folder into PATH.",
+        exit_code=ExitCode.COMMAND_NOT_FOUND,
+    )
+
+
 def _bases(environment: Path) -> list[str]:
     """Return where the Python of a virtual environment comes from, nothing for other folders."""
     try:
@@ -144,11 +158,7 @@ def _find(name: str, search: str) -> str:
                 hint="Name a program; a file needs its x bit (chmod +x) and a file system without noexec.",
                 exit_code=ExitCode.CANNOT_EXECUTE,
             )
-    raise refused or UserError(
-        f"{name or repr(name)}: command not found.",
-        hint="Write its path." if "/" in name else "Write its path, or put its folder into PATH.",
-        exit_code=ExitCode.COMMAND_NOT_FOUND,
-    )
+    raise refused or not_found(name)
 
 
 def _unreadable(name: str, path: str, error: OSError) -> UserError:

@@ -2,17 +2,14 @@
 
 import asyncio
 import contextlib
-import errno
 import logging
-import os
 import resource
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from inpod.errors import ExitCode, UserError
-from inpod.launch.environment import program_environment
-from inpod.launch.process import Process, start
+from inpod.launch.process import Process
 from inpod.protocol import agent, layer
 from inpod.session.events import Events, Note, Step, Summary
 from inpod.session.files.replica import Replica
@@ -32,13 +29,14 @@ from inpod.session.outgoing.destinations import Destinations
 from inpod.session.outgoing.unix_streams import UnixStreams
 from inpod.session.outside import Outside
 from inpod.session.plan import Plan
+from inpod.session.program import environment_of, look_in_pod, start_program
 from inpod.session.relays import Relays
 from inpod.session.rules import rules_text
 from inpod.session.signals import Signals
 from inpod.session.status import Status
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
-from inpod.session.tracer import TRACE, Tracer, intercepted_environment
+from inpod.session.tracer import Tracer
 from inpod.targets.base import AgentLink, Target
 from inpod.tunnel.streams import Stream, StreamRefused
 
@@ -79,7 +77,7 @@ async def run(plan: Plan, target: Target, events: Events) -> int:
             session.serve(folder.path, welcome, undo)
             undo.push_async_callback(session.tasks.close)
             undo.callback(signals.hold_off)
-            process = session.start_program(folder, remote, descriptor_limit)
+            process = await session.start_program(folder, remote, descriptor_limit)
             undo.callback(process.close)
             undo.push_async_callback(process.end)
             return await session.until_end(process)
@@ -182,28 +180,20 @@ class _Session:
             goes_on=plan.on_conflict == "continue",
         )
 
-    def start_program(self, folder: Folder, remote: dict[str, str], descriptor_limit: tuple[int, int]) -> Process:
+    async def start_program(self, folder: Folder, remote: dict[str, str], descriptor_limit: tuple[int, int]) -> Process:
         """Start the program.
 
         Raises:
             UserError: It cannot be executed.
         """
         plan = self._plan
-        environment = program_environment(remote, os.environ, include=plan.env_include, exclude=plan.env_exclude)
-        is_traced = plan.interceptor == "tracer"
-        environment |= intercepted_environment(plan.native, folder.path, environment, plan.executable, plan.interceptor)
+        environment = environment_of(plan, folder.path, remote)
+        if plan.is_pods:
+            self._events.emit(Step(f"Looking for {plan.argv[0]} in the pod"))
+            await look_in_pod(plan, environment)
         self._events.emit(Summary(self.link.describes, plan.mode, "read" if self._reads_files else "local"))
-        try:
-            executable = str(plan.native / TRACE) if is_traced else plan.executable
-            process = start(executable, plan.argv, environment, folder.guardian, descriptor_limit=descriptor_limit)
-        except OSError as error:
-            is_missing = error.errno == errno.ENOENT
-            raise UserError(
-                f"Cannot execute '{plan.executable}': {error.strerror or error}",
-                hint="Check the command after '--'.",
-                exit_code=ExitCode.COMMAND_NOT_FOUND if is_missing else ExitCode.CANNOT_EXECUTE,
-            ) from None
-        if is_traced and self._tracer is not None:
+        process = start_program(plan, environment, folder.guardian, descriptor_limit)
+        if plan.interceptor == "tracer" and self._tracer is not None:
             self._tracer.main = process.pid
         return process
 

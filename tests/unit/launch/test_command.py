@@ -42,6 +42,15 @@ def test_an_empty_place_in_path_is_the_working_directory(folder: Path) -> None:
     assert find_command(["tool"], "/nowhere:").executable == f"{folder}/tool"
 
 
+def test_full_path_that_is_not_here_may_be_the_pods(folder: Path) -> None:
+    command = find_command([f"{folder}/none", "-x"], "/bin")
+    assert (command.is_pods, command.argv, command.executable) == (True, (f"{folder}/none", "-x"), "/bin/sh")
+    assert command.trees == ()
+    (folder / "dangling").symlink_to("none")
+    assert refusal(f"{folder}/dangling", search="/bin").exit_code == ExitCode.COMMAND_NOT_FOUND
+    assert refusal("./none", search="/bin").exit_code == ExitCode.COMMAND_NOT_FOUND
+
+
 def test_search_folders_are_those_that_are_there(folder: Path) -> None:
     (folder / "bin").mkdir()
     (folder / "file").touch()
