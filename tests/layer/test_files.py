@@ -227,6 +227,14 @@ def test_long_listing_is_quiet(stage: Stage) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_names_of_program_code_are_this_machines_by_full_name_and_the_pods_in_its_folder(stage: Stage) -> None:
+    """An interpreter that looks for a module by its full name is to find this machine's, or none (docs/limits.md)."""
+    done = stage.run("bash", "-c", "ls -l /app; cat /app/code.py")
+    assert done.stderr.count("No such file") == 2
+    done = stage.run("bash", "-c", "cd /app && ls -l && cat code.py && stat -c %s ./code.py")
+    assert (done.returncode, done.stderr, done.stdout.endswith("pod's code10\n")) == (0, "", True)
+
+
 def test_pod_view_of_the_network_files(stage: Stage) -> None:
     assert stage.output("cat", "/etc/hosts") == "10.1.2.3 pod\n"
 
