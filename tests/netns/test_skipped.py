@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.matrix import PROGRAMS
 from tests.netns.conftest import Pod
-from tests.netns.pod import ECHO_PORT
+from tests.netns.pod import ECHO_PORT, HOSTNAME
 from tests.netns.session import ROOT
 from tests.processes import LIMIT_S
 
@@ -84,3 +85,43 @@ def test_go_run_builds_here_and_runs_there(pod: Pod, tmp_path: Path) -> None:
     (tmp_path / "main.go").write_text(GO % ECHO_PORT)
     done = run(pod, tmp_path, {}, "go", "run", "main.go", cwd=tmp_path)
     assert done.stdout == "key: value\n<nil>\nme?\n", done.stderr
+
+
+@pytest.fixture(scope="module")
+def becoming(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one program under two names, of which `chosen` is left alone."""
+    folder = tmp_path_factory.mktemp("becoming")
+    source = PROGRAMS / "become.c"
+    subprocess.run(["gcc", "-O1", "-Wall", "-static", "-pthread", "-o", folder / "plain", source], check=True)
+    shutil.copy(folder / "plain", folder / "chosen")
+    return folder
+
+
+@pytest.mark.parametrize("mode", ["read", "local"])
+@pytest.mark.parametrize(
+    ("steps", "seen"),
+    [
+        ("look exec chosen look look exec plain look", "pod here here pod"),
+        ("look descriptor chosen look descriptor plain look", "pod here pod"),
+        ("look thread chosen look thread plain look", "pod here pod"),
+        ("look fail look exec chosen look fail look", "pod pod here here"),
+        ("look fork exec chosen fork look", "pod pod here here"),
+        ("look vfork chosen look exec chosen look vfork plain look", "pod pod here pod here here pod here"),
+        ("look number NUMBER exec chosen look number NUMBER", "pod pod here here"),
+    ],
+    ids=["exec", "descriptor", "thread", "failed", "fork", "vfork", "number"],
+)
+def test_who_is_left_alone_is_the_program_of_the_moment(
+    pod: Pod, tmp_path: Path, becoming: Path, mode: str, steps: str, seen: str
+) -> None:
+    """Whatever the tracer knows of a process: it may execute another program, and its number may be given again."""
+    number = next(pid for pid in range(int(Path("/proc/sys/kernel/pid_max").read_text()) - 1, 0, -1) if is_free(pid))
+    files = {name: str(becoming / name) for name in ("plain", "chosen")}
+    words = [files.get(step, step).replace("NUMBER", str(number)) for step in steps.split()]
+    config: dict[str, object] = {"interceptor": "tracer", "skip_processes": "chosen", "feature": {"fs": mode}}
+    done = run(pod, tmp_path, config, becoming / "plain", *words)
+    assert ["pod" if name == HOSTNAME else "here" for name in done.stdout.split()] == seen.split(), done.stderr
+
+
+def is_free(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()

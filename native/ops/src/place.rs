@@ -8,38 +8,47 @@ use inpod_sys::proc::ProcPath;
 use inpod_sys::text::until_nul;
 use inpod_sys::Errno;
 
-use crate::skipped::is_skipped;
 use crate::state::State;
+
+/// A thread of another process.
+pub trait Other {
+    /// Its number (gettid(2)).
+    fn thread(&self) -> u32;
+
+    /// Whether its program is left alone (see `skipped`).
+    fn is_skipped(&self) -> bool;
+}
 
 /// Who makes a call.
 pub struct Caller<'a> {
     /// Of its session.
     pub state: &'a State,
-    thread: Option<u32>,
+    other: Option<&'a dyn Other>,
 }
 
 impl<'a> Caller<'a> {
     /// This thread itself.
     pub fn own(state: &'a State) -> Self {
-        Self { state, thread: None }
+        Self { state, other: None }
     }
 
-    /// A thread, by its number (gettid(2)).
-    pub fn other(state: &'a State, thread: u32) -> Self {
-        Self { state, thread: Some(thread) }
+    /// Another one.
+    pub fn other(state: &'a State, other: &'a dyn Other) -> Self {
+        Self { state, other: Some(other) }
     }
 
     /// Returns the link in /proc to a directory that it has open, or ([`AT_CWD`]) stands in.
     fn link_to(&self, dir: i32) -> ProcPath {
+        let thread = self.other.map(Other::thread);
         match dir {
-            AT_CWD => ProcPath::of(self.thread, "cwd"),
-            _ => ProcPath::of_fd(self.thread, dir),
+            AT_CWD => ProcPath::of(thread, "cwd"),
+            _ => ProcPath::of_fd(thread, dir),
         }
     }
 
     /// Opens what a path leads to on this machine.
     pub(crate) fn open_here(&self, dir: i32, path: &CStr, flags: i32) -> Result<OwnedFd, Errno> {
-        if self.thread.is_none() || path.to_bytes().starts_with(b"/") {
+        if self.other.is_none() || path.to_bytes().starts_with(b"/") {
             return files::open(dir, path, flags);
         }
         let folder = files::open(AT_CWD, self.link_to(dir).as_c_str(), libc::O_PATH | libc::O_DIRECTORY)?;
@@ -48,7 +57,7 @@ impl<'a> Caller<'a> {
 
     /// Whether it is a program that is left alone. Of this process that was found out at its start.
     pub fn is_skipped(&self) -> bool {
-        self.thread.is_some_and(|thread| is_skipped(&self.state.rules, thread))
+        self.other.is_some_and(Other::is_skipped)
     }
 }
 

@@ -12,9 +12,9 @@ use inpod_sys::{process, Errno};
 /// Longest argument of a program that can be one of the names.
 const NAME_BYTES: usize = 512;
 
-/// Whether the process of a thread is one.
+/// Whether the process of a thread is one, as /proc says: ask only where some are.
 pub fn is_skipped(rules: &Rules<'_>, thread: u32) -> bool {
-    rules.skips_some() && (is_by_file(rules, Some(thread)) || is_by_argument(rules, thread) == Some(true))
+    is_by_file(rules, Some(thread)) || is_by_argument(rules, thread) == Some(true)
 }
 
 /// Whether this process, which was called as `name`, is one.

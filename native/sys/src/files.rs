@@ -40,6 +40,8 @@ impl Drop for OwnedFd {
 /// What fstat(2) says, as far as we look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
+    /// In its file system.
+    pub inode: u64,
     /// Type and permissions.
     pub mode: u32,
     /// In bytes.
@@ -105,6 +107,7 @@ pub fn look(dir: i32, path: &CStr, flags: i32) -> Result<Facts, Errno> {
     // SAFETY: all zeroes is a valid stat, and so is what the kernel writes.
     let found = unsafe { found.assume_init() };
     Ok(Facts {
+        inode: found.st_ino,
         mode: found.st_mode,
         size: found.st_size as u64,
         uid: found.st_uid,

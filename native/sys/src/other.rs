@@ -2,12 +2,18 @@
 //!
 //! Needs the rights of a debugger over it (ptrace(2), PTRACE_MODE_ATTACH_REALCREDS).
 
+use core::mem::MaybeUninit;
+
 use crate::call::{call, int, Errno};
 use crate::files::{self, OwnedFd, AT_CWD};
 use crate::proc::ProcPath;
+use crate::process;
 
 /// linux/pidfd.h.
 const PIDFD_THREAD: i32 = libc::O_EXCL;
+
+/// PIDFS_MAGIC of linux/magic.h.
+const PIDFS: i64 = 0x5049_4446;
 
 /// Reads memory of a thread's process; returns how many bytes there were before the first that cannot be read.
 pub fn read_memory(thread: u32, address: u64, room: &mut [u8]) -> Result<usize, Errno> {
@@ -41,6 +47,27 @@ pub fn open_thread(thread: u32) -> Result<OwnedFd, Errno> {
     }
 }
 
+/// pidfd_open(2) of a process, by the thread that leads it; fails for others.
+pub fn open_leader(thread: u32) -> Result<OwnedFd, Errno> {
+    pidfd_open(thread, 0)
+}
+
+/// Whether the inode of a thread's pidfd tells it from all others (pidfs, Linux 6.9).
+pub fn threads_have_inodes() -> bool {
+    let mut found = MaybeUninit::<libc::statfs>::zeroed();
+    let Ok(own) = open_leader(process::id()) else { return false };
+    let to = found.as_mut_ptr() as usize;
+    // SAFETY: room for the kernel's statfs, which libc's is on 64-bit machines.
+    let done = unsafe { call(libc::SYS_fstatfs, [int(own.raw()), to, 0, 0, 0, 0]) };
+    // SAFETY: all zeroes is a valid statfs, and so is what the kernel writes.
+    done.is_ok() && unsafe { found.assume_init() }.f_type == PIDFS
+}
+
+/// The inode of a pidfd: see [`threads_have_inodes`].
+pub fn inode(process: &OwnedFd) -> Option<u64> {
+    files::look_at(process.raw()).ok().map(|found| found.inode)
+}
+
 /// Enough for the first lines of /proc/PID/status: name, umask, state, process.
 const STATUS_BYTES: usize = 512;
 
@@ -50,7 +77,8 @@ fn pidfd_open(number: u32, flags: i32) -> Result<OwnedFd, Errno> {
     Ok(OwnedFd::new(fd as i32))
 }
 
-fn leader_of(thread: u32) -> Option<u32> {
+/// Returns the thread that leads a thread's process.
+pub fn leader_of(thread: u32) -> Option<u32> {
     let file = files::open(AT_CWD, ProcPath::of(Some(thread), "status").as_c_str(), libc::O_RDONLY).ok()?;
     let mut room = [0; STATUS_BYTES];
     let length = files::read_all(&file, &mut room);

@@ -3,7 +3,8 @@
 use core::ffi::CStr;
 use std::cell::Cell;
 
-use inpod_ops::place::Caller;
+use inpod_ops::place::{Caller, Other};
+use inpod_ops::skipped;
 use inpod_ops::state::State;
 use inpod_rules::paths::PATH_MAX;
 use inpod_rules::Addr;
@@ -13,6 +14,8 @@ use inpod_sys::seccomp::{self, Notification};
 use inpod_sys::sockaddr::{self, SockAddr, SOCKADDR_BYTES, UNIX_BYTES};
 use inpod_sys::text::until_nul;
 use inpod_sys::{other, Errno};
+
+use crate::known::Known;
 
 /// A path with the NUL at its end.
 pub type PathRoom = [u8; PATH_MAX];
@@ -47,24 +50,32 @@ pub struct Call<'a> {
     pub may_wait: bool,
     listener: i32,
     notification: Notification,
+    known: &'a Known,
     process: Cell<Option<OwnedFd>>,
     is_closed: Cell<bool>,
 }
 
 impl<'a> Call<'a> {
     /// For one reading of the listener.
-    pub fn new(state: &'a State, listener: i32, notification: Notification, may_wait: bool) -> Self {
-        Self { state, may_wait, listener, notification, process: Cell::new(None), is_closed: Cell::new(false) }
+    pub fn new(state: &'a State, known: &'a Known, listener: i32, notification: Notification, may_wait: bool) -> Self {
+        Self { state, may_wait, listener, notification, known, process: Cell::new(None), is_closed: Cell::new(false) }
     }
 
     /// For decisions about paths.
-    pub fn caller(&self) -> Caller<'a> {
-        Caller::other(self.state, self.notification.thread)
+    pub fn caller(&self) -> Caller<'_> {
+        Caller::other(self.state, self)
     }
 
     /// gettid(2) of the thread.
     pub fn thread(&self) -> u32 {
         self.notification.thread
+    }
+
+    /// The thread is about to be another program.
+    pub fn executes(&self) {
+        if self.state.rules.skips_some() {
+            self.known.executes(self.thread(), || self.is_waiting());
+        }
     }
 
     /// An argument whole: an address, or a size.
@@ -109,13 +120,19 @@ impl<'a> Call<'a> {
 
     /// Returns a copy of the descriptor that an argument names.
     pub fn fd(&self, index: usize) -> Option<OwnedFd> {
+        let copy = self.process(|process| other::copy_fd(process, self.int(index)))?;
+        self.noticed(copy).ok()
+    }
+
+    /// Opens the thread's process, unless it was, and looks at it.
+    fn process<T>(&self, look: impl FnOnce(&OwnedFd) -> T) -> Option<T> {
         let process = match self.process.take() {
             Some(process) => process,
             None => other::open_thread(self.thread()).ok().filter(|_| self.is_waiting())?,
         };
-        let copy = other::copy_fd(&process, self.int(index));
+        let found = look(&process);
         self.process.set(Some(process));
-        self.noticed(copy).ok()
+        Some(found)
     }
 
     /// Returns the path at an argument. None: NULL, too long, or not to be read; the kernel will say.
@@ -204,6 +221,19 @@ impl<'a> Call<'a> {
 
     fn status(&self) -> Option<String> {
         std::fs::read_to_string(format!("/proc/{}/status", self.thread())).ok()
+    }
+}
+
+impl Other for Call<'_> {
+    fn thread(&self) -> u32 {
+        self.thread()
+    }
+
+    fn is_skipped(&self) -> bool {
+        let rules = &self.state.rules;
+        let inode = || self.process(other::inode)?;
+        let look = || skipped::is_skipped(rules, self.thread());
+        rules.skips_some() && self.known.is_skipped(inode, look, || self.is_waiting())
     }
 }
 

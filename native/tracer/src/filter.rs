@@ -44,6 +44,7 @@ pub fn program(rules: &Rules<'_>) -> Vec<Step> {
     let is_wanted = |call: &&Trapped| match call.part {
         Part::Network => rules.network,
         Part::Files => rules.files != FilesMode::Local,
+        Part::Programs => true,
     };
     for call in CALLS.iter().filter(is_wanted) {
         let body = body(call.when);

@@ -6,7 +6,7 @@
 //!
 //! `table` lists every system call that is trapped and why, `filter` makes the kernel's program of it. `call` is one
 //! thread that waits; `sockets`, `datagrams`, `files` and `programs` decide, with `inpod_ops` as the layer does, and `serve` is the loop;
-//! `closed` says who cannot be served.
+//! `closed` says who cannot be served, `known` remembers who is left alone.
 //!
 //! A fault of ours means the original call, as it is.
 
@@ -17,6 +17,7 @@ mod datagrams;
 mod files;
 pub mod filter;
 mod interface;
+mod known;
 mod message;
 mod names;
 mod programs;

@@ -23,10 +23,16 @@ const MAX_ARGUMENTS: usize = 1 << 16;
 const WORD: usize = size_of::<u64>();
 
 pub fn execve(call: &Call<'_>) -> Outcome {
+    call.executes();
     executed(call, AT_CWD, 0)
 }
 
 pub fn execveat(call: &Call<'_>) -> Outcome {
+    call.executes();
+    if call.int(4) & libc::AT_EMPTY_PATH != 0 {
+        // Of the descriptor it is the kernel's own business.
+        return Outcome::GoOn;
+    }
     executed(call, call.int(0), 1)
 }
 

@@ -16,6 +16,7 @@ use inpod_sys::Errno;
 use crate::asking::without_asking;
 use crate::call::{Call, Outcome};
 use crate::closed::Closed;
+use crate::known::Known;
 use crate::table::CALLS;
 
 /// Threads that wait at a time, for instance in accept; a call that would be one more fails with EAGAIN.
@@ -29,11 +30,13 @@ struct Served {
     listener: OwnedFd,
     waiting: AtomicUsize,
     closed: Closed,
+    known: Known,
 }
 
 /// Serves a listener until nobody is filtered by it any more.
 pub fn serve(state: &'static State, listener: OwnedFd) {
-    let served = Arc::new(Served { state, listener, waiting: AtomicUsize::new(0), closed: Closed::default() });
+    let (closed, known) = (Closed::default(), Known::new());
+    let served = Arc::new(Served { state, listener, waiting: AtomicUsize::new(0), closed, known });
     let listener = served.listener.raw();
     loop {
         match seccomp::receive(listener) {
@@ -70,7 +73,7 @@ fn decide_later(served: &Arc<Served>, notification: Notification) {
 /// A fault of ours is an absent tracer.
 fn decide(served: &Served, notification: Notification, may_wait: bool) -> Outcome {
     let Some(trapped) = CALLS.iter().find(|call| call.number == notification.number) else { return Outcome::GoOn };
-    let call = Call::new(served.state, served.listener.raw(), notification, may_wait);
+    let call = Call::new(served.state, &served.known, served.listener.raw(), notification, may_wait);
     let outcome = catch_unwind(AssertUnwindSafe(|| (trapped.decide)(&call))).unwrap_or(Outcome::GoOn);
     if call.is_closed() {
         served.closed.tell(served.state, call.thread());

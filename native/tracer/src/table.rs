@@ -10,6 +10,8 @@ pub enum Part {
     Network,
     /// The pod's files.
     Files,
+    /// Which program it is: some are left alone.
+    Programs,
 }
 
 /// Which calls of that number.
@@ -85,8 +87,8 @@ calls! {
     listxattr SYS_listxattr Files When::Always => files::listxattr;
     llistxattr SYS_llistxattr Files When::Always => files::llistxattr;
     inotify_add_watch SYS_inotify_add_watch Files When::Always => files::inotify_add_watch;
-    execve SYS_execve Files When::Always => programs::execve;
-    execveat SYS_execveat Files When::Without(4, BY_FD) => programs::execveat;
+    execve SYS_execve Programs When::Always => programs::execve;
+    execveat SYS_execveat Programs When::Always => programs::execveat;
 
     #[cfg(target_arch = "x86_64")] open SYS_open Files When::Always => files::open;
     #[cfg(target_arch = "x86_64")] creat SYS_creat Files When::Always => files::creat;
