@@ -53,12 +53,22 @@ pub struct Call<'a> {
     known: &'a Known,
     process: Cell<Option<OwnedFd>>,
     is_closed: Cell<bool>,
+    has_traced: Cell<bool>,
 }
 
 impl<'a> Call<'a> {
     /// For one reading of the listener.
     pub fn new(state: &'a State, known: &'a Known, listener: i32, notification: Notification, may_wait: bool) -> Self {
-        Self { state, may_wait, listener, notification, known, process: Cell::new(None), is_closed: Cell::new(false) }
+        Self {
+            state,
+            may_wait,
+            listener,
+            notification,
+            known,
+            process: Cell::new(None),
+            is_closed: Cell::new(false),
+            has_traced: Cell::new(false),
+        }
     }
 
     /// For decisions about paths.
@@ -93,6 +103,11 @@ impl<'a> Call<'a> {
         self.is_closed.get()
     }
 
+    /// Whether this thread has stopped, or tried to stop, the one that called.
+    pub fn has_traced(&self) -> bool {
+        self.has_traced.get()
+    }
+
     /// Whether the thread still waits: its number, and what was opened by it, are of this very thread.
     pub fn is_waiting(&self) -> bool {
         seccomp::is_waiting(self.listener, self.notification.id)
@@ -103,6 +118,7 @@ impl<'a> Call<'a> {
     ///
     /// None of `make`: the thread is another program now.
     pub fn instead(&self, make: impl FnOnce(&mut Stopped) -> Option<Result<u64, Errno>>) -> Outcome {
+        self.has_traced.set(true);
         let Ok(mut stopped) = Stopped::soon(self.thread()) else { return Outcome::GoOn };
         seccomp::answer(self.listener, self.notification.id, Err(Errno(libc::EINTR)));
         if stopped.begin().is_ok() {

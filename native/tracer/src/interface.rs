@@ -1,9 +1,7 @@
 //! What the session calls, by ctypes (src/inpod/session/tracer.py).
 
 use core::ffi::{c_char, c_int, c_uint};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::OnceLock;
-use std::thread;
 
 use inpod_ops::session;
 use inpod_ops::state::{Origin, State};
@@ -13,14 +11,12 @@ use inpod_sys::text::c_text;
 use inpod_sys::Errno;
 
 use crate::asking::may_ask;
-use crate::serve::serve;
+use crate::serve::{listeners, serve};
 
 /// One session to a process.
 static STATE: OnceLock<&State> = OnceLock::new();
 
-static SERVED: AtomicUsize = AtomicUsize::new(0);
-
-/// Takes the listener with number `fd` out of a process and serves it on a thread, whose signal mask is the caller's.
+/// Takes the listener with number `fd` out of a process and serves it on threads, whose signal mask is the caller's.
 /// Returns 0 or an errno.
 ///
 /// # Safety
@@ -47,22 +43,11 @@ pub unsafe extern "C" fn inpod_tracer_serve(folder: *const c_char, process: c_ui
         Err(Errno(number)) => return number,
     }
     seccomp::take_turns(&listener);
-    SERVED.fetch_add(1, Relaxed);
-    let run = move || {
-        serve(state, listener);
-        SERVED.fetch_sub(1, Relaxed);
-    };
-    match thread::Builder::new().name("inpod-tracer".into()).spawn(run) {
-        Ok(_) => 0,
-        Err(_) => {
-            SERVED.fetch_sub(1, Relaxed);
-            libc::EAGAIN
-        }
-    }
+    serve(state, listener).map_or_else(|Errno(number)| number, |()| 0)
 }
 
 /// Returns how many listeners still have somebody to serve.
 #[no_mangle]
 pub extern "C" fn inpod_tracer_served() -> c_uint {
-    SERVED.load(Relaxed) as c_uint
+    listeners() as c_uint
 }
