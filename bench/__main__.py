@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -64,6 +65,9 @@ def build(folder: Path) -> None:
     flags = ["-O2", "-Wall", "-Wextra", "-Wno-unused-function", "-pthread"]
     for source in PROGRAMS.glob("*.c"):
         subprocess.run(["gcc", *flags, "-o", str(folder / source.stem), str(source)], check=True)
+    if shutil.which("go"):
+        build_go = ["go", "build", "-o", str(folder / "go_server"), str(PROGRAMS / "server.go")]
+        subprocess.run(build_go, check=True, env=os.environ | {"CGO_ENABLED": "0"})
 
 
 def take(measure: Measure, rounds: int, only: list[str] | None) -> dict[tuple[str, Side], list[float]]:

@@ -86,11 +86,18 @@ def subscribed(
     target: Target, programs: Path, *, steal: bool, http_filter: dict[str, object] | None = None, port: int = HTTP_PORT
 ) -> Iterator[Session]:
     """Run the local HTTP server with the pod's traffic."""
-    config = programs / "inpod.json"
     incoming = {"mode": "steal" if steal else "mirror"} | ({"http_filter": http_filter} if http_filter else {})
-    config.write_text(json.dumps({"feature": {"network": {"incoming": incoming}}}))
     server = [str(programs / "http_server"), str(port), "local"]
-    command = inpod(target, *server, options=("-f", str(config)))
+    with serving(target, programs, *server, config={"feature": {"network": {"incoming": incoming}}}) as session:
+        yield session
+
+
+@contextmanager
+def serving(target: Target, programs: Path, *server: str, config: dict[str, object]) -> Iterator[Session]:
+    """Run a program that listens on a port of the pod; `programs` has room for the configuration."""
+    file = programs / "inpod.json"
+    file.write_text(json.dumps(config))
+    command = inpod(target, *server, options=("-f", str(file)))
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment()) as process:
         assert process.stderr is not None
         said = []

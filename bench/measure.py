@@ -171,7 +171,7 @@ class Measure:
 
     def interceptors(self, side: Side) -> Figures:
         """What it costs to be intercepted."""
-        return interceptors.measure(self.target, self.programs, side)
+        return interceptors.measure(self.target, self.programs, side, self.seconds)
 
     def relay(self, side: Side) -> Figures:
         """The tunnel without the rest, beside a plain splice."""
