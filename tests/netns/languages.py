@@ -7,8 +7,10 @@ from pathlib import Path
 from tests.packages import need
 
 
-def command(language: str, folder: Path, text: str) -> list[str]:
+def command(language: str, folder: Path, text: str, *, libraries: str = "") -> list[str]:
     """Return the command of a program, which is compiled where that has to be; its class is `Main` in Java.
+
+    `libraries` is a class path beside it.
 
     Skips the test where the language is not installed.
     """
@@ -19,8 +21,9 @@ def command(language: str, folder: Path, text: str) -> list[str]:
         return ["php", "-r", text]
     if language == "java":
         (folder / "Main.java").write_text(text)
-        subprocess.run(["javac", "-d", folder, folder / "Main.java"], check=True)
-        return ["java", "-cp", str(folder), "Main"]
+        classes = f"{folder}:{libraries}" if libraries else str(folder)
+        subprocess.run(["javac", "-cp", classes, "-d", folder, folder / "Main.java"], check=True)
+        return ["java", "-cp", classes, "Main"]
     assert language == "go"
     (folder / "main.go").write_text(text)
     environment = dict(os.environ, CGO_ENABLED="0")

@@ -1,9 +1,10 @@
 """A developer's machine for a test, apart from this one: `unshare --mount --net` runs it with a command to run there.
 
-    python machine.py NSSWITCH COMMAND...
+    python machine.py [--daemons FOLDER] NSSWITCH COMMAND...
 
 It has name servers of its own, a hosts file, an nsswitch.conf with this line for hosts, and the sockets of nscd and of
-systemd-resolved, which say nothing. Ends as the command does.
+systemd-resolved. They say nothing, or are those daemons themselves, from where their packages are unpacked (`name_daemons`).
+Ends as the command does.
 """
 
 import socket
@@ -11,9 +12,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.netns import pod
+from tests.netns import name_daemons, pod
+from tests.netns.name_daemons import NSCD, RESOLVED
 
 SERVER = "127.0.0.53"
 
@@ -26,16 +30,13 @@ NAMES = {
 
 HOSTS = "127.0.0.1 localhost\n10.8.8.8 here-hosts not-mine\n"
 
-NSCD = "/run/nscd/socket"
-RESOLVED = "/run/systemd/resolve/io.systemd.Resolve"
-
 
 def hang_up(listener: socket.socket) -> None:
     while True:
         listener.accept()[0].close()
 
 
-def main(nsswitch: str, command: list[str]) -> int:
+def main(nsswitch: str, command: list[str], daemons: Path | None) -> int:
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     subprocess.run(["mount", "-t", "tmpfs", "run", "/run"], check=True)
@@ -50,14 +51,23 @@ def main(nsswitch: str, command: list[str]) -> int:
             subprocess.run(["mount", "--bind", Path(folder, name), Path("/etc", name).resolve()], check=True)
         pod.NAMES = NAMES
         pod.serve_dns(SERVER, is_first_server=True)
-        for path in (NSCD, RESOLVED):
-            Path(path).parent.mkdir(parents=True)
-            listener = socket.socket(socket.AF_UNIX)
-            listener.bind(path)
-            listener.listen()
-            threading.Thread(target=hang_up, args=[listener], daemon=True).start()
-        return subprocess.run(command).returncode
+        with name_daemons.running(daemons) if daemons else quiet_daemons():
+            return subprocess.run(command).returncode
+
+
+@contextmanager
+def quiet_daemons() -> Iterator[None]:
+    for path in (NSCD, RESOLVED):
+        Path(path).parent.mkdir(parents=True)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(path)
+        listener.listen()
+        threading.Thread(target=hang_up, args=[listener], daemon=True).start()
+    yield
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    words = sys.argv[1:]
+    folder = Path(words[1]) if words[0] == "--daemons" else None
+    nsswitch, *command = words[2:] if folder else words
+    sys.exit(main(nsswitch, command, folder))

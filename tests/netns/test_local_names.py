@@ -14,7 +14,7 @@ import pytest
 
 from tests.netns.conftest import Pod
 from tests.netns.languages import command
-from tests.netns.machine import NSCD, RESOLVED
+from tests.netns.name_daemons import NSCD, RESOLVED
 from tests.netns.session import ROOT
 from tests.packages import need
 from tests.processes import LIMIT_S
