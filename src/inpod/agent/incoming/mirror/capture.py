@@ -39,7 +39,7 @@ _FRAME_BYTES = 2048
 
 _REQUEST = struct.Struct("=IIIIIII")  # struct tpacket_req3
 _BLOCK = struct.Struct("=III")  # status, number of packets, offset of the first; from byte 8 on
-_PACKET = struct.Struct("=IIIIIIHH")  # next, seconds, nanoseconds, captured, length, status, offsets: link, network
+_PACKET = struct.Struct("=I8xI10xH")  # struct tpacket3_hdr: offset of the next, captured bytes, offset of the network's
 _STATISTICS = struct.Struct("=III")
 _BLOCK_STATUS_AT = 8
 _STATUS_KERNEL = 0
@@ -62,7 +62,6 @@ class Capture:
                 self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
             self._blocks = _make_ring(self._socket)
             self._ring = mmap.mmap(self._socket.fileno(), BLOCK_BYTES * self._blocks)
-            self._view = memoryview(self._ring)
             self._next = 0
             self.set_ports(ports)
             bind_to_all_devices(self._socket)
@@ -81,17 +80,18 @@ class Capture:
     def read(self) -> list[Segment]:
         """Return the segments of the oldest block that the kernel has handed over, in order of arrival."""
         base = self._next * BLOCK_BYTES
-        status, count, first = _BLOCK.unpack_from(self._view, base + _BLOCK_STATUS_AT)
+        ring = self._ring
+        status, count, first = _BLOCK.unpack_from(ring, base + _BLOCK_STATUS_AT)
         if not status & _STATUS_USER:
             return []
         segments: list[Segment] = []
-        at, unpack, view = base + first, _PACKET.unpack_from, self._view
+        at, unpack = base + first, _PACKET.unpack_from
         for _ in range(count):
-            step, _, _, captured, _, _, _, network = unpack(view, at)
-            if segment := parse(view, at + network, captured):
+            step, captured, network = unpack(ring, at)
+            if segment := parse(ring, at + network, captured):
                 segments.append(segment)
             at += step
-        struct.pack_into("=I", view, base + _BLOCK_STATUS_AT, _STATUS_KERNEL)
+        struct.pack_into("=I", ring, base + _BLOCK_STATUS_AT, _STATUS_KERNEL)
         self._next = (self._next + 1) % self._blocks
         return segments
 
@@ -102,7 +102,6 @@ class Capture:
 
     def close(self) -> None:
         """Take no more packets."""
-        self._view.release()
         self._ring.close()
         self._socket.close()
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 import struct
+from mmap import mmap
 from typing import NamedTuple
 
 from inpod.protocol.agent import Address
@@ -16,7 +17,13 @@ _IPV6_SKIPPED = frozenset({0, 43, 60})
 _IPV4_BYTES = 20
 _IPV6_BYTES = 40
 _TCP_BYTES = 20
-_TCP_HEADER = struct.Struct(">HHIIBB")  # ports, sequence, acknowledgement, data offset, flags
+_LEAST_OFFSET = _TCP_BYTES // 4 << 4
+_TCP_HEADER = struct.Struct(">4xI4xBB")  # sequence, data offset, flags
+
+_PLAIN = struct.Struct(">BxH2xHxB2x12sI4xBB")
+"""Both headers of an IPv4 packet without options: version, total, fragment, protocol, flow, sequence, data offset, flags."""
+_PLAIN_VERSION = 0x45
+_FRAGMENT = 0x1FFF
 
 
 class Flag:
@@ -43,7 +50,7 @@ class Segment(NamedTuple):
     payload: bytes
 
 
-def parse(data: memoryview, start: int, length: int) -> Segment | None:
+def parse(data: bytes | mmap, start: int, length: int) -> Segment | None:
     """Return the segment in the IP packet `data[start:start + length]`; None when there is no whole header of one.
 
     What a link layer added behind the packet is cut off. A packet whose end was not captured gives what is there.
@@ -51,16 +58,25 @@ def parse(data: memoryview, start: int, length: int) -> Segment | None:
     end = start + length
     if length < _IPV4_BYTES + _TCP_BYTES:
         return None
-    version = data[start] >> 4
+    first, total, fragment, protocol, flow, seq, offset, flags = _PLAIN.unpack_from(data, start)
+    if first == _PLAIN_VERSION and protocol == _TCP and not fragment & _FRAGMENT:
+        # The short way for most.
+        if start + total < end and total:
+            end = start + total
+        payload_at = start + _IPV4_BYTES + (offset >> 4) * 4
+        if offset < _LEAST_OFFSET or payload_at > end:
+            return None
+        return Segment(flow, seq, flags, data[payload_at:end])
+    version = first >> 4
     if version == 4:
-        addresses, flow_bytes = start + 12, 12
+        addresses, address_bytes = start + 12, 8
         at = start + (data[start] & 15) * 4
         # A later fragment has no TCP header.
         if data[start + 9] != _TCP or at < start + _IPV4_BYTES or data[start + 6] & 0x1F or data[start + 7]:
             return None
         total = data[start + 2] << 8 | data[start + 3]
     elif version == 6 and length >= _IPV6_BYTES + _TCP_BYTES:
-        addresses, flow_bytes = start + 8, 36
+        addresses, address_bytes = start + 8, 32
         at = start + _IPV6_BYTES
         if data[start + 6] != _TCP:
             at = _skip_extensions(data, data[start + 6], at, end)
@@ -73,17 +89,13 @@ def parse(data: memoryview, start: int, length: int) -> Segment | None:
         end = start + total
     if at + _TCP_BYTES > end:
         return None
-    _, _, seq, _, offset, flags = _TCP_HEADER.unpack_from(data, at)
+    seq, offset, flags = _TCP_HEADER.unpack_from(data, at)
     payload_at = at + (offset >> 4) * 4
     if payload_at < at + _TCP_BYTES or payload_at > end:
         return None
-    flow_end = addresses + flow_bytes
-    if at + 4 == flow_end:
-        flow = bytes(data[addresses:flow_end])
-    else:
-        # Options stand between the addresses and the ports.
-        flow = bytes(data[addresses : flow_end - 4]) + bytes(data[at : at + 4])
-    return Segment(flow, seq, flags, bytes(data[payload_at:end]))
+    # Options may stand between the addresses and the ports.
+    flow = data[addresses : addresses + address_bytes] + data[at : at + 4]
+    return Segment(flow, seq, flags, data[payload_at:end])
 
 
 def endpoints(flow: bytes) -> tuple[Address, Address]:
@@ -94,7 +106,7 @@ def endpoints(flow: bytes) -> tuple[Address, Address]:
     return Address(source, ports[0]), Address(destination, ports[1])
 
 
-def _skip_extensions(data: memoryview, header: int, at: int, end: int) -> int:
+def _skip_extensions(data: bytes | mmap, header: int, at: int, end: int) -> int:
     """Return where the TCP header begins; `end` when there is none."""
     for _ in range(MAX_EXTENSION_HEADERS + 1):
         if header == _TCP:
