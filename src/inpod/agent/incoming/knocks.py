@@ -81,7 +81,7 @@ async def arrives(to: Address, port: int, addresses: Collection[str] = (), home:
             async with asyncio.timeout(ARRIVES_WITHIN_S):
                 while True:
                     packet = await loop.sock_recv(watch, _MAX_PACKET)
-                    segment = parse(memoryview(packet), 0, len(packet))
+                    segment = parse(packet, 0, len(packet))
                     # A node also sees what it passes on to its pods.
                     if segment is not None and own.has(endpoints(segment.flow)[1].ip, loop.time()):
                         return True

@@ -36,7 +36,7 @@ def play(steps: list[Step], first: int) -> list[Event]:
             now += step
             events += reassembler.expire(now)
         else:
-            events += reassembler.feed(step._replace(seq=(step.seq + first) % WRAP), now)
+            events += reassembler.feed([step._replace(seq=(step.seq + first) % WRAP)], now)
     return events
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from inpod.agent.addresses import OwnAddresses, own_addresses
 from inpod.agent.incoming.mirror.capture import Capture, explain
@@ -30,6 +30,9 @@ TURN_S = 0.01
 
 FLUSH_AFTER_S = 0.25
 """Longest that copies wait while more packets queue up than are worked on."""
+
+MOST_JOINED = 16 * 1024
+"""Bytes of a connection that are sent on as one: each piece costs the session a frame, and a call to pass it on."""
 
 MAX_COPIES = 4096
 """Mirrored connections at a time, with those of which the program has not read all; further ones count as dropped."""
@@ -139,15 +142,14 @@ class Mirror:
 
     def _on_packets(self) -> None:
         # What is not taken soon is lost, while what was taken can wait: so nothing is sent while packets queue up.
-        clock, feed, handle = self._loop.time, self._reassembler.feed, self._handle
+        clock = self._loop.time
         now = clock()
         until = now + TURN_S
         segments: list[Segment] = []
         while self._capture is not None and now < until and (segments := self._capture.read()):
             self._probes.look(segments)
-            for segment in segments:
-                for event in feed(segment, now):
-                    handle(event)
+            for event in self._reassembler.feed(segments, now):
+                self._handle(event)
             now = clock()
         if not segments or now - self._flushed > FLUSH_AFTER_S:
             self._flush(now)
@@ -179,9 +181,9 @@ class Mirror:
         self._flush(now)
 
     def _handle(self, event: Event) -> None:
-        kind, flow, data, lost = event
+        kind, flow, pieces, lost = event
         if kind is _DATA:
-            self._copy(flow, data)
+            self._copy(flow, pieces)
         elif kind is Kind.OPENED:
             self._open(flow)
         elif kind is Kind.REFUSED:
@@ -198,21 +200,29 @@ class Mirror:
                 copy.cut()
                 port.on_dropped(lost)
 
-    def _copy(self, flow: bytes, data: bytes) -> None:
+    def _copy(self, flow: bytes, pieces: Sequence[bytes]) -> None:
         found = self._copies.get(flow)
-        # A program that closed its end is offered the connection again with the next request on it.
-        if (found is None or found[1].is_answered or found[1].is_over) and begins_request(data):
-            if found is not None:
-                found[1].finish()
-                self._touched[found[1]] = None
-            found = self._open(flow)
-        if found is None:
-            return
+        if found is None or found[1].is_answered or found[1].is_over:
+            # A program that closed its end is offered the connection again with the next request on it.
+            begin = next((at for at, piece in enumerate(pieces) if begins_request(piece)), None)
+            if begin is not None:
+                if found is not None:
+                    self._write(found, pieces[:begin])
+                    found[1].finish()
+                    self._touched[found[1]] = None
+                found, pieces = self._open(flow), pieces[begin:]
+        if found is not None:
+            self._write(found, pieces)
+
+    def _write(self, found: tuple[MirroredPort, Copy | FilteredCopy], pieces: Sequence[bytes]) -> None:
         port, copy = found
-        if copy.is_over:
-            return
-        if lost := copy.write(data):
-            port.on_dropped(lost)
+        if len(pieces) > 1 and sum(map(len, pieces)) <= MOST_JOINED:
+            pieces = [b"".join(pieces)]
+        for data in pieces:
+            if copy.is_over:
+                return
+            if lost := copy.write(data):
+                port.on_dropped(lost)
         self._touched[copy] = None
 
     def _open(self, flow: bytes) -> tuple[MirroredPort, Copy | FilteredCopy] | None:

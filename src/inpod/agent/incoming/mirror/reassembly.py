@@ -17,7 +17,7 @@ Rules, for each flow (one direction of one connection):
 
 import heapq
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
@@ -35,7 +35,7 @@ _PIECE_OVERHEAD = 150
 
 _MAX_ENDED = 8192
 
-_FIN_OR_RST = Flag.FIN | Flag.RST
+_BEGINS_OR_ENDS = Flag.SYN | Flag.FIN | Flag.RST
 
 _REQUEST = re.compile(rb"[A-Z]{3,20} [!-~]{1,8192} HTTP/1\.[01]\r\n")
 
@@ -67,7 +67,7 @@ class Kind(Enum):
     """By FIN: all its bytes came out."""
     RESET = auto()
     LOST = auto()
-    """Bytes are missing. `data` is empty, `lost` counts segments."""
+    """Bytes are missing: `lost` counts segments."""
     REFUSED = auto()
     """There are `Limits.flows` already."""
 
@@ -77,11 +77,15 @@ _DATA = Kind.DATA
 
 
 class Event(NamedTuple):
-    """One step of a flow."""
+    """One step of a flow.
+
+    Attributes:
+        pieces: Of DATA: bytes that follow one another, as the segments had them.
+    """
 
     kind: Kind
     flow: bytes
-    data: bytes = b""
+    pieces: Sequence[bytes] = ()
     lost: int = 0
 
 
@@ -134,19 +138,35 @@ class Reassembler:
         """Return the flows that began and did not end."""
         return list(self._flows)
 
-    def feed(self, segment: Segment, now: float) -> list[Event]:
-        """Take a segment; return what it brings about, in order."""
-        key, seq, flags, payload = segment
-        flow = self._flows.get(key)
-        if flow is None or flags & Flag.SYN:
-            return self._begin(segment, flow, now)
-        flow.heard = now
-        if seq == flow.next and not flow.pieces and flow.end < 0 and not flags & _FIN_OR_RST:
-            size = len(payload)
-            flow.next = (seq + size) & _MASK
-            flow.position += size
-            return [Event(_DATA, key, payload)] if size else []
-        return self._continue(segment, flow, now)
+    def feed(self, segments: Iterable[Segment], now: float) -> list[Event]:
+        """Take segments; return what they bring about, for each flow in order."""
+        events: list[Event] = []
+        ready: dict[bytes, list[bytes]] = {}
+        find = self._flows.get
+        for segment in segments:
+            key, seq, flags, payload = segment
+            flow = find(key)
+            # Most go on where their flow is.
+            if flow is not None and seq == flow.next and not (flags & _BEGINS_OR_ENDS or flow.pieces) and flow.end < 0:
+                flow.heard = now
+                if payload:
+                    size = len(payload)
+                    flow.next = (seq + size) & _MASK
+                    flow.position += size
+                    if key in ready:
+                        ready[key].append(payload)
+                    else:
+                        ready[key] = [payload]
+                continue
+            if key in ready:
+                events.append(Event(_DATA, key, ready.pop(key)))
+            if flow is None or flags & Flag.SYN:
+                events += self._begin(segment, flow, now)
+            else:
+                flow.heard = now
+                events += self._continue(segment, flow, now)
+        events += [Event(_DATA, key, pieces) for key, pieces in ready.items()]
+        return events
 
     def forget(self, key: bytes) -> None:
         """Leave a flow out from here on, unless it begins anew."""
@@ -227,7 +247,8 @@ class Reassembler:
             self._serial += 1
             heapq.heappush(flow.pieces, (start, self._serial, payload))
             self._hold(flow, len(payload) + _PIECE_OVERHEAD)
-        events = [Event(Kind.DATA, key, data) for data in self._take_ready(flow)]
+        ready = self._take_ready(flow)
+        events = [Event(_DATA, key, ready)] if ready else []
         if flow.position == flow.end:
             return events + self._end(key, flow, Kind.ENDED, now)
         if not flow.pieces and flow.end < 0:
