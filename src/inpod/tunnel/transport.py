@@ -3,21 +3,21 @@
 To a protocol each is what a transport of the loop is. They are for ports with thousands of connections, or with one for each
 request: small, and made without a task, a future or a turn of the loop.
 
-The kernel is told of a socket once (edge-triggered). So what an edge said and nobody wanted yet is remembered.
+The kernel is told of a socket once (see `poller`). So what an edge said and nobody wanted yet is remembered.
 """
 
 import asyncio
 import contextlib
+import mmap
 import select
 import socket
 from typing import Final
 
-MAX_EVENTS = 256
-"""Sockets that are served in one turn of the loop."""
+from inpod.tunnel.poller import Poller
 
 READ_BYTES = 128 * 1024
-_BUFFER: Final = memoryview(bytearray(READ_BYTES))
-"""Of all sockets: memory for each read takes longer to get than a copy of what came."""
+_BUFFER: Final = mmap.mmap(-1, READ_BYTES)
+"""Of all sockets: memory for each read takes longer to get than a copy of what came. Slices of a mapping are bytes."""
 
 MOST_READS = 4
 """Reads of one socket in a turn: others have theirs, too."""
@@ -30,7 +30,6 @@ HIGH_WATER = 64 * 1024
 
 _LOW_WATER = HIGH_WATER // 4
 
-_WATCHED: Final = select.EPOLLIN | select.EPOLLPRI | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _ENDS: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _READS: Final = select.EPOLLIN | _ENDS
 
@@ -43,7 +42,7 @@ class Transport(asyncio.Transport):
         "_sock", "_waiting",
     )  # fmt: skip
 
-    def __init__(self, sock: socket.socket, protocol: asyncio.Protocol, poller: "_Poller") -> None:
+    def __init__(self, sock: socket.socket, protocol: asyncio.Protocol, poller: Poller, *, has_marks: bool) -> None:
         self._sock: socket.socket | None = sock
         self._protocol = protocol
         self._poller = poller
@@ -55,7 +54,7 @@ class Transport(asyncio.Transport):
         self._is_at_end = False  # behind what there is to read comes an end, or an error
         self._had_eof = False
         # A read may end before what there is does: behind urgent data (tcp(7)), or a descriptor (unix(7)).
-        self._has_marks = sock.family == socket.AF_UNIX
+        self._has_marks = has_marks
         self._is_reading = True
         self._sends_eof = False
         self._is_closing = False
@@ -76,13 +75,24 @@ class Transport(asyncio.Transport):
 
     def write(self, data: bytes) -> None:  # type: ignore[override]  # what is kept must not change
         """Send, at once as far as the kernel has room."""
-        if self._sock is None or self._is_closing:
+        sock = self._sock
+        if sock is None or self._is_closing:
             return
-        self._size += len(data)
         if self._waiting is None:
-            self._send(self._sock, data)
+            try:
+                sent = sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as error:
+                self._lose(error)
+                return
+            size = len(data)
+            if sent == size:
+                return
+            self._waiting, self._size = [memoryview(data)[sent:]], size - sent
         else:
             self._waiting.append(data)
+            self._size += len(data)
         if self._size > HIGH_WATER and not self._is_slow:
             self._is_slow = True
             self._protocol.pause_writing()
@@ -138,10 +148,12 @@ class Transport(asyncio.Transport):
 
     def read(self) -> None:
         """Take what came."""
-        for _ in range(MOST_READS):
-            sock = self._sock
-            if sock is None or self._is_closing or not (self._is_reading and self._has_more):
+        reads = 0
+        while (sock := self._sock) is not None and self._has_more and self._is_reading and not self._is_closing:
+            if reads == MOST_READS:
+                self._poller.read_soon(self)
                 return
+            reads += 1
             try:
                 size = sock.recv_into(_BUFFER)
             except (BlockingIOError, InterruptedError):
@@ -159,12 +171,11 @@ class Transport(asyncio.Transport):
             # Less than there is room for is all there was, without marks: what comes later has an edge of its own.
             if size < READ_BYTES and not (self._is_at_end or self._has_marks):
                 self._has_more = False
-            self._protocol.data_received(bytes(_BUFFER[:size]))
-        self._poller.read_soon(self)
+            self._protocol.data_received(_BUFFER[:size])
 
     def fail(self, error: Exception) -> None:
         """End for a fault of the protocol's: others go on."""
-        self._poller.loop.call_exception_handler({"message": "fault of a protocol", "exception": error})
+        self._poller.report(error)
         self._lose(error)
 
     def release(self) -> socket.socket:
@@ -186,18 +197,6 @@ class Transport(asyncio.Transport):
             self._protocol.resume_writing()
         if self._waiting is None and (self._is_closing or self._sends_eof):
             self._end()
-
-    def _send(self, sock: socket.socket, data: bytes) -> None:
-        try:
-            sent = sock.send(data)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError as error:
-            self._lose(error)
-            return
-        self._size -= sent
-        if self._size:
-            self._waiting = [memoryview(data)[sent:]]
 
     def _send_all(self, sock: socket.socket, waiting: list[bytes | memoryview]) -> None:
         """Send several pieces, as far as there is room; what is left waits again."""
@@ -235,7 +234,7 @@ class Transport(asyncio.Transport):
         self._waiting, self._size = None, 0
         self._poller.forget(sock.fileno())
         sock.close()
-        self._poller.loop.call_soon(self._protocol.connection_lost, error)
+        self._poller.tell_lost(self._protocol, error)
 
 
 def open_transport(sock: socket.socket, protocol: asyncio.Protocol) -> Transport:
@@ -249,54 +248,17 @@ def open_transport(sock: socket.socket, protocol: asyncio.Protocol) -> Transport
     global _poller
     loop = asyncio.get_running_loop()
     if _poller is None or _poller.loop is not loop:
-        _poller = _Poller(loop)
-    transport = Transport(sock, protocol, _poller)
-    _poller.add(sock, transport)
-    with contextlib.suppress(OSError):  # a unix socket has no such option
+        _poller = Poller(loop)
+    try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        is_unix = False
+    except OSError:
+        is_unix = True
+    transport = Transport(sock, protocol, _poller, has_marks=is_unix)
+    _poller.add(sock, transport)
     protocol.connection_made(transport)
     return transport
 
 
-class _Poller:
-    """The epoll of one loop."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self._epoll = select.epoll()
-        self._transports: dict[int, Transport] = {}
-        loop.add_reader(self._epoll.fileno(), self._on_events)
-
-    def add(self, sock: socket.socket, transport: Transport) -> None:
-        self._epoll.register(sock.fileno(), _WATCHED)
-        self._transports[sock.fileno()] = transport
-
-    def forget(self, number: int, *, still_open: bool = False) -> None:
-        """Watch a socket no more; of one that is closed then, the kernel knows by itself."""
-        self._transports.pop(number, None)
-        if still_open:
-            self._epoll.unregister(number)
-
-    def read_soon(self, transport: Transport) -> None:
-        self.loop.call_soon(self._read, transport)
-
-    def _on_events(self) -> None:
-        find = self._transports.get
-        for number, events in self._epoll.poll(0, MAX_EVENTS):
-            transport = find(number)
-            if transport is not None:
-                try:
-                    transport.on_events(events)
-                except Exception as error:
-                    # The edges of others must not be lost for it.
-                    transport.fail(error)
-
-    def _read(self, transport: Transport) -> None:
-        try:
-            transport.read()
-        except Exception as error:
-            transport.fail(error)
-
-
-_poller: _Poller | None = None
+_poller: Poller | None = None
 """Of the loop that ran last: an agent has one."""
