@@ -27,6 +27,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from inpod.launch.guardian import Guardian
+from inpod.launch.terminal import is_foreground, open_terminal, set_foreground, shares_group, stop_beside
 
 PR_SET_PDEATHSIG = 1
 
@@ -94,13 +95,8 @@ class Process:
             self._terminal = -1
 
     def _watch_signals(self) -> None:
-        for number in TO_ONE if self._joins else (*TO_ONE, *TYPED, signal.SIGCONT):
+        for number in (*TO_ONE, *TYPED) if self._joins else (*TO_ONE, *TYPED, signal.SIGCONT):
             self._handle(number)
-        if self._joins:
-            # Ours only by being in the group; the program's own answer decides.
-            for number in (signal.SIGINT, signal.SIGQUIT):
-                self._loop.add_signal_handler(number, lambda: None)
-                self._handled.append(number)
         if self._terminal >= 0:
             # We are in the terminal's background: with `stty tostop` each line of ours would stop us.
             signal.signal(signal.SIGTTOU, signal.SIG_IGN)
@@ -111,6 +107,9 @@ class Process:
             return
         if number == signal.SIGCONT:
             self._loop.add_signal_handler(number, self._resume)
+        elif self._joins and number in TYPED:
+            # Ours only by being in the group; the program's own answer decides.
+            self._loop.add_signal_handler(number, lambda: None)
         else:
             self._loop.add_signal_handler(number, self._send, number)
         self._handled.append(number)
@@ -141,14 +140,16 @@ class Process:
 
     def _stopped(self, number: int) -> None:
         """The program stopped: so do we, where there is a shell with job control to see it."""
-        if self._terminal < 0 or self._joins or self._status.done():
+        if self._terminal < 0 or self._status.done():
             return
-        own = os.getpgrp()
-        if number in (signal.SIGTTIN, signal.SIGTTOU) and _is_foreground(self._terminal, own):
+        in_background = number in (signal.SIGTTIN, signal.SIGTTOU)
+        if in_background and not self._joins and is_foreground(self._terminal, os.getpgrp()):
             # A shell brought our job, which ran in the background, to the foreground: it does not signal that.
             self._resume()
             return
         self._take_terminal()
+        if self._joins and number == signal.SIGSTOP:
+            number = signal.SIGTSTP  # which can be called back
         with_handlers = [n for n in (signal.SIGCONT, number) if n in self._handled]
         for handled in with_handlers:
             self._loop.remove_signal_handler(handled)
@@ -156,23 +157,27 @@ class Process:
         before = signal.getsignal(number)
         if number != signal.SIGSTOP:
             signal.signal(number, signal.SIG_DFL)
-        os.killpg(own, number)
+        if self._joins:
+            stop_beside(self.pid, number)
+        else:
+            os.killpg(os.getpgrp(), number)
         # Here we are continued. Or the kernel did not stop us, as there is no shell that could continue us
         # (an orphaned group, setpgid(2)): then it would not have stopped the program either.
         if number != signal.SIGSTOP and number not in with_handlers:
             signal.signal(number, before)
         for handled in with_handlers:
             self._handle(handled)
-        self._resume()
+        if not self._joins:  # else what continued us continued the program
+            self._resume()
 
     def _resume(self) -> None:
-        if self._terminal >= 0 and _is_foreground(self._terminal, os.getpgrp()):
-            _set_foreground(self._terminal, self.pid)
+        if self._terminal >= 0 and is_foreground(self._terminal, os.getpgrp()):
+            set_foreground(self._terminal, self.pid)
         self._send(signal.SIGCONT)
 
     def _take_terminal(self) -> None:
-        if not self._joins and _is_foreground(self._terminal, self.pid):
-            _set_foreground(self._terminal, os.getpgrp())
+        if not self._joins and is_foreground(self._terminal, self.pid):
+            set_foreground(self._terminal, os.getpgrp())
 
     def _send(self, number: int) -> None:
         if not self._status.done():
@@ -200,9 +205,9 @@ def start(
     Raises:
         OSError: It cannot be executed.
     """
-    terminal = _terminal()
-    in_foreground = terminal >= 0 and _is_foreground(terminal, os.getpgrp())
-    joins = in_foreground and _shares_group()
+    terminal = open_terminal()
+    in_foreground = terminal >= 0 and is_foreground(terminal, os.getpgrp())
+    joins = in_foreground and shares_group()
     own = os.getpid()
     ttou = signal.getsignal(signal.SIGTTOU)
 
@@ -211,7 +216,7 @@ def start(
         if os.getppid() != own:
             os._exit(1)
         if in_foreground and not joins:
-            _set_foreground(terminal, os.getpid())
+            set_foreground(terminal, os.getpid())
         if ttou == signal.SIG_DFL:
             signal.signal(signal.SIGTTOU, signal.SIG_DFL)
         if descriptor_limit is not None:
@@ -231,7 +236,7 @@ def start(
         if terminal >= 0:
             # The child may have put its group into the foreground before its exec failed.
             if in_foreground:
-                _set_foreground(terminal, os.getpgrp())
+                set_foreground(terminal, os.getpgrp())
             os.close(terminal)
         raise
     guardian.watch(popen.pid if joins else -popen.pid)
@@ -252,42 +257,3 @@ def end_like(status: int) -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {-status})
     os.kill(os.getpid(), -status)
     return 128 - status
-
-
-def _shares_group() -> bool:
-    """Return whether others that we did not start are in our process group."""
-    group, own = os.getpgrp(), os.getpid()
-    if group != own:
-        return True
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or int(name) == own:
-            continue
-        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:
-            # The name in parentheses may hold anything (proc(5)).
-            _, parent, its_group = file.read().rpartition(b")")[2].split()[:3]
-            if int(its_group) == group and int(parent) != own:
-                return True
-    return False
-
-
-def _terminal() -> int:
-    """Return a descriptor of the controlling terminal, -1 without one."""
-    try:
-        return os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:
-        return -1
-
-
-def _is_foreground(terminal: int, group: int) -> bool:
-    try:
-        return os.tcgetpgrp(terminal) == group
-    except OSError:
-        return False
-
-
-def _set_foreground(terminal: int, group: int) -> None:
-    # A background process that sets the foreground group is sent SIGTTOU unless it blocks it (tcsetpgrp(3)).
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
-    with contextlib.suppress(OSError):
-        os.tcsetpgrp(terminal, group)
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -209,6 +209,19 @@ def test_control_z_in_a_pipeline_stops_all_and_fg_continues(shell: Shell, counte
     shell.expect("prompt> ")
 
 
+def test_pipeline_goes_on_with_a_program_that_ignores_control_z(shell: Shell, tmp_path: Path) -> None:
+    # The other one does too, so that no job is seen stopped, and none continued: if inpod stopped, it would not end.
+    answer = "trap '' TSTP; echo ready.; while read -r line; do echo read-\\$line.; done"
+    shell.type(f"{sys.executable} {BESIDE} {tmp_path} bash -c \"{answer}\" | (trap '' TSTP; cat)\n")
+    shell.expect(r"ready\.\r")
+    shell.type("\x1a")
+    shell.type("words\n")
+    shell.expect(r"read-words\.")
+    shell.type("\x04")
+    shell.expect("prompt> ")
+    assert shell.run("jobs").strip() == ""
+
+
 def until_sleeps(shell_pid: int) -> None:
     """Wait until a `sleep` runs somewhere below the shell."""
     end = time.monotonic() + LIMIT_S
