@@ -1,6 +1,14 @@
-"""Options of the whole suite."""
+"""Options of the whole suite, and what all of it takes for granted."""
+
+import signal
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """Take SIGINT as it comes from a terminal: started in a shell's background, all that tests start would ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

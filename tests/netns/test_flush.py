@@ -16,11 +16,11 @@ from tests.processes import next_line
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces")
 
-PORT, CONNECTIONS, ROUNDS = 8080, 500, 10
+PORT, CONNECTIONS, ROUNDS = 8080, 500, 8
 
 ORIGINAL = f"""
 import socket
-server = socket.create_server(("0.0.0.0", {PORT}), backlog=512)
+server = socket.create_server(("0.0.0.0", {PORT}), backlog={CONNECTIONS * ROUNDS})
 print("ready", flush=True)
 kept = []
 while True:
