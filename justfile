@@ -3,6 +3,8 @@
 bin := parent_directory(just_executable())
 python := bin / "python"
 cargo := "cargo --quiet"
+# A network of its own, with nothing but loopback: ports that tests use are nobody else's (root)
+alone := "unshare --net sh -c 'ip link set lo up && exec \"$0\" \"$@\"'"
 
 # What there is
 default:
@@ -39,7 +41,7 @@ test-layer:
 test-netns:
     {{ python }} -m pytest tests/netns
 
-# What the tests need of Debian's packages (root); in a moment when nothing is missing
+# What the tests need from elsewhere: Debian's packages and more (root); in a moment when nothing is missing
 packages:
     {{ python }} -m tests.packages
 
@@ -51,10 +53,18 @@ cluster *arguments="up":
 test-e2e *arguments: cluster
     {{ python }} -m pytest tests/e2e {{ arguments }}
 
-# Everything, the cluster included
-test: lint packages cluster
+# Everything, in parts side by side: tests in a cluster mostly wait, and the others compute meanwhile
+test: packages
+    {{ python }} -m tests.parts test-e2e test-apart test-rest
+
+# Part of `just test`: tests/netns, with this machine's network left to others
+test-apart:
+    {{ alone }} {{ python }} -m pytest tests/netns
+
+# Part of `just test`: what needs neither namespaces nor a cluster
+test-rest: lint
     {{ cargo }} test --manifest-path native/Cargo.toml --workspace --release
-    {{ python }} -m pytest tests
+    {{ alone }} {{ python }} -m pytest tests/unit tests/layer
 
 # Whether the Rust code compiles for aarch64, with Debian's compiler (downloaded once)
 aarch64:

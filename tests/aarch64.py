@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 from tests.cluster.build import made
-from tests.cluster.state import alone
 
 ROOT = Path(__file__).parents[1]
 TARGET = "aarch64-unknown-linux-gnu"
@@ -22,8 +21,7 @@ SOURCE = (
 
 def main() -> int:
     """Check all crates, and the layer in its own profile."""
-    with alone():
-        root = made("rust-aarch64", "bookworm", _unpack)
+    root = made("rust-aarch64", "bookworm", _unpack)
     libraries = root / "usr" / "lib" / "x86_64-linux-gnu"
     environment = dict(os.environ, RUSTC=str(root / "usr" / "bin" / "rustc"), LD_LIBRARY_PATH=str(libraries))
     for what in (["--workspace", "--release"], ["--package", "inpod-layer", "--profile", "layer"]):

@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 
 from tests.cluster.build import made
-from tests.cluster.state import alone
 from tests.fakes.pod import Pod
 from tests.fakes.session import FakeSession
 
@@ -17,10 +16,14 @@ HOME = "opt/inpod"
 SHELL = "cat /app/key; while read -r line; do echo $line; done < /app/key"
 
 
+def bare_root() -> Path:
+    """Return the root, made once: a minute."""
+    return made("debian11", PACKAGES.replace(",", "_"), _make) / "root"
+
+
 def root_with(libraries: dict[str, bytes]) -> Path:
-    """Return the root with these files in it; made once: a minute."""
-    with alone():
-        root = made("debian11", PACKAGES.replace(",", "_"), _make) / "root"
+    """Return the root with these files in it."""
+    root = bare_root()
     for name, content in libraries.items():
         path = root / HOME / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
-"""Debian packages that the tests need and a bare machine lacks: `python -m tests.packages` installs them, as root.
+"""What the tests need and a bare machine lacks: `python -m tests.packages` installs Debian's packages, as root, and
+fetches what tests have no network for: `just test` gives them one of their own.
 
-Found missing by a command of theirs, so that a machine which has that from elsewhere is left as it is.
+Packages are found missing by a command of theirs, so that a machine which has that from elsewhere is left as it is.
 """
 
 import os
@@ -9,6 +10,10 @@ import subprocess
 from collections.abc import Mapping
 
 import pytest
+
+from tests.cluster.build import PACKAGES as OF_CLUSTER
+from tests.debian11 import bare_root
+from tests.delve import delve
 
 OF_TESTS = {
     "curl": "curl",
@@ -62,4 +67,7 @@ def _find(command: str) -> str | None:
 
 
 if __name__ == "__main__":
-    install(OF_TESTS)
+    install({**OF_TESTS, **OF_CLUSTER})
+    if os.geteuid() == 0:
+        bare_root()
+        delve()

@@ -1,13 +1,11 @@
 """What there is of this machine's cluster: where its state lies, which parts of it run, who may change it."""
 
 import contextlib
-import fcntl
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-from tests.cluster.build import CACHE, say
+from tests.cluster.build import CACHE, locked
 
 STATE = CACHE / "cluster"
 KUBECONFIG = STATE / "admin.kubeconfig"
@@ -20,17 +18,9 @@ ON_FIRST_NODE = frozenset({"etcd", "kube-apiserver", "kube-controller-manager", 
 ASK_WITHIN_S = 10
 
 
-@contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Keep others from changing the cluster or the cache meanwhile; the kernel lets go when this process ends."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("waiting for another 'python -m tests.cluster'")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def alone() -> contextlib.AbstractContextManager[None]:
+    """Keep others from changing the cluster meanwhile."""
+    return locked("lock")
 
 
 def name() -> str:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.build import made
-from tests.cluster.state import alone
+from tests.delve import delve
 from tests.matrix import Remote, Running, inpod
 from tests.netns.test_matrix import remote as remote  # the fixture
 from tests.packages import need
@@ -60,8 +59,6 @@ int main(void) {
     return got <= 0;
 }
 """
-
-DELVE = "v1.27.2"
 
 
 def free_port() -> int:
@@ -166,31 +163,20 @@ def test_jdb_attaches_and_the_program_calls_from_the_pod(remote: Remote, tmp_pat
         running.end()
 
 
-@pytest.fixture(scope="module")
-def delve() -> Path:
-    """Built once for each version, and kept where the cluster is."""
-
-    def make(folder: Path) -> None:
-        command = ["go", "install", f"github.com/go-delve/delve/cmd/dlv@{DELVE}"]
-        subprocess.run(command, check=True, env=os.environ | {"GOBIN": str(folder), "CGO_ENABLED": "0"})
-
-    with alone():
-        return made("delve", DELVE, make) / "dlv"
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root")
-def test_delve_attaches_and_the_static_program_calls_from_the_pod(remote: Remote, tmp_path: Path, delve: Path) -> None:
+def test_delve_attaches_and_the_static_program_calls_from_the_pod(remote: Remote, tmp_path: Path) -> None:
+    dlv = str(delve())
     (tmp_path / "main.go").write_text(GO)
     build = ["go", "build", "-gcflags=all=-N -l", "-o", "debugged", "main.go"]
     subprocess.run(build, cwd=tmp_path, check=True, env=os.environ | {"CGO_ENABLED": "0"})
     port = free_port()
-    debugger = [str(delve), "exec", "--headless", f"--listen=127.0.0.1:{port}", str(tmp_path / "debugged")]
+    debugger = [dlv, "exec", "--headless", f"--listen=127.0.0.1:{port}", str(tmp_path / "debugged")]
     argv = [*inpod(), "exec", "--target", remote.target, "--", *debugger]
     running = Running.start(argv, dict(os.environ), tmp_path / "stderr")
     try:
         running.expect("API server listening at:")
         with subprocess.Popen(
-            [str(delve), "connect", "--allow-non-terminal-interactive", f"127.0.0.1:{port}"],
+            [dlv, "connect", "--allow-non-terminal-interactive", f"127.0.0.1:{port}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

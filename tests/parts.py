@@ -1,0 +1,77 @@
+"""Runs parts of the tests side by side: `python -m tests.parts RECIPE…`, each a recipe of the justfile.
+
+A test in a cluster waits most of its time; others compute meanwhile. What a part says comes line by line with its name before
+it, and at the end a table tells what each took. The exit status is 0 when that of every part is.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+JUST = Path(sys.executable).with_name("just")
+
+REST_WITHIN_S = 5
+"""How long what a part has said is read after its end: something that it left may hold the pipe for ever."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a part ended.
+
+    Attributes:
+        processor_s: Of all that it has waited for: what it leaves to others, as a cluster's pods, is not in it.
+    """
+
+    name: str
+    status: int
+    wall_s: float
+    processor_s: float
+
+
+def run(names: list[str]) -> list[Outcome]:
+    """Run all parts to their ends, whatever becomes of the others."""
+    outcomes: list[Outcome] = []
+    width = max(map(len, names))
+    threads = [threading.Thread(target=lambda name: outcomes.append(_run(name, width)), args=[name]) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return outcomes
+
+
+def _run(name: str, width: int) -> Outcome:
+    started = time.monotonic()
+    environment = dict(os.environ, PYTHONUNBUFFERED="1")
+    with subprocess.Popen([JUST, name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as part:
+        reader = threading.Thread(target=_tell, args=[part, f"{name:<{width}} | "], daemon=True)
+        reader.start()
+        _, status, used = os.wait4(part.pid, 0)
+        part.returncode = os.waitstatus_to_exitcode(status)
+        reader.join(REST_WITHIN_S)
+    return Outcome(name, part.returncode, time.monotonic() - started, used.ru_utime + used.ru_stime)
+
+
+def _tell(part: "subprocess.Popen[bytes]", before: str) -> None:
+    assert part.stdout is not None
+    for line in part.stdout:
+        # One write: lines of others come between lines.
+        os.write(1, before.encode() + line.rstrip(b"\n") + b"\n")
+
+
+def main() -> int:
+    """Run the parts that are named, and say what each took."""
+    outcomes = run(sys.argv[1:])
+    print(f"\n{'part':<16} {'wall':>8} {'processor':>10}")
+    for each in sorted(outcomes, key=lambda outcome: outcome.wall_s):
+        ended = "" if each.status == 0 else f"  FAILED ({each.status})"
+        print(f"{each.name:<16} {each.wall_s:>6.0f} s {each.processor_s:>8.0f} s{ended}")
+    return 1 if any(outcome.status for outcome in outcomes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
