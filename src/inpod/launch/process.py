@@ -46,14 +46,14 @@ _prctl = ctypes.CDLL(None).prctl
 class Process:
     """The running program."""
 
-    def __init__(self, popen: "subprocess.Popen[bytes]", terminal: int, *, joins: bool) -> None:
-        """Take over what `start` made.
+    def __init__(self, terminal: int, *, joins: bool) -> None:
+        """Take the signals before there is a program: what comes while it starts is for it, and handled once it is there.
 
         Args:
             terminal: Descriptor of the controlling terminal; -1 without one.
-            joins: Whether the program stayed in our group.
+            joins: Whether the program stays in our group.
         """
-        self._popen = popen
+        self._popen: subprocess.Popen[bytes] | None = None
         self._terminal = terminal
         self._joins = joins
         self._loop = asyncio.get_running_loop()
@@ -61,11 +61,16 @@ class Process:
         self._handled: list[int] = []
         self._ttou_before = signal.getsignal(signal.SIGTTOU)
         self._watch_signals()
+
+    def take(self, popen: "subprocess.Popen[bytes]") -> None:
+        """Stand beside a program that has started."""
+        self._popen = popen
         threading.Thread(target=self._watch, name="program", daemon=True).start()
 
     @property
     def pid(self) -> int:
         """The program's process id."""
+        assert self._popen is not None
         return self._popen.pid
 
     async def wait(self) -> int:
@@ -84,12 +89,13 @@ class Process:
             await self.wait()
 
     def close(self) -> None:
-        """Take the terminal back. The program has ended."""
+        """Take the terminal back. The program has ended, or has not started."""
         for number in self._handled:
             self._loop.remove_signal_handler(number)
         self._handled.clear()
         if self._terminal >= 0:
-            self._take_terminal()
+            if self._popen is not None:
+                self._take_terminal()
             signal.signal(signal.SIGTTOU, self._ttou_before)
             os.close(self._terminal)
             self._terminal = -1
@@ -134,6 +140,7 @@ class Process:
             return
 
     def _ended(self, status: int) -> None:
+        assert self._popen is not None
         self._popen.returncode = status
         if not self._status.done():
             self._status.set_result(status)
@@ -210,6 +217,7 @@ def start(
     joins = in_foreground and shares_group()
     own = os.getpid()
     ttou = signal.getsignal(signal.SIGTTOU)
+    process = Process(terminal, joins=joins)
 
     def in_child() -> None:
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -233,14 +241,14 @@ def start(
             preexec_fn=in_child,
         )
     except BaseException:
-        if terminal >= 0:
+        if in_foreground:
             # The child may have put its group into the foreground before its exec failed.
-            if in_foreground:
-                set_foreground(terminal, os.getpgrp())
-            os.close(terminal)
+            set_foreground(terminal, os.getpgrp())
+        process.close()
         raise
     guardian.watch(popen.pid if joins else -popen.pid)
-    return Process(popen, terminal, joins=joins)
+    process.take(popen)
+    return process
 
 
 def end_like(status: int) -> int:
