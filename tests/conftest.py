@@ -3,6 +3,11 @@
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test has a limit of time that a busy machine can exceed.
+settings.register_profile("inpod", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("inpod")
 
 
 def pytest_configure() -> None:

@@ -39,6 +39,8 @@ def test_other_addresses_of_the_node_stay_the_originals(targets: Namespace, redi
         "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
     }
     spec = {"hostNetwork": True, "containers": [container], "terminationGracePeriodSeconds": 0}
+    # The node's own name servers are not reached from here, and servers ask for the name of their host when they start.
+    spec["dnsPolicy"] = "ClusterFirstWithHostNet"
     metadata = {"name": "host", "labels": {"app": "host"}}
     targets.kubectl(
         "apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})

@@ -214,7 +214,7 @@ def test_mux_takes_any_frames_or_refuses_them(frames: list[Frame]) -> None:
 SIZES = st.integers(0, 3 * WINDOW // 2)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 3), SIZES), max_size=8), st.lists(st.booleans(), min_size=1, max_size=20))
 def test_two_ends_agree_whatever_the_order(writes: list[tuple[int, int]], passes: list[bool]) -> None:
     """Four streams, data of any size, readers that pass bytes on when they like: nothing is lost, mixed or unbounded."""

@@ -294,7 +294,7 @@ FRAMES = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(FRAMES, max_size=14), st.integers(0, 40), st.booleans(), st.booleans())
 @example([frames.headers(1, 1, block(MINE)), frames.headers(0, 0, block())], 0, False, True)  # ended twice
 def test_whatever_a_client_says_the_program_hears_http2_and_what_matches(

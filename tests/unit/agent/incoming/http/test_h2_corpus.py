@@ -110,7 +110,7 @@ def test_server_answers_what_it_answered(name: str, cut: int) -> None:
     assert statuses == dict.fromkeys(ANSWERED[name], b"200")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(CLIENTS)), DAMAGES, CUTS)
 def test_damaged_client_leaves_nothing_behind_and_is_decided_alike_however_cut(
     name: str, damages: Damages, cut: int
@@ -124,7 +124,7 @@ def test_damaged_client_leaves_nothing_behind_and_is_decided_alike_however_cut(
         assert_quiet(world)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(CLIENTS)), DAMAGES, CUTS)
 def test_damaged_client_s_copy_is_correct_and_leaves_nothing_behind(name: str, damages: Damages, cut: int) -> None:
     """The program is another implementation, which raises what it must not be sent."""
@@ -141,7 +141,7 @@ def test_damaged_client_s_copy_is_correct_and_leaves_nothing_behind(name: str, d
     assert all(link.ended for link in copied.links)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(SERVERS)), DAMAGES, CUTS)
 def test_damaged_server_ends_its_own_requests_only(name: str, damages: Damages, cut: int) -> None:
     world = World()

@@ -56,7 +56,7 @@ windows = st.sampled_from([0, 1, 100, 16384, 65535, 1_000_000])
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(requests(), min_size=1, max_size=8), st.integers(0, 2**32), windows.filter(bool),
     st.lists(windows.filter(lambda size: size > 50), min_size=3, max_size=3), st.booleans(),

@@ -187,7 +187,7 @@ whole_frames = st.builds(
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.booleans(), whole_frames), max_size=30), st.integers(0, 2**16))
 def test_any_frames_of_both_ends_leave_nothing_behind(said: list[tuple[bool, bytes]], seed: int) -> None:
     chance = random.Random(seed)
