@@ -104,31 +104,36 @@ def serves(here: Namespace) -> bool:
     return here.inside("web", code) == "200"
 
 
-def test_kill_between_any_two_calls_of_the_start_leaves_nothing_beyond_the_lease(targets: Namespace) -> None:
-    for at in range(0, len(POINTS), AT_A_TIME):
-        wait_until_killed({point: driver(targets, point) for point in POINTS[at : at + AT_A_TIME]})
+def test_what_is_killed_leaves_nothing_beyond_the_lease(targets: Namespace) -> None:
+    """One after the other, so that the leases are waited for together."""
+    kill_between_any_two_calls_of_the_start(targets)
     assert serves(targets)
-    assert targets.jobs(), "what was killed after the creation left its Job"
+    kill_while_the_image_cannot_be_pulled(targets)
+    kill_a_started_session(targets)
     wait_until_leases_have_ended(targets)
     assert serves(targets)
 
 
-def test_kill_of_a_started_session_ends_the_agent(targets: Namespace) -> None:
-    process = driver(targets, "never")
+def kill_between_any_two_calls_of_the_start(here: Namespace) -> None:
+    for at in range(0, len(POINTS), AT_A_TIME):
+        wait_until_killed({point: driver(here, point) for point in POINTS[at : at + AT_A_TIME]})
+    assert here.jobs(), "what was killed after the creation left its Job"
+
+
+def kill_while_the_image_cannot_be_pulled(here: Namespace) -> None:
+    image = "localhost/no-such-agent:1"
+    before = set(here.jobs())
+    wait_until_killed({point: driver(here, point, image=image) for point in ("after POST jobs", "after GET events")})
+    assert len(set(here.jobs()) - before) == 2
+
+
+def kill_a_started_session(here: Namespace) -> None:
+    before = set(here.jobs())
+    process = driver(here, "never")
     try:
         assert process.stdout is not None
         assert any(line == "started\n" for line in process.stdout)
-        assert len(targets.jobs()) == 1
+        assert len(set(here.jobs()) - before) == 1
     finally:
         process.kill()
         process.communicate()
-    wait_until_leases_have_ended(targets)
-    assert serves(targets)
-
-
-def test_kill_while_the_image_cannot_be_pulled_leaves_nothing_beyond_the_lease(targets: Namespace) -> None:
-    image = "localhost/no-such-agent:1"
-    wait_until_killed({point: driver(targets, point, image=image) for point in ("after POST jobs", "after GET events")})
-    assert len(targets.jobs()) == 2
-    wait_until_leases_have_ended(targets)
-    assert serves(targets)
