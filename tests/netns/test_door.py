@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from inpod.protocol.agent import PROTOCOL_VERSION, Address, Connect, Hello, Welcome, decode_answer, encode
+from inpod.protocol.agent import PROTOCOL_VERSION, Address, Connect, Finish, Hello, Welcome, decode_answer, encode
 from inpod.tunnel.streams import Tunnel
 from tests.netns.conftest import START_LIMIT_S, Pod, agent_environment
 from tests.netns.pod import ECHO_PORT, HOSTNAME
@@ -115,6 +115,17 @@ async def test_session_that_comes_back_replaces_a_link_that_hangs(pod: Pod) -> N
         assert await greet(again) == HOSTNAME
         await asyncio.wait_for(asyncio.wait([hanging.lost]), 5)
         again.close()
+
+
+async def test_agent_ends_at_once_after_the_last_word(pod: Pod) -> None:
+    async with listening(pod, idle_limit_s=600) as agent:
+        tunnel = await agent.enter()
+        await greet(tunnel)
+        await tunnel.ask(encode(Finish()))
+        # Not before the link has ended.
+        assert await greet(tunnel) == HOSTNAME
+        tunnel.close()
+        assert await agent.ended() == 0
 
 
 async def test_agent_ends_when_nobody_comes(pod: Pod) -> None:

@@ -76,10 +76,16 @@ async def serve(
     *,
     silence_limit_s: float | None = None,
     on_lost: Callable[[], None] = lambda: None,
+    on_finish: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve the session at the other end of `sock` until the link is lost, or nothing was heard for the limit."""
+    """Serve the session at the other end of `sock` until the link is lost, or nothing was heard for the limit.
+
+    Args:
+        on_lost: Called when the link is lost.
+        on_finish: Called when the session has said its last.
+    """
     async with asyncio.TaskGroup() as group:
-        link = _Link(abilities, group)
+        link = _Link(abilities, group, on_finish)
         link.tunnel.lost.add_done_callback(lambda _: on_lost())
         try:
             await link.tunnel.attach(sock)
@@ -99,8 +105,9 @@ async def _until_lost(tunnel: Tunnel, silence_limit_s: float | None) -> None:
 class _Link:
     """One tunnel and the tasks that serve its streams."""
 
-    def __init__(self, abilities: Abilities, group: asyncio.TaskGroup) -> None:
+    def __init__(self, abilities: Abilities, group: asyncio.TaskGroup, on_finish: Callable[[], None]) -> None:
         self._abilities = abilities
+        self._on_finish = on_finish
         self._group = group
         self._tasks: set[asyncio.Task[None]] = set()
         self.tunnel = Tunnel(initiator=False, on_stream=self._on_stream)
@@ -196,6 +203,7 @@ class _Link:
                 stream.accept(encode(await self._subscriptions.knock(request)))
             case Finish():
                 await outlets.arrived()
+                self._on_finish()
                 stream.accept()
             case Incoming():
                 raise OSError(errno.EPROTO, "only the agent opens incoming connections")

@@ -58,7 +58,8 @@ def run_listening(
 ) -> NoReturn:
     """Serve the sessions that come to `listener` with the token, one at a time; end the process after `IDLE_LIMIT_S`.
 
-    A session that comes back takes the place of the link it lost, also when that end was not noticed here.
+    A session that comes back takes the place of the link it lost, also when that end was not noticed here. Once one has said
+    its last, nobody comes back.
 
     Args:
         token_sha256: Hash of the token in hexadecimal; see `door`.
@@ -74,18 +75,20 @@ async def _serve_listening(
     from inpod.agent.door import Door  # hashlib loads OpenSSL, which direct targets need not wait for
 
     door = Door(listener, token_sha256)
+    finished = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         accepting = group.create_task(door.run())
         following = group.create_task(door.next())
         sock = first
         while True:
             if sock is not None:
-                link = group.create_task(serve(sock, abilities, silence_limit_s=IDLE_LIMIT_S))
+                link = group.create_task(serve(sock, abilities, silence_limit_s=IDLE_LIMIT_S, on_finish=finished.set))
                 await asyncio.wait([link, following], return_when=asyncio.FIRST_COMPLETED)
                 link.cancel()
                 # The ports it held are released before the next one asks for them.
                 await asyncio.wait([link], timeout=END_LIMIT_S)
-            await asyncio.wait([following], timeout=IDLE_LIMIT_S)
+            if not finished.is_set():
+                await asyncio.wait([following], timeout=IDLE_LIMIT_S)
             if not following.done():
                 break
             sock = following.result()

@@ -300,7 +300,9 @@ class ConnectUnix:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The program has ended. Answer: an empty ACCEPT, once what it said has reached the far ends of its connections."""
+    """The program has ended, and the session will not come back. Answer: an empty ACCEPT, once what it said has reached the
+    far ends of its connections.
+    """
 
 
 Request = (
