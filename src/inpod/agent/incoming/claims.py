@@ -6,19 +6,34 @@ is free again when its socket closes. Who comes second connects to it, and asks 
 """
 
 import errno
-import os
 import socket
-import struct
 
+from inpod.agent.incoming.proofs import Prover
 from inpod.protocol.agent import IpProtocol
 
 MAX_WAITING = 16
 
-_CREDENTIALS = struct.Struct("=iII")
+
+class Claim:
+    """A port that is this agent's.
+
+    Attributes:
+        listener: Where those connect who come later; non-blocking.
+        prover: Tells the agents among them.
+    """
+
+    def __init__(self, listener: socket.socket, prover: Prover) -> None:
+        self.listener = listener
+        self.prover = prover
+
+    def close(self) -> None:
+        """Free the port."""
+        self.listener.close()
+        self.prover.close()
 
 
-def claim(port: int, protocol: IpProtocol = "tcp") -> socket.socket | None:
-    """Return a non-blocking listener for those who come later, or None when another agent has the port.
+def claim(port: int, protocol: IpProtocol = "tcp") -> Claim | None:
+    """Return a claim, or None when another agent has the port.
 
     Raises:
         OSError: As bind(2).
@@ -26,21 +41,22 @@ def claim(port: int, protocol: IpProtocol = "tcp") -> socket.socket | None:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         sock.bind(_name(port, protocol))
-        sock.listen(MAX_WAITING)
+        prover = Prover(port, protocol)
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
             return None
         raise
-    return sock
+    # Last: who connects finds the prover.
+    sock.listen(MAX_WAITING)
+    return Claim(sock, prover)
 
 
 def reach(port: int, protocol: IpProtocol = "tcp") -> socket.socket | None:
-    """Return a non-blocking connection to the agent that has the port; None when there is none.
+    """Return a non-blocking connection to whoever has the port, still to be proven an agent; None when there is none.
 
     Raises:
         BlockingIOError: That agent is stopped, and as many as may wait for it do.
-        PermissionError: Whoever has it is no agent that we may trust.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
@@ -51,25 +67,7 @@ def reach(port: int, protocol: IpProtocol = "tcp") -> socket.socket | None:
     except OSError:
         sock.close()
         return None
-    if not is_trusted(sock):
-        sock.close()
-        raise PermissionError(errno.EACCES, f"something that is no agent holds the name for port {port} of this pod")
     return sock
-
-
-def is_trusted(sock: socket.socket) -> bool:
-    """Return whether the other end of a unix socket is an agent as we are.
-
-    The target's own processes share our network namespace, and thus these names. They are told apart by their user, or
-    by their pid namespace, in which ours is not.
-    """
-    pid, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    if uid != os.geteuid() or pid == 0:
-        return False
-    try:
-        return os.stat(f"/proc/{pid}/ns/pid").st_ino == os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        return False
 
 
 def _name(port: int, protocol: IpProtocol) -> str:

@@ -64,14 +64,14 @@ class Hold(Generic[P]):
         """
         request = self.request
         for _ in range(AGAIN_TIMES):
-            if (listener := claims.claim(request.port, request.protocol)) is not None:
+            if (claim := claims.claim(request.port, request.protocol)) is not None:
                 try:
                     self.port = self._take()
                 except BaseException:
-                    listener.close()
+                    claim.close()
                     raise
                 self.port.add(self.subscriber)
-                self._host = Host(listener, self.port, self._group, self._taken_over)
+                self._host = Host(claim, self.port, self._group, self._taken_over)
                 self._was_held = True
                 return
             try:

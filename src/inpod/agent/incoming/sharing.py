@@ -12,7 +12,8 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from inpod.agent.incoming import claims
+from inpod.agent.incoming.claims import Claim
+from inpod.agent.incoming.proofs import introduce
 from inpod.agent.incoming.report import Report
 from inpod.agent.incoming.subscriber import ANSWER_LIMIT_S, Subscriber
 from inpod.protocol.agent import (
@@ -64,35 +65,36 @@ class Host:
     """Takes guests in for a port."""
 
     def __init__(
-        self, listener: socket.socket, port: Shared, group: asyncio.TaskGroup, on_override: Callable[[str], None]
+        self, claim: Claim, port: Shared, group: asyncio.TaskGroup, on_override: Callable[[str], None]
     ) -> None:
-        """Begin to listen; owns `listener`.
+        """Begin to listen; owns `claim`.
 
         Args:
             on_override: Called when a guest takes the port for itself, with who that is: give it back.
         """
-        self._listener = listener
+        self._claim = claim
         self._port = port
         self._group = group
         self._on_override = on_override
         self._guests: set[Tunnel] = set()
         self._is_open = True
-        asyncio.get_running_loop().add_reader(listener.fileno(), self._accept)
+        asyncio.get_running_loop().add_reader(claim.listener.fileno(), self._accept)
 
     def close(self) -> None:
         """Send the guests away, also those who are about to come in: the claim is free."""
         self._is_open = False
-        asyncio.get_running_loop().remove_reader(self._listener.fileno())
-        self._listener.close()
+        asyncio.get_running_loop().remove_reader(self._claim.listener.fileno())
+        self._claim.close()
         for guest in list(self._guests):
             guest.close()
 
     def _accept(self) -> None:
         try:
-            sock, _ = self._listener.accept()
+            sock, _ = self._claim.listener.accept()
         except OSError:
             return
-        if len(self._guests) >= MAX_GUESTS or not claims.is_trusted(sock):
+        sock.setblocking(False)
+        if len(self._guests) >= MAX_GUESTS:
             sock.close()
             return
         self._group.create_task(self._serve(sock))
@@ -106,6 +108,9 @@ class Host:
         try:
             if not self._is_open:
                 guest.close()
+            if not await self._is_agent(sock):
+                sock.close()
+                return
             with contextlib.suppress(OSError, StreamRefused):  # gone before it came in
                 await guest.attach(sock)
                 await guest.lost
@@ -115,6 +120,12 @@ class Host:
             for subscriber in subscribers:
                 self._port.remove(subscriber)
                 subscriber.report.close()
+
+    async def _is_agent(self, sock: socket.socket) -> bool:
+        with contextlib.suppress(OSError):  # TimeoutError is one
+            async with asyncio.timeout(JOIN_LIMIT_S):
+                return await self._claim.prover.admit(sock)
+        return False
 
     def _on_stream(self, guest: Tunnel, subscribers: list[Subscriber], stream: Stream, head: bytes) -> None:
         try:
@@ -161,10 +172,11 @@ class Guest:
         """Ask the host at the other end of `sock` for a share.
 
         Raises:
-            OSError: It refused, with the reason, or is silent; ECONNRESET when it went away.
+            OSError: It refused, with the reason, is silent or no agent; ECONNRESET when it went away.
         """
         try:
             async with asyncio.timeout(JOIN_LIMIT_S):
+                await self._prove(sock, request)
                 await self._host.attach(sock)
                 subscription = self._host.open(encode(request))
                 await subscription.accepted()
@@ -182,6 +194,13 @@ class Guest:
             self.close()
             raise
         self._group.create_task(self._pass_reports(subscription))
+
+    async def _prove(self, sock: socket.socket, request: Subscribe) -> None:
+        try:
+            await introduce(sock, request.port, request.protocol)
+        except BaseException:
+            sock.close()
+            raise
 
     def hears(self) -> bool:
         """Return whether the host was heard of lately."""
