@@ -198,7 +198,7 @@ def _target(chosen: "Settings") -> "Target":
     spec = parse_target(chosen.target)
     if isinstance(spec, ProcessTarget | NetnsTarget):
         return _direct(spec)
-    from inpod.targets.kube.job import DEFAULT_AGENT_IMAGE
+    from inpod.targets.kube.container import DEFAULT_AGENT_IMAGE
     from inpod.targets.kube.target import STARTUP_LIMIT_S, KubeTarget
 
     return KubeTarget(

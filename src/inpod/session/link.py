@@ -33,7 +33,11 @@ RECONNECT_EVERY_S = 1.0
 
 
 class Link:
-    """A tunnel to the agent, and another one after that."""
+    """A tunnel to the agent, and another one after that.
+
+    Attributes:
+        why_gone: Why the agent is gone for good, where that is known; else "".
+    """
 
     def __init__(
         self,
@@ -42,6 +46,7 @@ class Link:
         events: Events,
         hello: agent.Hello,
     ) -> None:
+        self.why_gone = ""
         self._hello = agent.encode(hello)
         self._way = way
         self._on_stream = on_stream
@@ -110,7 +115,8 @@ class Link:
                 if loop.time() > end:
                     return False
                 await asyncio.sleep(RECONNECT_EVERY_S)
-        except AgentGone:
+        except AgentGone as gone:
+            self.why_gone = str(gone)
             return False
         return True
 

@@ -212,8 +212,10 @@ class _Session:
             await self._finish()
             return ending.result()
         await process.end()
+        why = self.link.why_gone
+        ends = f"is lost: {why} The program was ended." if why else "is lost; the program was ended."
         raise UserError(
-            f"The agent of {self.link.describes} is lost; the program was ended.",
+            f"The agent of {self.link.describes} {ends}",
             hint="Look at the pod and at the connection to the cluster, then run the command again.",
             exit_code=ExitCode.AGENT_LOST,
         )

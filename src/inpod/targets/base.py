@@ -10,7 +10,7 @@ from inpod.protocol.agent import Address, IpProtocol
 
 
 class AgentGone(Exception):
-    """The agent ended for good: trying again does not help."""
+    """The agent ended for good: trying again does not help. Its text says why, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)

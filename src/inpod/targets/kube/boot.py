@@ -1,7 +1,7 @@
 """First program of an agent's container: lets in who has the token, and runs the code that comes with it.
 
-The container's command is `python3 -c <this file> SHA256-OF-TOKEN CONTAINER-ID`, so this stands alone, and old versions of
-Python can read it too, to say that they are too old. A client sends a line with the token, a line with a size, and that
+The container's command is `python3 -c <this file> SHA256-OF-TOKEN CONTAINER-ID PORT`, so this stands alone, and old versions
+of Python can read it too, to say that they are too old. A client sends a line with the token, a line with a size, and that
 many bytes of a zip; it gets a line back: "ready", and the connection is the agent's, or what is wrong.
 """
 
@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-PORT = 47001
 MAX_TOKEN = 128
 MAX_CODE = 16 * 1024 * 1024
 
@@ -121,12 +120,15 @@ def load(code: bytes) -> Callable[..., NoReturn]:
     return importlib.import_module("inpod.agent.main").run_listening  # type: ignore[no-any-return]  # of the zip
 
 
-def main(token_sha256: str, container_id: str) -> None:
+def main(token_sha256: str, container_id: str, port: str) -> None:
     """Serve until there is no session."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", PORT))
-    listener.listen(MAX_STRANGERS)
+    try:
+        listener.bind(("127.0.0.1", int(port)))
+        listener.listen(MAX_STRANGERS)
+    except OSError as error:
+        sys.exit(f"inpod: port {port}: {error.strerror}")
     give_up = time.monotonic() + NOBODY_LIMIT
     while True:
         sock = admit(listener, token_sha256, give_up)
@@ -147,4 +149,4 @@ def main(token_sha256: str, container_id: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:4])

@@ -31,11 +31,12 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
-def command(token: str, container_id: str) -> list[str]:
+def command(token: str, container_id: str, port: int) -> list[str]:
     """Return the container's command, which holds only the token's hash."""
     boot = importlib.resources.files(__package__).joinpath("boot.py").read_text()
     # -I: no variable of the image and no file beside it changes what runs. -u: what it says is in the log at once.
-    return ["python3", "-I", "-u", "-c", boot, hashlib.sha256(token.encode()).hexdigest(), container_id]
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    return ["python3", "-I", "-u", "-c", boot, digest, container_id, str(port)]
 
 
 @functools.cache

@@ -1,12 +1,9 @@
 """The Job whose only pod is the agent. No I/O here."""
 
-import secrets
 from typing import Any
 
+from inpod.targets.kube.container import container
 from inpod.targets.kube.resolve import Found
-
-DEFAULT_AGENT_IMAGE = "docker.io/library/python:3.13-slim"
-"""Any image with Python >= 3.11 serves: the agent's code does not come with it."""
 
 LEASE_S = 60
 """The Job ends by itself when its session has not renewed this long."""
@@ -16,15 +13,13 @@ KEPT_AFTER_END_S = 10
 
 CONTAINER = "agent"
 
+PORT = 47001
+"""Of the agent: its pod has a network of its own, where nobody else listens."""
+
 CAPABILITIES = ("SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN", "NET_RAW", "DAC_READ_SEARCH")
 """setns and BPF; /proc/PID of others; the target's ports; packets; files and environment of other users."""
 
 DELETE_OPTIONS = {"propagationPolicy": "Background", "gracePeriodSeconds": 0}
-
-
-def new_name() -> str:
-    """Return a name that no other Job has."""
-    return f"inpod-agent-{secrets.token_hex(5)}"
 
 
 def manifest(name: str, target: Found, *, image: str, command: list[str]) -> dict[str, Any]:
@@ -70,29 +65,16 @@ def manifest(name: str, target: Found, *, image: str, command: list[str]) -> dic
                     "terminationGracePeriodSeconds": 0,
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
-                    "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-                    "containers": [_container(image, command)],
+                    "containers": [
+                        {
+                            **container(
+                                CONTAINER, image=image, command=command, capabilities=CAPABILITIES, may_escalate=True
+                            ),
+                            "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
+                        }
+                    ],
                 },
             },
-        },
-    }
-
-
-def _container(image: str, command: list[str]) -> dict[str, Any]:
-    return {
-        "name": CONTAINER,
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": command,
-        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
-        "securityContext": {
-            "privileged": False,
-            # The API refuses false beside CAP_SYS_ADMIN.
-            "allowPrivilegeEscalation": True,
-            "readOnlyRootFilesystem": True,
-            "runAsUser": 0,
-            "runAsNonRoot": False,
-            "capabilities": {"drop": ["ALL"], "add": list(CAPABILITIES)},
         },
     }
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from inpod.errors import ExitCode, UserError
 from inpod.targets.kube.job import CONTAINER
-from inpod.targets.kube.objects import ContainerState, Event, Job, Pod
+from inpod.targets.kube.objects import ContainerState, ContainerStatus, Event, Job, Pod
 from inpod.targets.kube.refusals import forbidden, one_line
 
 _IMAGE_REASONS = frozenset(
@@ -72,10 +72,8 @@ def judge_pod(pod: Pod, events: list[Event], *, image: str, node: str) -> Waitin
     Raises:
         UserError: Its container ended, or will not start as far as can be seen.
     """
-    states = [status.state for status in pod.status.container_statuses if status.name == CONTAINER]
-    state = states[0] if states else ContainerState()
-    if state.terminated is not None:
-        raise _ended(state.terminated.exit_code, state.terminated.message or state.terminated.reason, image)
+    state = _state(pod.status.container_statuses, CONTAINER)
+    _require_no_end(state, image)
     if pod.status.phase == "Failed":
         said = one_line(": ".join(part for part in (pod.status.reason, pod.status.message) if part))
         raise _failed(f"Node '{node}' does not run the agent's pod: {said}", f"See 'kubectl describe node {node}'.")
@@ -85,6 +83,26 @@ def judge_pod(pod: Pod, events: list[Event], *, image: str, node: str) -> Waitin
         )
     if state.running is not None:
         return Started(pod.metadata.name)
+    _require_hope(state, events, image)
+    for condition in pod.status.conditions:
+        if condition.type == "PodScheduled" and condition.status == "False" and condition.reason == "Unschedulable":
+            raise _failed(
+                f"The agent's pod cannot be scheduled to node '{node}': {one_line(condition.message)}",
+                f"See 'kubectl describe node {node}'.",
+            )
+    return _waiting(state, events, image) or Waiting(f"node {node} to take the agent's pod")
+
+
+def _state(statuses: list[ContainerStatus], name: str) -> ContainerState:
+    return next((status.state for status in statuses if status.name == name), ContainerState())
+
+
+def _require_no_end(state: ContainerState, image: str) -> None:
+    if state.terminated is not None:
+        raise _ended(state.terminated.exit_code, state.terminated.message or state.terminated.reason, image)
+
+
+def _require_hope(state: ContainerState, events: list[Event], image: str) -> None:
     if state.waiting is not None and state.waiting.reason in _IMAGE_REASONS:
         said = _last(events, "Failed", "Failed to pull") or state.waiting.message or state.waiting.reason
         raise _failed(
@@ -93,17 +111,13 @@ def judge_pod(pod: Pod, events: list[Event], *, image: str, node: str) -> Waitin
         )
     if state.waiting is not None and state.waiting.reason in _START_REASONS:
         raise _ended(0, state.waiting.message or state.waiting.reason, image)
-    for condition in pod.status.conditions:
-        if condition.type == "PodScheduled" and condition.status == "False" and condition.reason == "Unschedulable":
-            raise _failed(
-                f"The agent's pod cannot be scheduled to node '{node}': {one_line(condition.message)}",
-                f"See 'kubectl describe node {node}'.",
-            )
+
+
+def _waiting(state: ContainerState, events: list[Event], image: str) -> Waiting | None:
+    """Return what a container waits for; None when nothing is known of it yet."""
     if any(event.reason == "Pulling" for event in events) and not any(event.reason == "Pulled" for event in events):
         return Waiting(f"image {image} to be pulled")
-    if state.waiting is not None:
-        return Waiting("the agent's container to start")
-    return Waiting(f"node {node} to take the agent's pod")
+    return None if state.waiting is None else Waiting("the agent's container to start")
 
 
 def _ended(exit_code: int, said: str, image: str) -> UserError:

@@ -7,7 +7,8 @@ from inpod.errors import ExitCode, UserError
 from inpod.targets.base import AgentLink
 from inpod.targets.kube.background import together
 from inpod.targets.kube.cluster import Cluster
-from inpod.targets.kube.job import DEFAULT_AGENT_IMAGE
+from inpod.targets.kube.container import DEFAULT_AGENT_IMAGE
+from inpod.targets.kube.job_place import JobPlace
 from inpod.targets.kube.refusals import ApiRefusal, explain
 from inpod.targets.kube.resolve import Found, resolve
 from inpod.targets.kube.rights import check_rights
@@ -82,7 +83,8 @@ class KubeTarget:
             report(f"{target.describes}, on node {target.node}")
             if target.is_host_network:
                 report(f"pod {target.pod} uses its node's network: its ports are the node's")
-            start = Start(cluster, target, self._image, report)
+            place = JobPlace(cluster, target, self._image)
+            start = Start(cluster, place, target.container_id, report)
             try:
                 async with asyncio.timeout(self._startup_timeout_s):
                     sock = await start.act(undo)

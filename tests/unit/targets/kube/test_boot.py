@@ -52,11 +52,9 @@ def container() -> Iterator[Container]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     token = bootstrap.new_token()
-    command = bootstrap.command(token, "c0ffee")
+    command = bootstrap.command(token, "c0ffee", port)
     program = command[command.index("-c") + 1]
-    command[command.index("-c") + 1] = program.replace("PORT = 47001", f"PORT = {port}").replace(
-        "NOBODY_LIMIT = 60.0", "NOBODY_LIMIT = 3.0"
-    )
+    command[command.index("-c") + 1] = program.replace("NOBODY_LIMIT = 60.0", "NOBODY_LIMIT = 3.0")
     assert token not in " ".join(command)
     process = subprocess.Popen([sys.executable, "-I", "-S", *command[1:]], stderr=subprocess.PIPE, text=True)
     try:
@@ -93,6 +91,14 @@ def test_client_with_the_token_brings_the_code_and_keeps_the_connection(containe
         sock.sendall(b"me")
         assert sock.recv(100) == b"again me"
     assert container.process.wait(LIMIT_S) == 0
+
+
+def test_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        command = bootstrap.command("token", "c0ffee", port)
+        done = subprocess.run([sys.executable, *command[1:]], capture_output=True, text=True, timeout=LIMIT_S)
+    assert (done.returncode, done.stderr) == (1, f"inpod: port {port}: Address already in use\n")
 
 
 @pytest.mark.usefixtures("agent")

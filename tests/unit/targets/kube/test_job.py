@@ -2,6 +2,7 @@ import json
 
 from inpod.targets.kube import job
 from inpod.targets.kube.bootstrap import command, new_token
+from inpod.targets.kube.container import new_name
 from inpod.targets.kube.resolve import Found
 
 TARGET = Found("shop", "api-1", "web", "c0ffee", "node1")
@@ -19,8 +20,8 @@ def test_job_asks_for_no_more_than_it_needs_and_ends_by_itself() -> None:
     assert pod["hostPID"] is True
     assert not {"hostNetwork", "hostIPC", "volumes", "serviceAccountName"} & pod.keys()
     assert pod["automountServiceAccountToken"] is False
-    assert pod["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
     (container,) = pod["containers"]
+    assert container["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container["imagePullPolicy"] == "IfNotPresent"
     assert container["securityContext"]["privileged"] is False
     assert container["securityContext"]["capabilities"] == {
@@ -31,12 +32,12 @@ def test_job_asks_for_no_more_than_it_needs_and_ends_by_itself() -> None:
 
 def test_token_is_not_in_the_job() -> None:
     token = new_token()
-    made = job.manifest(job.new_name(), TARGET, image="x", command=command(token, "c0ffee"))
+    made = job.manifest(new_name(), TARGET, image="x", command=command(token, "c0ffee", job.PORT))
     assert token not in json.dumps(made)
 
 
 def test_names_are_unique_and_valid() -> None:
-    names = {job.new_name() for _ in range(100)}
+    names = {new_name() for _ in range(100)}
     assert len(names) == 100
     # A pod's name gets 6 characters more, and its host name ends at 63.
     assert all(len(name) <= 57 and name.startswith("inpod-agent-") for name in names)
