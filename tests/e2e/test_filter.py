@@ -26,11 +26,11 @@ for user in json.loads(sys.argv[3]):
 
 @contextmanager
 def developer(
-    here: Namespace, target: str, folder: Path, name: str, incoming: dict[str, object]
+    here: Namespace, target: str, folder: Path, name: str, incoming: dict[str, object], **agent: object
 ) -> Iterator["subprocess.Popen[str]"]:
     """A session whose program answers with `name`; ready once the port is subscribed."""
     config = folder / f"{name}.json"
-    config.write_text(json.dumps({"feature": {"network": {"incoming": incoming}}}))
+    config.write_text(json.dumps({"agent": agent, "feature": {"network": {"incoming": incoming}}}))
     options = ["-t", target, "-n", here.name, "-i", here.cluster.image, "-f", str(config), "--progress", "json"]
     with subprocess.Popen(
         [sys.executable, "-m", "inpod", "exec", *options, "--", sys.executable, "-c", SERVER, name, str(PORT)],

@@ -29,8 +29,10 @@ for host in hosts:
 """Asks each host, and the gateway: another address of the node."""
 
 
-@pytest.mark.parametrize("redirect", ["sk_lookup", "nftables"])
-def test_other_addresses_of_the_node_stay_the_originals(targets: Namespace, redirect: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("redirect", "ephemeral"), [("sk_lookup", False), ("nftables", False), ("nftables", True)])
+def test_other_addresses_of_the_node_stay_the_originals(
+    targets: Namespace, redirect: str, ephemeral: bool, tmp_path: Path
+) -> None:
     container = {
         "name": "web",
         "image": targets.cluster.image,
@@ -48,7 +50,7 @@ def test_other_addresses_of_the_node_stay_the_originals(targets: Namespace, redi
     targets.kubectl("wait", "--for=condition=Ready", "pod/host", "--timeout=60s")
     address = str(targets.pod_of("host")["status"]["podIP"])
     config = tmp_path / "config.json"
-    config.write_text(json.dumps({"agent": {"redirect": redirect}}))
+    config.write_text(json.dumps({"agent": {"redirect": redirect, "ephemeral": ephemeral}}))
     options = [
         "-t",
         "pod/host",

@@ -1,10 +1,11 @@
-"""inpod killed between each two calls of its start: the Job is gone when its lease ends, and the target serves as before."""
+"""inpod killed between each two calls of its start: the agent is gone when its time ends, and the target serves as before."""
 
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 from tests.e2e.cluster import PORT, Namespace, until
 from tests.e2e.kube import agents
@@ -17,12 +18,17 @@ SOURCE = Path(__file__).parent.parent.parent / "src"
 DRIVER = """
 import asyncio, os, signal, sys
 import uvloop
-from inpod.targets.kube import cluster, job, lease, portforward, start
+from inpod.targets.kube import bootstrap, cluster, job, lease, portforward, start
 from inpod.targets.kube.target import KubeTarget
 from inpod.targets.spec import parse_target
 
-kubeconfig, namespace, image, kill_at = sys.argv[1:]
+kubeconfig, namespace, image, way, kill_at = sys.argv[1:]
 job.LEASE_S, job.KEPT_AFTER_END_S = {lease}, 1
+
+def impatient(*args):
+    return [word.replace("NOBODY_LIMIT = 60.0", "NOBODY_LIMIT = {lease}.0") for word in bootstrap.command(*args)]
+
+start.command = impatient
 
 def deadly(call, name):
     async def run(*args, **kwargs):
@@ -45,7 +51,8 @@ portforward._handshake = deadly(portforward._handshake, lambda *_: "port-forward
 start.send_code = deadly(start.send_code, lambda *_: "code")
 
 async def main():
-    found = KubeTarget(parse_target("pod/web"), kubeconfig=kubeconfig, kube_namespace=namespace, image=image)
+    found = KubeTarget(parse_target("pod/web"), kubeconfig=kubeconfig, kube_namespace=namespace, image=image,
+                       is_ephemeral=way == "ephemeral")
     await found.start_agent(lambda what: print(what, flush=True))
     print("started", flush=True)
     await asyncio.Future()
@@ -70,9 +77,11 @@ POINTS = [
 """All calls of a start, in order; those that are repeated by their first time."""
 
 
-def driver(here: Namespace, kill_at: str, *, image: str | None = None) -> "subprocess.Popen[str]":
+def driver(
+    here: Namespace, kill_at: str, *, image: str | None = None, way: Literal["job", "ephemeral"] = "job"
+) -> "subprocess.Popen[str]":
     """Start an agent in a process of its own that kills itself at a point; else it lives on."""
-    argv = [here.cluster.kubeconfig, here.name, image or here.cluster.image, kill_at]
+    argv = [here.cluster.kubeconfig, here.name, image or here.cluster.image, way, kill_at]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])}
     return subprocess.Popen(
         [sys.executable, "-c", DRIVER, *argv],

@@ -49,24 +49,29 @@ def user(targets: Namespace, tmp_path: Path) -> Iterator[Callable[[list[dict[str
             targets.kubectl("delete", kind, f"dev{number}")
 
 
-def rules(without: tuple[str, str] | None = None) -> list[dict[str, Any]]:
-    """Return the rules of the documented Role."""
+def rules(without: tuple[str, str] | None = None, *, is_ephemeral: bool = False) -> list[dict[str, Any]]:
+    """Return the rules of a documented Role."""
+    other = "job" if is_ephemeral else "ephemeral"
     return [
         {"apiGroups": [right.group], "resources": [right.resource], "verbs": [right.verb]}
         for right in RIGHTS
-        if (right.verb, right.resource) != without
+        if (right.verb, right.resource) != without and right.needs_it != (other,)
     ]
 
 
-def test_documented_role_is_enough(targets: Namespace, user: Callable[[list[dict[str, Any]]], str]) -> None:
+@pytest.mark.parametrize("is_ephemeral", [False, True], ids=["Job", "ephemeral"])
+def test_documented_role_is_enough(
+    targets: Namespace, user: Callable[[list[dict[str, Any]]], str], is_ephemeral: bool
+) -> None:
     async def story() -> None:
         for text in ("pod/web", "deployment/api"):
-            link = await make_target(targets, text, kubeconfig=kubeconfig).start_agent(lambda what: None)
+            target = make_target(targets, text, kubeconfig=kubeconfig, is_ephemeral=is_ephemeral)
+            link = await target.start_agent(lambda what: None)
             (await link.reconnect()).close()
             await link.close()
         assert (await list_targets(kubeconfig=kubeconfig, kube_namespace=targets.name))[1]
 
-    kubeconfig = user(rules())
+    kubeconfig = user(rules(is_ephemeral=is_ephemeral))
     run(story())
 
 
@@ -74,10 +79,12 @@ def test_documented_role_is_enough(targets: Namespace, user: Callable[[list[dict
 def test_each_missing_right_is_named_before_anything_is_made(
     right: Any, targets: Namespace, user: Callable[[list[dict[str, Any]]], str]
 ) -> None:
+    is_ephemeral = right.needs_it == ("ephemeral",)
     error = refused(
         targets,
         "deployment/api" if right.resource == "deployments" else "pod/web",
-        kubeconfig=user(rules((right.verb, right.resource))),
+        kubeconfig=user(rules((right.verb, right.resource), is_ephemeral=is_ephemeral)),
+        is_ephemeral=is_ephemeral,
     )
     assert error.message == f"You have no right to {right.verb} {right.resource} in namespace '{targets.name}'."
     assert error.exit_code == ExitCode.NO_PERMISSION

@@ -31,13 +31,19 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def remote(request: pytest.FixtureRequest, targets: Namespace) -> Iterator[Remote]:
     """A pod, by its own name and by its deployment's."""
     app, target = ("web", "pod/web") if request.param == "pod" else ("api", "deployment/api")
+    yield remote_of(targets, app, target)
+    assert targets.jobs() == [], "an agent's Job was left"
+
+
+def remote_of(targets: Namespace, app: str, target: str, *options: str) -> Remote:
+    """Return an app's pod as the matrix needs it."""
     address = str(targets.pod_of(app)["status"]["podIP"])
 
     def ask(path: str) -> tuple[str, str]:
         body, client = json.loads(targets.inside("client", ASK, address, str(PORT), path))
         return str(body), str(client)
 
-    yield Remote(
+    return Remote(
         target=target,
         ask=ask,
         greeting="hello from the pod",
@@ -49,10 +55,9 @@ def remote(request: pytest.FixtureRequest, targets: Namespace) -> Iterator[Remot
         port=PORT,
         original="original",
         address=address,
-        options=("-n", targets.name, "-i", targets.cluster.image),
+        options=("-n", targets.name, "-i", targets.cluster.image, *options),
         kubeconfig=targets.cluster.kubeconfig,
     )
-    assert targets.jobs() == [], "an agent's Job was left"
 
 
 @pytest.mark.parametrize("mode", ["mirror", "steal"])

@@ -71,6 +71,12 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
     what.add_argument("--no-udp-outgoing", action="store_true", help="UDP leaves from this machine")
     what.add_argument("--no-remote-dns", action="store_true", help="names are resolved by this machine")
     agent = parser.add_argument_group("the agent (in a cluster)")
+    agent.add_argument(
+        "-e",
+        "--ephemeral-container",
+        action="store_true",
+        help="put it into the target's pod, as an ephemeral container (default: a Job on the pod's node)",
+    )
     agent.add_argument("-i", "--agent-image", metavar="IMAGE", help="its image: any with Python 3.11 or later")
     agent.add_argument(
         "--agent-startup-timeout", metavar="S", type=_seconds, help="seconds that it may take to start (default: 60)"
@@ -121,6 +127,7 @@ def run(options: argparse.Namespace) -> int:
             namespace=options.target_namespace,
             context=options.context,
             image=options.agent_image,
+            is_ephemeral=options.ephemeral_container,
             startup_timeout_s=options.agent_startup_timeout,
             steal=options.steal,
             files=options.fs_mode,
@@ -206,6 +213,7 @@ def _target(chosen: "Settings") -> "Target":
         kube_namespace=chosen.namespace,
         context=chosen.context,
         image=chosen.image or DEFAULT_AGENT_IMAGE,
+        is_ephemeral=chosen.is_ephemeral,
         startup_timeout_s=chosen.startup_timeout_s or STARTUP_LIMIT_S,
     )
 

@@ -23,6 +23,10 @@ class Agent(Section, frozen=True):
         Image | str | None,
         Meta(description="As `-i`: any image with Python 3.11 or later; without it, a stock Python image."),
     ] = None
+    ephemeral: Annotated[
+        bool,
+        Meta(description="As `-e`: the agent is an ephemeral container of the target's pod, not a Job on its node."),
+    ] = False
     redirect: Annotated[
         Literal["auto", "sk_lookup", "nftables"],
         Meta(description="How connections are diverted when stealing; auto: by BPF sk_lookup, else by nftables."),

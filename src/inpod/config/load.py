@@ -42,6 +42,7 @@ class Options:
     outgoing_tcp: bool = True
     outgoing_udp: bool = True
     remote_names: bool = True
+    is_ephemeral: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Settings:
     way: Way = field(default_factory=Way)
     hostname: bool = True
     skipped: tuple[str, ...] = BUILD_TOOLS
+    is_ephemeral: bool = False
 
 
 def settings(options: Options, file: File) -> Settings:
@@ -84,6 +86,7 @@ def settings(options: Options, file: File) -> Settings:
         namespace=options.namespace or target.namespace,
         context=options.context or file.kube_context,
         image=options.image or image_name(file.agent.image),
+        is_ephemeral=options.is_ephemeral or file.agent.ephemeral,
         startup_timeout_s=options.startup_timeout_s or file.agent.startup_timeout,
         incoming="steal" if options.steal else incoming_mode(incoming),
         ports=incoming_ports(incoming),

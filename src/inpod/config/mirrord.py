@@ -8,7 +8,7 @@ NOT_YET = {
     ),
     "target": ("container", "deployment", "pod"),
     "agent": (
-        *("log_level", "json_log", "namespace", "image_pull_policy", "image_pull_secrets", "ttl", "ephemeral", "dns"),
+        *("log_level", "json_log", "namespace", "image_pull_policy", "image_pull_secrets", "ttl", "dns"),
         *("communication_timeout", "disabled_capabilities", "tolerations", "resources", "metrics"),
         *("check_out_of_pods", "node_selector", "privileged", "service_account", "annotations", "labels", "nftables"),
         *("priority_class", "network_interface", "exclude_from_mesh", "inject_headers", "max_body_buffer_size"),

@@ -75,6 +75,12 @@ def test_the_command_line_comes_before_the_file() -> None:
     assert chosen(file, options) == Settings("pod/cli", "cli", "cli", "cli", 7, "steal", "local", EnvFilter("CLI"))
 
 
+def test_either_asks_for_an_ephemeral_agent() -> None:
+    assert not chosen({}).is_ephemeral
+    assert chosen({"agent": {"ephemeral": True}}).is_ephemeral
+    assert chosen({}, Options(is_ephemeral=True)).is_ephemeral
+
+
 def test_ports() -> None:
     incoming: Json = {
         "ports": [80, 3000],
@@ -112,7 +118,7 @@ def test_ports() -> None:
             "incoming.https_delivery' is not there yet",
             "",
         ),
-        ({"agent": {"ephemeral": True}}, "'agent.ephemeral' is not there yet", ""),
+        ({"agent": {"ttl": 5}}, "'agent.ttl' is not there yet", ""),
         ({"agent": {"startup_timeout": 0}}, "agent.startup_timeout", "config.md"),
         ({"feature": {"env": 3}}, "feature.env", ""),
         ({"feature": {"fs": "write"}}, "'write' is not there yet", "'read'"),

@@ -67,7 +67,8 @@ async def arrives(to: Address, port: int, addresses: Collection[str] = (), home:
         home: Descriptor of the agent's own network namespace, where that is another.
 
     Raises:
-        OSError: Nobody knows: packets cannot be watched (CAP_NET_RAW), or none can be sent.
+        OSError: Nobody knows: packets cannot be watched (CAP_NET_RAW), none can be sent, or none from another network
+            than the target's.
     """
     tag = KNOCK | random.getrandbits(KNOCK_BITS)  # nobody gains by guessing it
     own = OwnAddresses(addresses)
@@ -85,6 +86,9 @@ async def arrives(to: Address, port: int, addresses: Collection[str] = (), home:
                     # A node also sees what it passes on to its pods.
                     if segment is not None and own.has(endpoints(segment.flow)[1].ip, loop.time()):
                         return True
+    if home is None:
+        # A node need not lead a pod back to itself, so this says nothing of what others send.
+        raise OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
     return False
 
 

@@ -90,9 +90,14 @@ class Cluster:
         """Create an object; raises as `get`."""
         return self._decode(await self._request("POST", path, body=manifest), kind)
 
-    async def patch(self, path: str, change: dict[str, Any]) -> None:
-        """Merge `change` into an object; raises as `get`."""
-        await self._request("PATCH", path, body=change, content_type="application/merge-patch+json")
+    async def patch(self, path: str, change: dict[str, Any], *, strategic: bool = False) -> None:
+        """Merge `change` into an object; raises as `get`.
+
+        Args:
+            strategic: Lists of named things get what is new in them, instead of being replaced.
+        """
+        kind = "strategic-merge-patch" if strategic else "merge-patch"
+        await self._request("PATCH", path, body=change, content_type=f"application/{kind}+json")
 
     async def delete(self, path: str, options: dict[str, Any]) -> None:
         """Delete an object; raises as `get`."""

@@ -157,6 +157,7 @@ class PodStatus(Struct):
     conditions: list[Condition] = msgspec.field(default_factory=list)
     container_statuses: list[ContainerStatus] = msgspec.field(default_factory=list)
     init_container_statuses: list[ContainerStatus] = msgspec.field(default_factory=list)
+    ephemeral_container_statuses: list[ContainerStatus] = msgspec.field(default_factory=list)
 
 
 class Pod(Struct):

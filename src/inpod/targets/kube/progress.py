@@ -1,4 +1,4 @@
-"""Reads off Job, pod and events how far the agent's start is, or why it will never be there. No I/O here."""
+"""Reads off Job, pods and events how far the agent's start is, or why it will never be there. No I/O here."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ from inpod.errors import ExitCode, UserError
 from inpod.targets.kube.job import CONTAINER
 from inpod.targets.kube.objects import ContainerState, ContainerStatus, Event, Job, Pod
 from inpod.targets.kube.refusals import forbidden, one_line
+from inpod.targets.kube.resolve import Found
 
 _IMAGE_REASONS = frozenset(
     {
@@ -91,6 +92,36 @@ def judge_pod(pod: Pod, events: list[Event], *, image: str, node: str) -> Waitin
                 f"See 'kubectl describe node {node}'.",
             )
     return _waiting(state, events, image) or Waiting(f"node {node} to take the agent's pod")
+
+
+def judge_ephemeral(pod: Pod | None, events: list[Event], *, name: str, target: Found, image: str) -> Waiting | Started:
+    """Return how far an ephemeral container is.
+
+    Args:
+        pod: The target's; None when it is not there.
+        events: About the container.
+        name: Of the container.
+
+    Raises:
+        UserError: It ended, or will not start as far as can be seen; or its target ended, without which it cannot be.
+    """
+    look = f"See 'kubectl -n {target.kube_namespace} describe pod {target.pod}', and run the command again."
+    if pod is None or pod.metadata.deletion_timestamp:
+        raise UserError(f"Pod '{target.pod}' was deleted.", hint=look, exit_code=ExitCode.TARGET_NOT_READY)
+    statuses = [*pod.status.container_statuses, *pod.status.init_container_statuses]
+    # By its id: one that ended may run again by now, as another.
+    if not any(each.state.running and each.container_id.endswith(target.container_id) for each in statuses):
+        raise UserError(
+            f"Container '{target.container}' of pod '{target.pod}' ended, and with it the agent.",
+            hint=look,
+            exit_code=ExitCode.TARGET_NOT_READY,
+        )
+    state = _state(pod.status.ephemeral_container_statuses, name)
+    _require_no_end(state, image)
+    if state.running is not None:
+        return Started(target.pod)
+    _require_hope(state, events, image)
+    return _waiting(state, events, image) or Waiting(f"node {target.node} to start the agent's container")
 
 
 def _state(statuses: list[ContainerStatus], name: str) -> ContainerState:

@@ -1,6 +1,7 @@
 """What a session may do in the target's namespace: the list behind docs/reference/rbac.md, and its check."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from inpod.errors import ExitCode, UserError
 from inpod.targets.kube.background import together
@@ -15,6 +16,7 @@ class Right:
 
     Attributes:
         resource: With its part, if any: "pods/portforward".
+        needs_it: What of a session needs it; empty: all of them.
         is_checked: Whether nothing works without it. Of the others, one is for some versions only, the rest for messages.
     """
 
@@ -22,18 +24,20 @@ class Right:
     group: str
     resource: str
     why: str
+    needs_it: tuple[Literal["deployment", "job", "ephemeral"], ...] = ()
     is_checked: bool = True
 
 
 RIGHTS = (
     Right("get", "", "pods", "read the target"),
-    Right("list", "", "pods", "find a deployment's pods and the agent's pod"),
-    Right("get", "apps", "deployments", "read the target"),
+    Right("list", "", "pods", "find a deployment's pods and the agent's pod", ("deployment", "job")),
+    Right("get", "apps", "deployments", "read the target", ("deployment",)),
     Right("list", "apps", "deployments", "`inpod ls`, and names in hints", is_checked=False),
-    Right("create", "batch", "jobs", "start the agent"),
-    Right("get", "batch", "jobs", "see why the agent does not start"),
-    Right("patch", "batch", "jobs", "renew the lease"),
-    Right("delete", "batch", "jobs", "end the agent"),
+    Right("create", "batch", "jobs", "start the agent", ("job",)),
+    Right("get", "batch", "jobs", "see why the agent does not start", ("job",)),
+    Right("patch", "batch", "jobs", "renew the lease", ("job",)),
+    Right("delete", "batch", "jobs", "end the agent", ("job",)),
+    Right("patch", "", "pods/ephemeralcontainers", "start the agent in the target's pod", ("ephemeral",)),
     Right("get", "", "pods/portforward", "talk to the agent: a websocket is a GET"),
     Right("create", "", "pods/portforward", "the same; newer API servers ask for it too", is_checked=False),
     Right("list", "", "events", "say why the agent does not start", is_checked=False),
@@ -41,13 +45,14 @@ RIGHTS = (
 )
 
 
-async def check_rights(cluster: Cluster, *, is_deployment: bool) -> None:
+async def check_rights(cluster: Cluster, *, is_deployment: bool, is_ephemeral: bool) -> None:
     """Find out before anything is made whether all of it will be allowed.
 
     Raises:
         UserError: It will not; names each missing right.
     """
-    needed = [r for r in RIGHTS if r.is_checked and (is_deployment or r.resource != "deployments")]
+    what = {"ephemeral" if is_ephemeral else "job", *(("deployment",) if is_deployment else ())}
+    needed = [right for right in RIGHTS if right.is_checked and (not right.needs_it or what & {*right.needs_it})]
     answers = await together(*(_is_allowed(cluster, right) for right in needed))
     missing = [right for right, is_allowed in zip(needed, answers, strict=True) if not is_allowed]
     if missing:
@@ -77,11 +82,13 @@ async def _is_allowed(cluster: Cluster, right: Right) -> bool:
     return answer.status.allowed
 
 
-def role_yaml(name: str = "inpod") -> str:
-    """Return the Role that grants all of `RIGHTS`, as YAML: for docs and README."""
+def role_yaml(*, is_ephemeral: bool) -> str:
+    """Return the Role that grants what one kind of agent needs, as YAML: for docs and README."""
+    name, other = ("inpod-ephemeral", "job") if is_ephemeral else ("inpod", "ephemeral")
     verbs: dict[tuple[str, str], list[str]] = {}
     for right in RIGHTS:
-        verbs.setdefault((right.group, right.resource), []).append(right.verb)
+        if right.needs_it != (other,):
+            verbs.setdefault((right.group, right.resource), []).append(right.verb)
     lines = ["apiVersion: rbac.authorization.k8s.io/v1", "kind: Role", f"metadata: {{name: {name}}}", "rules:"]
     for (group, resource), allowed in verbs.items():
         api = f'"{group}"'

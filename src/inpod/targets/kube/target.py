@@ -8,6 +8,7 @@ from inpod.targets.base import AgentLink
 from inpod.targets.kube.background import together
 from inpod.targets.kube.cluster import Cluster
 from inpod.targets.kube.container import DEFAULT_AGENT_IMAGE
+from inpod.targets.kube.ephemeral_place import EphemeralPlace
 from inpod.targets.kube.job_place import JobPlace
 from inpod.targets.kube.refusals import ApiRefusal, explain
 from inpod.targets.kube.resolve import Found, resolve
@@ -29,6 +30,7 @@ class KubeTarget:
         context: None for the current one.
         kube_namespace: None for the context's.
         image: Of the agent; any with Python 3.11 or later.
+        is_ephemeral: Whether the agent is an ephemeral container of the target's pod, instead of a Job.
         startup_timeout_s: Longest wait for the agent.
     """
 
@@ -40,6 +42,7 @@ class KubeTarget:
         context: str | None = None,
         kube_namespace: str | None = None,
         image: str = DEFAULT_AGENT_IMAGE,
+        is_ephemeral: bool = False,
         startup_timeout_s: float = STARTUP_LIMIT_S,
     ) -> None:
         self._spec = spec
@@ -47,6 +50,7 @@ class KubeTarget:
         self._context = context
         self._kube_namespace = kube_namespace
         self._image = image
+        self._is_ephemeral = is_ephemeral
         self._startup_timeout_s = startup_timeout_s
 
     @property
@@ -63,13 +67,15 @@ class KubeTarget:
         # What is wrong with the target is said first: a missing right may follow from a wrong namespace.
         target, _ = await together(
             resolve(cluster, self._spec),
-            check_rights(cluster, is_deployment=isinstance(self._spec, DeploymentTarget)),
+            check_rights(
+                cluster, is_deployment=isinstance(self._spec, DeploymentTarget), is_ephemeral=self._is_ephemeral
+            ),
         )
         assert target is not None
         return target
 
     async def start_agent(self, report: Report) -> AgentLink:
-        """Start an agent on the target's node; closing the link deletes it.
+        """Start an agent on the target's node or in its pod; closing the link ends it.
 
         Raises:
             UserError: As `plan`; or the agent does not start.
@@ -83,7 +89,7 @@ class KubeTarget:
             report(f"{target.describes}, on node {target.node}")
             if target.is_host_network:
                 report(f"pod {target.pod} uses its node's network: its ports are the node's")
-            place = JobPlace(cluster, target, self._image)
+            place = (EphemeralPlace if self._is_ephemeral else JobPlace)(cluster, target, self._image)
             start = Start(cluster, place, target.container_id, report)
             try:
                 async with asyncio.timeout(self._startup_timeout_s):

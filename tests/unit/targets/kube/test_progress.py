@@ -3,7 +3,8 @@ import pytest
 
 from inpod.errors import ExitCode, UserError
 from inpod.targets.kube.objects import Event, Job, Pod
-from inpod.targets.kube.progress import Started, Waiting, judge_job, judge_pod
+from inpod.targets.kube.progress import Started, Waiting, judge_ephemeral, judge_job, judge_pod
+from inpod.targets.kube.resolve import Found
 
 JOB = msgspec.convert({"metadata": {"name": "j"}}, Job)
 
@@ -128,3 +129,66 @@ def test_failed_job_whose_pod_is_gone_names_the_node() -> None:
     with pytest.raises(UserError, match="BackoffLimitExceeded") as caught:
         judge_job(failed, [], node="n")
     assert "kubectl get node n" in caught.value.hint
+
+
+TARGET = Found("shop", "api-1", "web", "c0ffee", "n")
+
+
+def target_pod(container_id: str = "c0ffee", metadata: object = None, **agents_state: object) -> Pod:
+    """Return the pod of `TARGET`, which has had another agent before."""
+    status = {
+        "containerStatuses": [{"name": "web", "containerID": f"containerd://{container_id}", "state": {"running": {}}}],
+        "ephemeralContainerStatuses": [
+            {"name": "inpod-agent-0", "state": {"terminated": {"exitCode": 1}}},
+            *([{"name": "inpod-agent-1", "state": agents_state}] if agents_state else []),
+        ],
+    }
+    return msgspec.convert({"metadata": metadata or {"name": "api-1"}, "spec": {}, "status": status}, Pod)
+
+
+def judged(pod: Pod | None, *events: Event) -> Waiting | Started:
+    return judge_ephemeral(pod, list(events), name="inpod-agent-1", target=TARGET, image="i")
+
+
+def test_ephemeral_container_is_waited_for_until_it_runs() -> None:
+    assert judged(target_pod()) == Waiting("node n to start the agent's container")
+    assert judged(target_pod(), event("Pulling")) == Waiting("image i to be pulled")
+    assert judged(target_pod(waiting={"reason": "PodInitializing"})) == Waiting("the agent's container to start")
+    assert judged(target_pod(running={})) == Started("api-1")
+
+
+@pytest.mark.parametrize(
+    ("pod", "says", "code"),
+    [
+        (None, "Pod 'api-1' was deleted.", ExitCode.TARGET_NOT_READY),
+        (
+            target_pod(metadata={"name": "api-1", "deletionTimestamp": "now"}, running={}),
+            "Pod 'api-1' was deleted.",
+            ExitCode.TARGET_NOT_READY,
+        ),
+        (
+            target_pod("another", terminated={"exitCode": 137}),
+            "Container 'web' of pod 'api-1' ended, and with it the agent.",
+            ExitCode.TARGET_NOT_READY,
+        ),
+        (
+            target_pod(waiting={"reason": "ImagePullBackOff", "message": "Back-off"}),
+            "The agent's image 'i' cannot be pulled: Back-off",
+            ExitCode.AGENT_START,
+        ),
+        (
+            target_pod(waiting={"reason": "CreateContainerError", "message": "no room"}),
+            "The agent's container cannot start: no room",
+            ExitCode.AGENT_START,
+        ),
+        (
+            target_pod(terminated={"exitCode": 1, "message": "inpod: port 61000: Address already in use\n"}),
+            "The agent's container ended with exit code 1: inpod: port 61000: Address already in use",
+            ExitCode.AGENT_START,
+        ),
+    ],
+)
+def test_ephemeral_container_that_will_not_run_says_why(pod: Pod | None, says: str, code: ExitCode) -> None:
+    with pytest.raises(UserError) as caught:
+        judged(pod)
+    assert (caught.value.message, caught.value.exit_code) == (says, code)

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from inpod.targets.kube.job import CAPABILITIES
+from inpod.targets.kube import ephemeral_place, job
 from inpod.targets.kube.rights import RIGHTS, role_yaml
 
 PAGE = Path(__file__).parents[4] / "docs" / "reference" / "rbac.md"
@@ -8,10 +8,11 @@ PAGE = Path(__file__).parents[4] / "docs" / "reference" / "rbac.md"
 
 def test_page_has_the_role_and_each_right() -> None:
     text = PAGE.read_text()
-    assert f"```yaml\n{role_yaml()}```" in text
+    for is_ephemeral in (False, True):
+        assert f"```yaml\n{role_yaml(is_ephemeral=is_ephemeral)}```" in text
     for right in RIGHTS:
         assert f"| {right.verb} | {right.resource} | {right.why}" in text
-    for capability in CAPABILITIES:
+    for capability in {*job.CAPABILITIES, *ephemeral_place.CAPABILITIES}:
         assert f"| {capability} |" in text
 
 
