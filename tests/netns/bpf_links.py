@@ -30,10 +30,10 @@ def count_links(netns_inode: int) -> int:
 
 
 def _netns_inode(link: int) -> int:
-    fd = bpf.call(_LINK_GET_FD, struct.pack("=I", link))
+    fd = bpf.call(_LINK_GET_FD, bpf.attr_of(struct.pack("=I", link)))
     try:
         info = ctypes.create_string_buffer(256)
-        bpf.call(_GET_INFO, struct.pack("=IIQ", fd, len(info), ctypes.addressof(info)))
+        bpf.call(_GET_INFO, bpf.attr_of(struct.pack("=IIQ", fd, len(info), ctypes.addressof(info))))
         kind, _, _, inode, _ = _INFO.unpack_from(info)
         return int(inode) if kind == _LINK_TYPE_NETNS else 0
     finally:

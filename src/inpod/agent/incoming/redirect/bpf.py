@@ -40,13 +40,25 @@ class Command(IntEnum):
     LINK_CREATE = 28
 
 
+_PUT, _REMOVE = int(Command.MAP_UPDATE_ELEM), int(Command.MAP_DELETE_ELEM)
+
+
 @cache
 def _number() -> int | None:
     return _SYSTEM_CALL.get(os.uname().machine)
 
 
-def call(command: int, attr: bytes) -> int:
-    """Make the system call with `attr`, padded with zeros; return its result.
+Attr = ctypes.Array[ctypes.c_char]
+"""What a command is told, padded with zeros."""
+
+
+def attr_of(fields: bytes) -> Attr:
+    """Return what a command is told."""
+    return ctypes.create_string_buffer(fields, _ATTR_BYTES)
+
+
+def call(command: int, attr: Attr) -> int:
+    """Make the system call; return its result.
 
     Raises:
         OSError: As bpf(2); ENOSYS on a machine whose call number is not known here.
@@ -54,7 +66,7 @@ def call(command: int, attr: bytes) -> int:
     number = _number()
     if number is None:
         raise OSError(errno.ENOSYS, f"bpf(2) is not known on {os.uname().machine}")
-    result: int = _system_call(number, command, ctypes.create_string_buffer(attr, _ATTR_BYTES), _ATTR_BYTES)
+    result: int = _system_call(number, command, attr, _ATTR_BYTES)
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -69,9 +81,12 @@ class Map:
         # Two of these are made for each connection to the original: what they point to is kept.
         self._key = ctypes.create_string_buffer(key_bytes)
         self._value = ctypes.create_string_buffer(value_bytes)
-        self.fd = call(Command.MAP_CREATE, struct.pack("=IIIII", kind, key_bytes, value_bytes, max_entries, flags))
+        self.fd = call(
+            Command.MAP_CREATE, attr_of(struct.pack("=IIIII", kind, key_bytes, value_bytes, max_entries, flags))
+        )
         addresses = ctypes.addressof(self._key), ctypes.addressof(self._value)
-        self._entry = struct.pack("=IxxxxQQQ", self.fd, *addresses, 0)
+        entry = struct.pack("=IxxxxQQQ", self.fd, *addresses, 0)
+        self._put, self._removal = attr_of(entry), attr_of(entry[:_KEY_ONLY])
 
     def set(self, key: bytes, value: bytes) -> None:
         """Put `value` under `key`.
@@ -80,13 +95,13 @@ class Map:
             OSError: E2BIG when the map is full.
         """
         self._key.raw, self._value.raw = key, value
-        call(Command.MAP_UPDATE_ELEM, self._entry)
+        call(_PUT, self._put)
 
     def delete(self, key: bytes) -> None:
         """Remove `key` if it is there."""
         self._key.raw = key
         try:
-            call(Command.MAP_DELETE_ELEM, self._entry[:_KEY_ONLY])
+            call(_REMOVE, self._removal)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.EINVAL):
                 raise
@@ -122,7 +137,7 @@ def create_link(program: int, target: int, attach_kind: int) -> int:
     Raises:
         OSError: As bpf(2).
     """
-    return call(Command.LINK_CREATE, struct.pack("=IIII", program, target, attach_kind, 0))
+    return call(Command.LINK_CREATE, attr_of(struct.pack("=IIII", program, target, attach_kind, 0)))
 
 
 def _load(
@@ -149,4 +164,4 @@ def _load(
         0,
         attach_kind,
     )
-    return call(Command.PROG_LOAD, attr)
+    return call(Command.PROG_LOAD, attr_of(attr))
