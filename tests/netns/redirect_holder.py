@@ -106,7 +106,8 @@ class Holder:
 
     async def pass_on(self, sock: socket.socket, called: Address) -> None:
         try:
-            original = await connect_original(self.redirect, called)
+            found = connect_original(self.redirect, called)
+            original = found if isinstance(found, socket.socket) else await found
         except OSError as error:
             await asyncio.get_running_loop().sock_sendall(sock, f"{error}\n".encode())
             return

@@ -50,10 +50,11 @@ class Subscriber:
         self.who = request.who
         self.report = report
         self._tunnel = tunnel
+        self._clock = asyncio.get_running_loop().time
 
     def is_there(self) -> bool:
         """Return whether it was heard of lately."""
-        silence = asyncio.get_running_loop().time() - self._tunnel.last_heard
+        silence = self._clock() - self._tunnel.last_heard
         return not self._tunnel.lost.done() and silence < SILENT_AFTER_S
 
     def offer(self, peer: Address, called: Address) -> Stream:

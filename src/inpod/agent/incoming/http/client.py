@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from inpod.agent.incoming.http.choice import Chooser, Taker
 from inpod.agent.incoming.http.counts import Counts
@@ -24,8 +25,10 @@ LINGER_S = 2.0
 SILENCE_LIMIT_S = 2.0
 """How long a client may say nothing before the original is connected, which may be the one to speak first."""
 
-ConnectOriginal = Callable[[], Awaitable[socket.socket]]
-"""Returns a new, non-blocking connection to the original, or raises OSError."""
+ConnectOriginal = Callable[[], socket.socket | Awaitable[socket.socket]]
+"""Returns a new, non-blocking connection to the original, or what to wait for until there is one; either may raise OSError."""
+
+T = TypeVar("T")
 
 
 class Client(asyncio.Protocol):
@@ -201,18 +204,16 @@ class Client(asyncio.Protocol):
 
     async def _open(self, taker: Taker | None) -> None:
         try:
-            async with asyncio.timeout(OPEN_LIMIT_S) as self._opening:
-                if taker is None:
-                    await self._open_original()
-                else:
-                    await self._open_stream(taker)
+            if taker is None:
+                await self._open_original()
+            else:
+                await self._open_stream(taker)
         except (OSError, StreamRefused):  # TimeoutError is an OSError
             self.exchange.refused(taker)
-        finally:
-            self._opening = None
 
     async def _open_original(self) -> None:
-        sock = await self._connect_original()
+        found = self._connect_original()
+        sock = found if isinstance(found, socket.socket) else await self._in_time(found)
         try:
             open_transport(sock, OriginalWire(self))
         except OSError:
@@ -222,11 +223,19 @@ class Client(asyncio.Protocol):
     async def _open_stream(self, taker: Taker) -> None:
         stream = taker.open()
         try:
-            await stream.accepted()
+            await self._in_time(stream.accepted())
         except BaseException:
             stream.refuse()
             raise
         TakerWire(self, taker, stream).begin()
+
+    async def _in_time(self, opening: Awaitable[T]) -> T:
+        """Wait for a side no longer than the client is there."""
+        try:
+            async with asyncio.timeout(OPEN_LIMIT_S) as self._opening:
+                return await opening
+        finally:
+            self._opening = None
 
     # How it begins.
 

@@ -21,6 +21,20 @@ class ServeHttp2(Protocol):
         """
 
 
+class Serve(Protocol):
+    """What `serve` is."""
+
+    async def __call__(
+        self,
+        client: socket.socket,
+        chooser: Chooser,
+        connect_original: ConnectOriginal,
+        counts: Counts,
+        serve_http2: ServeHttp2 | None = None,
+    ) -> None:
+        """See `serve`."""
+
+
 async def serve(
     client: socket.socket,
     chooser: Chooser,
@@ -32,7 +46,6 @@ async def serve(
 
     Args:
         client: Accepted, non-blocking.
-        connect_original: Returns a new, non-blocking connection to the original, or raises OSError.
         serve_http2: Without it, HTTP/2 is passed to the original whole.
     """
     first = await Client(chooser, connect_original, counts, takes_http2=serve_http2 is not None).run(client)

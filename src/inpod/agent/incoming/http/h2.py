@@ -29,7 +29,6 @@ async def serve_http2(
     Args:
         client: Accepted, non-blocking.
         first: What was read from the client; begins with the preface.
-        connect_original: Returns a new, non-blocking connection to the original, or raises OSError.
     """
     await _Client(chooser, connect_original, counts).run(client, first)
 
@@ -162,7 +161,8 @@ class _Client(asyncio.Protocol):
                 self.exchange.refused(side)
 
     async def _open_original(self, side: Side) -> None:
-        sock = await self._connect_original()
+        found = self._connect_original()
+        sock = found if isinstance(found, socket.socket) else await found
         try:
             open_transport(sock, OriginalWire(self, side))
         except OSError:

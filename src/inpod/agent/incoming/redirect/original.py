@@ -5,7 +5,7 @@ import errno
 import os
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
 
@@ -18,43 +18,53 @@ ATTEMPTS = 64
 _DEVICES = Path("/proc/thread-self/net/if_inet6")
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
+_To = tuple[str, int] | tuple[str, int, int, int]
+"""An address as the socket calls take it."""
 
-async def connect_original(redirect: Redirect, called: Address) -> socket.socket:
-    """Return a connected, non-blocking socket to what the client called, from that same address.
+
+def connect_original(redirect: Redirect, called: Address) -> socket.socket | Awaitable[socket.socket]:
+    """Return a non-blocking socket that is connected to what the client called, from that same address, or wait for it.
 
     So it arrives where the client's own connection would have, whatever address the original listens on. Its exemption
-    from the redirect ends when it is closed.
+    from the redirect ends when it is closed. Most are connected at once: nobody is nearer than the original.
 
     Raises:
-        OSError: The kernel's errno.
+        OSError: The kernel's errno; also from what is waited for.
     """
     for _ in range(ATTEMPTS):
         sock = _Exempt(socket.AF_INET6 if ":" in called.ip else socket.AF_INET)
         try:
             _PORTS.bind(sock, called.ip)
             sock.at_close.append(redirect.exempt(sock))
-            await _connect(sock, _named(called.ip, called.port))
+            to = _named(called.ip, called.port)
+            is_connected = _connect(sock, to)
         except OSError as error:
             sock.close()
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EADDRINUSE):
                 raise
-        except BaseException:
-            sock.close()
-            raise
         else:
-            return sock
+            return sock if is_connected else _connected(sock, to)
     raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
 
 
-async def _connect(sock: socket.socket, to: tuple[str, int] | tuple[str, int, int, int]) -> None:
-    # Nobody is nearer than the original: when the call returns, its kernel has answered, and the second one says how.
+def _connect(sock: socket.socket, to: _To) -> bool:
+    """Begin to connect; return whether that is done."""
     error = sock.connect_ex(to)
     if error == errno.EINPROGRESS:
+        # When the call returns, the original's kernel has answered, as a rule, and this one says how.
         error = sock.connect_ex(to)
-    if error == errno.EALREADY:
-        await asyncio.get_running_loop().sock_connect(sock, to)
-    elif error:
+    if error and error != errno.EALREADY:
         raise OSError(error, os.strerror(error))
+    return not error
+
+
+async def _connected(sock: socket.socket, to: _To) -> socket.socket:
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, to)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 class _Exempt(socket.socket):
@@ -120,8 +130,8 @@ class _Ports:
 _PORTS = _Ports()
 
 
-def _named(ip: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
-    """Return the address as the socket calls take it: a link-local one of ours with its device."""
+def _named(ip: str, port: int) -> _To:
+    """Return the address: a link-local one of ours with its device."""
     if not ip.startswith("fe80:"):
         return ip, port
     packed = socket.inet_pton(socket.AF_INET6, ip).hex()
