@@ -66,14 +66,34 @@ class Subscriber:
 class Choice:
     """The filters of all sessions, for one connection: a `Chooser`. The session that came first decides first."""
 
-    __slots__ = ("_has_probes", "_takers")
+    __slots__ = ("_has_probes", "_last_choice", "_last_head", "_takers")
 
     def __init__(self, subscribers: Sequence[Subscriber], peer: Address, called: Address) -> None:
         self._takers = tuple([_Taker(subscriber, peer, called) for subscriber in subscribers])
         self._has_probes = any(subscriber.has_probes for subscriber in subscribers)
+        self._last_head: Head | None = None  # of a request without a body
+        self._last_choice: _Taker | Fate = Fate.ORIGINAL
 
     def choose(self, head: Head, body: bytes | None) -> Taker | Fate:
         """See `Chooser`."""
+        if body == b"" and head is self._last_head:
+            # Clients ask the same again and again, and heads that are alike are one object.
+            choice = self._last_choice
+        else:
+            choice = self._decide(head, body)
+            if choice is Fate.NEEDS_BODY:
+                return choice
+            if body == b"":
+                self._last_head, self._last_choice = head, choice
+        by = choice.subscriber if isinstance(choice, _Taker) else None
+        for taker in self._takers:
+            if taker is choice:
+                taker.subscriber.report.matched()
+            else:
+                taker.subscriber.report.passed(why, taker.subscriber, head, body, by)
+        return choice
+
+    def _decide(self, head: Head, body: bytes | None) -> "_Taker | Fate":
         is_probe = self._has_probes and is_from_kubelet(head)
         for taker in self._takers:
             subscriber = taker.subscriber
@@ -83,18 +103,8 @@ class Choice:
             if matches is None:
                 return Fate.NEEDS_BODY
             if matches:
-                self._tell(head, body, taker)
                 return taker
-        self._tell(head, body, None)
         return Fate.ORIGINAL
-
-    def _tell(self, head: Head, body: bytes | None, taker: "_Taker | None") -> None:
-        by = None if taker is None else taker.subscriber
-        for other in self._takers:
-            if other is taker:
-                other.subscriber.report.matched()
-            else:
-                other.subscriber.report.passed(lambda other=other: why(other.subscriber, head, body, by))  # type: ignore[misc]
 
 
 class _Taker:

@@ -9,7 +9,7 @@ from inpod.protocol.listing import PeerProtocolError
 
 A = TypeVar("A")
 
-_dump = json.JSONEncoder(separators=(",", ":")).encode
+_dump = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 _NAMES: dict[str, type[Request]] = {t.__name__: t for t in get_args(Request)}
 

@@ -33,7 +33,6 @@ class Exchange(Passage):
         self._chooser = chooser
         # The request that is being decided, or waits for its side.
         self._request: Request | None = None
-        self._body: bytes | None = None
         self._taker: Taker | None = None
         self._collected = Collected()
 
@@ -195,7 +194,7 @@ class Exchange(Passage):
             self._counts.seen += 1
             self.state = State.COLLECTING
         else:
-            self._route(request, raw, body, choice)
+            self._route(request, raw, choice)
         return True
 
     def _on_plain(self, request: Request, raw: bytes) -> None:
@@ -204,11 +203,11 @@ class Exchange(Passage):
         taker = None if isinstance(choice, Fate) else choice
         side = self._side
         if side is None or side.taker is not taker or side.answers.waiting >= MAX_PIPELINED:
-            self._route(request, raw, b"", choice)
+            self._route(request, raw, choice)
             self._advance()
             return
         self._counts.seen += 1
-        self._counts.note(request.head, b"", taker)
+        self._counts.note(taker)
         side.answers.expect(request)
         side.write(raw)
 
@@ -234,14 +233,13 @@ class Exchange(Passage):
     def _choose_with_body(self) -> None:
         assert self._request is not None
         self._limit(None)
-        self._body = self._collected.body()
-        choice = self._chooser.choose(self._request.head, self._body)
+        choice = self._chooser.choose(self._request.head, self._collected.body())
         self._taker = None if isinstance(choice, Fate) else choice
         self.state = State.ROUTED
 
-    def _route(self, request: Request, raw: bytes, body: bytes | None, choice: Taker | Fate) -> None:
+    def _route(self, request: Request, raw: bytes, choice: Taker | Fate) -> None:
         self._counts.seen += 1
-        self._request, self._raw, self._body = request, [raw], body
+        self._request, self._raw = request, [raw]
         self._taker = None if isinstance(choice, Fate) else choice
         self.state = State.ROUTED
 
@@ -263,7 +261,7 @@ class Exchange(Passage):
         elif side.answers.waiting >= MAX_PIPELINED:
             return False
         self._has_begun = True
-        self._counts.note(self._request.head, self._body, taker)
+        self._counts.note(taker)
         side.answers.expect(self._request, swallows_continue=self._collected.is_continued)
         self._collected.is_continued = False
         out += self._raw

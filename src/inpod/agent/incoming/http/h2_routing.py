@@ -133,7 +133,7 @@ class Routing(Answering):
     def sent(self, stream: Stream) -> None:
         """A request was sent to its side."""
         assert stream.side is not None
-        self._counts.note(stream.head, stream.body, stream.side.taker)
+        self._counts.note(stream.side.taker)
 
     def grant(self, stream: Stream) -> None:
         """A side takes more of a stream: so may the client send more."""

@@ -23,6 +23,9 @@ _known_requests: dict[bytes, "Request"] = {}
 _known_responses: dict[bytes, "Response"] = {}
 """Heads that were read, by their bytes: clients and servers say the same again and again."""
 
+known_response = _known_responses.get
+"""Returns the response of exactly these bytes when they were read before. The method itself: each answer is looked up."""
+
 
 # Neither is frozen: a frozen one takes six times as long to make, and one is made for each head that is not known.
 
@@ -145,11 +148,6 @@ def whole_request(data: bytes) -> Request | None:
         except NotHttp:
             return None
     return request
-
-
-def known_response(raw: bytes) -> Response | None:
-    """Return the response when `raw` is exactly a head that was read before."""
-    return _known_responses.get(raw)
 
 
 def parse_response(raw: bytes) -> Response:

@@ -124,7 +124,7 @@ class FilteredCopy:
         if matches is None:
             return Fate.NEEDS_BODY
         if not matches:
-            subscriber.report.passed(lambda: why(subscriber, head, body, None))
+            subscriber.report.passed(why, subscriber, head, body, None)
             return Fate.ORIGINAL
         subscriber.report.matched()
         return _TAKER
