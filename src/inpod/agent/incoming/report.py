@@ -55,7 +55,8 @@ class Report:
         """Count a request that it did not get; `why(*of)` explains it, and is called when that is told, not for each."""
         self._passed += 1
         self._why = why, of
-        self._tell_soon()
+        if self._timer is None:
+            self._tell_soon()
 
     def whole(self, why: str) -> None:
         """Count a connection whose requests were not looked at."""

@@ -26,25 +26,21 @@ class AnswerReader:
     """Takes what one server sends, cut anywhere; all but a needless "100 Continue" is given back, byte by byte.
 
     Attributes:
+        waiting: The requests that have no complete answer, the oldest first.
         turn: Once it is set, nothing is read any more, only given back.
     """
 
-    __slots__ = ("_body", "_data", "_expected", "_keeps_alive", "_searched", "_swallows", "turn")
+    __slots__ = ("_body", "_data", "_keeps_alive", "_searched", "_swallows", "turn", "waiting")
 
     def __init__(self) -> None:
         self.turn: Turn | None = None
         # No deque: an empty one takes ten times as much, and these are few.
-        self._expected: list[Request] = []
+        self.waiting: list[Request] = []
         self._swallows = False
         self._keeps_alive = True
         self._data = b""
         self._searched = 0
         self._body: Body | None = None
-
-    @property
-    def waiting(self) -> int:
-        """How many requests have no complete answer."""
-        return len(self._expected)
 
     def expect(self, request: Request, *, swallows_continue: bool = False) -> None:
         """Note a request that was sent.
@@ -53,16 +49,16 @@ class AnswerReader:
             swallows_continue: The client has its "100 Continue" already. Only for a request that waits alone.
         """
         if swallows_continue:
-            assert not self._expected
+            assert not self.waiting
             self._swallows = True
-        self._expected.append(request)
+        self.waiting.append(request)
 
     def feed(self, data: bytes) -> bytes:
         """Return what the client is to get."""
         if self.turn is not None:
             return data
-        if not self._data and self._body is None and self._expected and self._is_plain(data):
-            self._expected.pop(0)
+        if not self._data and self._body is None and self.waiting and self._is_plain(data):
+            self.waiting.pop(0)
             self._swallows = False
             return data
         if self._data:
@@ -115,11 +111,11 @@ class AnswerReader:
             response is not None
             and response.is_plain
             and response.length == len(data) - end
-            and self._expected[0].has_plain_answer
+            and self.waiting[0].has_plain_answer
         )
 
     def _head(self, data: bytes, at: int) -> int:
-        if not self._expected:
+        if not self.waiting:
             raise NotHttp("an answer came that nobody asked for")
         if not data.startswith(_STATUS_BEGIN, at) and not _STATUS_BEGIN.startswith(data[at : at + 7]):
             raise NotHttp("its answer has no status line")
@@ -127,7 +123,7 @@ class AnswerReader:
 
     def _begin(self, response: Response, at: int, size: int) -> int:
         """Begin an answer whose head ends at `at`; return how far it is done with."""
-        status, request = response.status, self._expected[0]
+        status, request = response.status, self.waiting[0]
         if status == 101 or (request.is_connect and 200 <= status < 300):
             self.turn = Turn.TUNNEL
         elif status < 200:
@@ -155,7 +151,7 @@ class AnswerReader:
         return end
 
     def _finish(self, keeps_alive: bool) -> None:
-        request = self._expected.pop(0)
+        request = self.waiting.pop(0)
         self._swallows = False
         if not (keeps_alive and request.keeps_alive):
             self.turn = Turn.CLOSE

@@ -202,7 +202,7 @@ class Exchange(Passage):
         choice = self._chooser.choose(request.head, b"")
         taker = None if isinstance(choice, Fate) else choice
         side = self._side
-        if side is None or side.taker is not taker or side.answers.waiting >= MAX_PIPELINED:
+        if side is None or side.taker is not taker or len(side.answers.waiting) >= MAX_PIPELINED:
             self._route(request, raw, choice)
             self._advance()
             return
@@ -258,7 +258,7 @@ class Exchange(Passage):
                     self._outside.open(taker)
                 return False
             self._side = side
-        elif side.answers.waiting >= MAX_PIPELINED:
+        elif len(side.answers.waiting) >= MAX_PIPELINED:
             return False
         self._has_begun = True
         self._counts.note(taker)

@@ -74,7 +74,7 @@ class Passage:
     def side_lost(self, side: Side) -> None:
         """A side is gone without a good end."""
         is_original = side.taker is None and self.state is State.READY
-        is_busy = self.state in (State.WHOLE, State.SENDING) or side.answers.waiting
+        is_busy = self.state in (State.WHOLE, State.SENDING) or bool(side.answers.waiting)
         if side is self._side and (is_busy or is_original):
             self._reset()
         else:
