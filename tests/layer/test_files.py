@@ -129,6 +129,19 @@ def test_missing_path_is_asked_once_where_its_folder_is_complete(stage: Stage) -
     assert len(stage.session.asked(File)) == before
 
 
+def test_missing_folder_is_known_where_the_one_above_is_complete(stage: Stage) -> None:
+    stage.output("ls", "/app")
+    before = len(stage.session.asked(File))
+    assert stage.run("cat", "/app/none/deeper/file").returncode == 1
+    assert len(stage.session.asked(File)) == before
+
+
+def test_folder_behind_a_link_that_leads_nowhere_yet_is_asked_for(stage: Stage) -> None:
+    stage.session.pod.files |= {"/app/to-other": Link("/other/deep"), "/other/deep/below/file": b"far"}
+    stage.output("ls", "/app")
+    assert stage.output("cat", "/app/to-other/below/file") == "far"
+
+
 def test_file_is_asked_for_once(stage: Stage) -> None:
     for _ in range(3):
         assert stage.output("cat", "/app/config.yaml") == "hello"

@@ -70,6 +70,16 @@ def test_a_written_file_is_read_anew(pod: Pod, folder: Path) -> None:
         eventually(file, ["three", 5])
 
 
+def test_a_folder_that_was_not_there_comes(pod: Pod, folder: Path) -> None:
+    """What is above it is complete by then: the program has looked in it again and again."""
+    with reader(pod) as eventually:
+        for name in ("a", "b", "a"):
+            eventually(folder / "below/deep" / name, errno.ENOENT)
+        (folder / "below/deep").mkdir(parents=True)
+        (folder / "below/deep/a").write_text("a")
+        eventually(folder / "below/deep/a", ["a", 1])
+
+
 def test_members_come_and_go(pod: Pod, folder: Path) -> None:
     (folder / "a").write_text("a")
     with reader(pod) as eventually:

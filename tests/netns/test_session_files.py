@@ -71,6 +71,20 @@ tell(len(sizes))
     assert ask(pod, code) == 3
 
 
+def test_folder_that_is_not_there_is_asked_about_twice(pod: Pod) -> None:
+    """Then the one above is complete, and says so to who looks at the replica: nobody is asked any more."""
+    code = """
+MARK_NS = 1_000_000_001
+replica = os.environ["INPOD_SESSION"] + "/replica/srv/app"
+complete = []
+for _ in range(3):
+    failure(open, "/srv/app/none/deep/sh")
+    complete.append(os.stat(replica).st_atime_ns != MARK_NS)
+tell(complete)
+"""
+    assert ask(pod, code) == [False, True, True]
+
+
 def test_listing_names_everything(pod: Pod) -> None:
     there = sorted(entry.name for entry in Path(f"/proc/{pod.pid}/root/srv/app").iterdir())
     assert ask(pod, 'tell(sorted(os.listdir("/srv/app")))') == there

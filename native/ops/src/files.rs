@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! look (stat, access, readlink…)  the replica has it: done
-//!                                 ENOENT in a directory whose members are all there: so it is
+//!                                 ENOENT, and the nearest directory above has all its members: so it is
 //!                                 else ask for the entry, and look again
 //! open for reading                as above, then: marked → ask for the content, and open again
 //! ```
@@ -183,7 +183,7 @@ impl InReplica<'_> {
     fn missing(&self, want: Want) -> Option<Next> {
         let is_link = || files::look(AT_CWD, self.path, libc::AT_SYMLINK_NOFOLLOW).is_ok_and(|found| found.is_link());
         // A link that leads to what is not there yet; unless the call was about the link.
-        if self.parent_is_complete() && (want == Want::Lstat || !is_link()) {
+        if self.is_surely_missing() && (want == Want::Lstat || !is_link()) {
             return Some(Next::Done);
         }
         self.ask(want)
@@ -234,13 +234,25 @@ impl InReplica<'_> {
         }
     }
 
-    fn parent_is_complete(&self) -> bool {
-        let mut parent = PathText::default();
+    /// Whether of the folders above, the nearest one that is there has all its members.
+    fn is_surely_missing(&self) -> bool {
+        let mut above = PathText::default();
         let path = self.path.to_bytes();
-        let path = path.strip_suffix(b"/").unwrap_or(path);
-        let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-        parent.push(path.get(..end).unwrap_or_default())
-            && files::look(AT_CWD, as_c_str(&parent), 0).is_ok_and(|found| found.is_dir() && !is_marked(&found))
+        if !above.push(path.strip_suffix(b"/").unwrap_or(path)) {
+            return false;
+        }
+        // The replica's root is there, whatever is not.
+        while let Some(end) = above.as_bytes().iter().rposition(|byte| *byte == b'/') {
+            above.truncate(end);
+            let look = |flags| files::look(AT_CWD, as_c_str(&above), flags);
+            match look(0) {
+                Ok(found) => return found.is_dir() && !is_marked(&found),
+                // A link that leads to what is not there yet is no proof.
+                Err(Errno(libc::ENOENT)) if look(libc::AT_SYMLINK_NOFOLLOW).is_err() => {}
+                Err(_) => return false,
+            }
+        }
+        false
     }
 
     fn ask(&self, want: Want) -> Option<Next> {

@@ -3,6 +3,9 @@
 Questions about two names of one folder bring the whole folder: its members' attributes and small contents come in one
 round trip, so that reading many small files costs one. One name that is asked for again and again, as a program does
 that waits for a file, is asked for each time.
+
+Two questions about what is in a folder that the pod lacks bring the nearest one above that it has: a program that is
+looked for in all folders of PATH asks for some of those each time, and none is needed once they are known to be missing.
 """
 
 import asyncio
@@ -27,7 +30,8 @@ WANTS: dict[layer.Want, agent.Want] = {
 }
 
 LIST_AFTER = 2
-"""So many names asked for in one folder make us ask for all of it."""
+"""So many names asked for in one folder make us ask for all of it; so many questions about one that is not there, for
+what is above."""
 
 MAX_FOLDERS_COUNTED = 4096
 
@@ -44,6 +48,7 @@ class Files:
         replica.put(views.made)
         self._under_way: dict[tuple[agent.Want | None, bytes], asyncio.Future[int]] = {}
         self._asked: dict[bytes, set[bytes]] = {}
+        self._lacking: dict[bytes, int] = {}
         self._news: list[listing.Entry] = []
 
     async def follow(self) -> None:
@@ -70,7 +75,24 @@ class Files:
             await self._shared("list", folder)
             if want in ("read", "stat") and self._replica.is_plain_and_complete(path):
                 return layer.encode_reply(0)
-        return layer.encode_reply(await self._shared(want, path))
+        code = await self._shared(want, path)
+        if code == errno.ENOENT:
+            await self._know_what_is_lacking(folder)
+        return layer.encode_reply(code)
+
+    async def _know_what_is_lacking(self, folder: bytes) -> None:
+        """List the nearest folder above one that is asked about for the second time, and that the pod lacks."""
+        if not folder or self._replica.is_there(folder):
+            return
+        if len(self._lacking) >= MAX_FOLDERS_COUNTED:
+            self._lacking.clear()
+        asked = self._lacking[folder] = self._lacking.get(folder, 0) + 1
+        if asked != LIST_AFTER:
+            return
+        while folder and not self._replica.is_there(folder):
+            folder = folder.rpartition(b"/")[0]
+        if not self._replica.is_plain_and_complete(folder or b"/"):
+            await self._shared("list", folder or b"/")
 
     def _renew(self, entries: Sequence[listing.Entry]) -> None:
         for entry in entries:
