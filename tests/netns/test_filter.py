@@ -69,13 +69,13 @@ def original(pod: Pod) -> Iterator[None]:
 
 @contextmanager
 def developer(
-    pod: Pod, folder: Path, name: str, incoming: Json, *, waits: bool = True, **agent: object
+    pod: Pod, folder: Path, name: str, incoming: Json, *, waits: bool = True, server: str = SERVER, **agent: object
 ) -> Iterator["subprocess.Popen[str]"]:
     """A session whose program answers with `name`; ready once the port is subscribed."""
     config = folder / f"{name}.json"
     config.write_text(json.dumps({"agent": agent, "feature": {"network": {"incoming": incoming}}}))
     options = ["-t", f"pid/{pod.pid}", "-f", str(config), "--progress", "json"]
-    program = [sys.executable, "-c", SERVER, name, str(PORT)]
+    program = [sys.executable, "-c", server, name, str(PORT)]
     with subprocess.Popen(
         [sys.executable, "-m", "inpod", "exec", *options, "--", *program],
         stdout=subprocess.PIPE,
