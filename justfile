@@ -30,7 +30,7 @@ lint:
 
 # Unit tests of Python and Rust, but for slow ones
 unit:
-    {{ cargo }} test --manifest-path native/Cargo.toml --workspace --release
+    {{ cargo }} test --manifest-path native/Cargo.toml --workspace
     {{ python }} -m pytest tests/unit --quiet -m "not slow"
 
 # The layer in real programs, against a session that the test plays
@@ -63,7 +63,7 @@ test-apart:
 
 # Part of `just test`: what needs neither namespaces nor a cluster
 test-rest: lint
-    {{ cargo }} test --manifest-path native/Cargo.toml --workspace --release
+    {{ cargo }} test --manifest-path native/Cargo.toml --workspace
     {{ alone }} {{ python }} -m pytest tests/unit tests/layer
 
 # Whether the Rust code compiles for aarch64, with Debian's compiler (downloaded once)
