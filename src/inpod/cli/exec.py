@@ -175,8 +175,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run_session(plan: "Plan", target: "Target", progress: "Mode") -> int:
-    import uvloop
-
+    from inpod.cli.loop import run as run_loop
     from inpod.cli.progress import show
     from inpod.config.processes import is_skipped
     from inpod.launch.process import end_like
@@ -190,7 +189,7 @@ def _run_session(plan: "Plan", target: "Target", progress: "Mode") -> int:
             events.emit(
                 Note(f"{name} itself stays outside the pod (skip_build_tools); what it starts stands in it.", "info")
             )
-        status = uvloop.run(run_session(plan, target, events))
+        status = run_loop(run_session(plan, target, events))
     return end_like(status)
 
 

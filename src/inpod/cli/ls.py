@@ -31,11 +31,10 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the list."""
-    import uvloop
-
+    from inpod.cli.loop import run as run_loop
     from inpod.targets.kube.list import list_targets
 
-    kube_namespace, found = uvloop.run(list_targets(context=options.context, kube_namespace=options.target_namespace))
+    kube_namespace, found = run_loop(list_targets(context=options.context, kube_namespace=options.target_namespace))
     text = as_json(found) if options.output == "json" else as_table(found)
     if not found and options.output == "table":
         say(f"inpod: there are no deployments and pods in namespace '{kube_namespace}'.")

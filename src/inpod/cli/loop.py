@@ -1,0 +1,29 @@
+"""The loop that commands run in: uvloop, but for a complaint that is none."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def run(command: Coroutine[Any, Any, T]) -> T:
+    """Run `command` to its end; return its result."""
+    import uvloop
+
+    async def run_quietly() -> T:
+        asyncio.get_running_loop().set_exception_handler(_complain)
+        return await command
+
+    return uvloop.run(run_quietly())
+
+
+def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log a fault, as asyncio does.
+
+    Not that a TLS connection, closed because its handshake was cancelled (Ctrl-C), is read once more by uvloop (0.23): it
+    finds its own transport closed, and nobody has a use for what it read.
+    """
+    is_read_once_more = isinstance(context.get("exception"), RuntimeError) and "SSL protocol" in context["message"]
+    if not is_read_once_more:
+        loop.default_exception_handler(context)
