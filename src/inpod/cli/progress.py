@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -35,7 +36,8 @@ class _View(Protocol):
 def show(events: Events, mode: Mode) -> Iterator[None]:
     """Show `events` while the block runs."""
     if mode == "auto":
-        mode = "auto" if sys.stderr.isatty() else "plain"
+        # On a dumb terminal (an editor's) steps cannot overwrite each other.
+        mode = "auto" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else "plain"
     view: _View = _Spinner() if mode == "auto" else _Json() if mode == "json" else _Plain(is_off=mode == "off")
     events.listen(view.show)
     try:

@@ -52,10 +52,11 @@ def test_off_still_warns(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == f"inpod: Careful.\ninpod: {words(AgentLost())}\n"
 
 
-def test_a_terminal_keeps_the_summary_and_no_step() -> None:
+def on_terminal(kind: str) -> str:
+    """Return what a terminal gets to see."""
     terminal, inner = pty.openpty()
     code = "from tests.unit.cli.test_progress import tell; tell('auto')"
-    environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {**os.environ, "TERM": kind, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, "-c", code], stderr=inner, env=environment)
     os.close(inner)
     said = b""
@@ -69,12 +70,20 @@ def test_a_terminal_keeps_the_summary_and_no_step() -> None:
         said += data
     os.close(terminal)
     assert process.wait() == 0
-    text = said.decode()
+    return said.decode()
+
+
+def test_a_terminal_keeps_the_summary_and_no_step() -> None:
+    text = on_terminal("xterm")
     assert words(STORY[1]) in text
     assert words(STORY[2]) in text
     # The cursor is back, and the line of the step is erased.
     assert "\x1b[?25h" in text
     assert text.rindex("\x1b[2K") < text.index(words(STORY[1]))
+
+
+def test_a_dumb_terminal_has_plain_lines() -> None:
+    assert on_terminal("dumb") == "".join(f"inpod: {words(event)}\r\n" for event in STORY)
 
 
 @pytest.mark.parametrize("incoming", ["mirror", "steal", "off"])
