@@ -9,7 +9,7 @@ import inpod
 from inpod.cli import demo, ls, status
 from inpod.cli import exec as exec_
 from inpod.cli.help import Parser
-from inpod.cli.output import ReaderGone, forget, say
+from inpod.cli.output import ReaderGone, as_json, forget, in_words, say
 from inpod.errors import UserError
 
 DESCRIPTION = "Run a local program as if it stood inside a pod of your Kubernetes cluster."
@@ -29,9 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = _run(sys.argv[1:] if argv is None else argv)
     except UserError as error:
-        # What others said (a server, an errno) has no full stop.
-        stop = "" if error.message.endswith((".", "!", "?")) else "."
-        say("\n".join(filter(None, (f"inpod: {error.message}{stop} {error.hint}", error.shown))))
+        say(in_words(error))
         return error.exit_code
     except ReaderGone:
         return 0
@@ -63,7 +61,13 @@ def _run(arguments: Sequence[str]) -> int:
     except SystemExit:  # --help and --version have been answered
         return 0
     _check_platform(sys.platform)
-    return int(options.run(options))
+    try:
+        return int(options.run(options))
+    except UserError as error:
+        if getattr(options, "progress", "") != "json":
+            raise
+        say(as_json(error))
+        return error.exit_code
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -1,6 +1,7 @@
 """What inpod itself says: on standard output all of it or a failure, on standard error what there is room for."""
 
 import contextlib
+import json
 import os
 import sys
 from typing import TextIO
@@ -47,3 +48,16 @@ def forget(stream: TextIO) -> None:
         stream.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def in_words(error: UserError) -> str:
+    """Return what is wrong and what to do in one line, and below it the place where there is one to show."""
+    # What others said (a server, an errno) has no full stop.
+    stop = "" if error.message.endswith((".", "!", "?")) else "."
+    return "\n".join(filter(None, (f"inpod: {error.message}{stop} {error.hint}", error.shown)))
+
+
+def as_json(error: UserError) -> str:
+    """Return what is wrong for `--progress json`: the last line, where the others are events."""
+    said = {"text": error.message, "hint": error.hint, "shown": error.shown, "exit_code": int(error.exit_code)}
+    return json.dumps({"event": "Failure", **said})

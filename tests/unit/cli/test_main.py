@@ -1,5 +1,6 @@
 """The command line itself: help, mistakes, and what is said when something is wrong."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -154,3 +155,14 @@ def test_a_mistake_leads_to_the_help_of_its_command(arguments: list[str], capsys
     said = capsys.readouterr().err
     assert said.endswith(f"See 'inpod {arguments[0]} --help'.\n")
     assert "_seconds" not in said
+
+
+def test_for_programs_a_failure_is_json_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "c.json"
+    path.write_text('{"target": 3}')
+    assert main(["exec", "--progress", "json", "-f", str(path), "--", "true"]) == ExitCode.USAGE
+    failure = json.loads(capsys.readouterr().err)
+    assert failure["event"] == "Failure"
+    assert failure["exit_code"] == ExitCode.USAGE
+    assert "target must be" in failure["text"]
+    assert failure["shown"].endswith("^")
