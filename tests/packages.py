@@ -27,6 +27,7 @@ OF_TESTS = {
     "nft": "nftables",
     "nginx": "nginx",
     "node": "nodejs",
+    "openssl": "openssl",
     "php": "php-cli",
     "ps": "procps",
     "ruby": "ruby",

@@ -278,3 +278,11 @@ def test_the_program_runs_also_where_nobody_hears_of_progress(pod: Pod, progress
         os.close(error)
         assert done.stdout == b"remote\n"
         assert done.returncode == 3
+
+
+def test_options_that_mirrord_would_take_from_the_environment_are_named_once(pod: Pod) -> None:
+    argv = [sys.executable, "-m", "inpod", "exec", "-t", f"pid/{pod.pid}", "--", "true"]
+    environment = {**os.environ, "MIRRORD_AGENT_IMAGE": "x"}
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT_S, env=environment)
+    assert done.returncode == 0
+    assert done.stderr.count("Not looked at: MIRRORD_AGENT_IMAGE.") == 1

@@ -111,12 +111,14 @@ def run(options: argparse.Namespace) -> int:
 
     if not options.command:
         raise UserError("There is no program to run.", hint="Write it at the end: inpod exec -t TARGET -- CMD ARGS.")
+    folder = _folder()
     search = os.environ.get("PATH", "")
     command = find_command(options.command, search)
     # Before the session's modules are loaded: the agent loads its own at the same time.
     target = _direct_target(options.target) if options.target else None
 
     from inpod.config.load import Options, read, settings
+    from inpod.config.mirrord import unread
     from inpod.launch.debuggers import debugger_ports
     from inpod.session.plan import Plan
     from inpod.session.tracer import native_folder
@@ -143,7 +145,8 @@ def run(options: argparse.Namespace) -> int:
     )
     if command.is_pods and chosen.files == "local":
         raise not_found(command.argv[0])
-    target = target or _target(chosen)
+    unread_options = unread(os.environ, options.config_file)
+    target = target or _target(chosen, unread_options)
     http_filter = chosen.http_filter
     if http_filter is not None:
         from inpod.session.incoming.http_filter import compile_filter
@@ -163,7 +166,7 @@ def run(options: argparse.Namespace) -> int:
         steals_probes=chosen.steals_probes,
         on_conflict=chosen.on_conflict,
         local_ports=debugger_ports(options.command, os.environ),
-        local_trees=(*command.trees, *search_folders(search), os.getcwd()),
+        local_trees=(*command.trees, *search_folders(search), folder),
         interceptor=interceptor_for(command, chosen.interceptor),
         follows=chosen.interceptor != "layer",
         way=chosen.way,
@@ -171,10 +174,10 @@ def run(options: argparse.Namespace) -> int:
         skipped=chosen.skipped,
         is_pods=command.is_pods,
     )
-    return _run_session(plan, target, options.progress)
+    return _run_session(plan, target, options.progress, unread_options)
 
 
-def _run_session(plan: "Plan", target: "Target", progress: "Mode") -> int:
+def _run_session(plan: "Plan", target: "Target", progress: "Mode", note: str) -> int:
     from inpod.cli.loop import run as run_loop
     from inpod.cli.progress import show
     from inpod.config.processes import is_skipped
@@ -184,6 +187,8 @@ def _run_session(plan: "Plan", target: "Target", progress: "Mode") -> int:
 
     events = Events()
     with show(events, progress):
+        if note:
+            events.emit(Note(note, "info"))
         if is_skipped(plan.skipped, plan.executable, plan.argv[0]):
             name = os.path.basename(plan.argv[0])
             events.emit(
@@ -193,13 +198,13 @@ def _run_session(plan: "Plan", target: "Target", progress: "Mode") -> int:
     return end_like(status)
 
 
-def _target(chosen: "Settings") -> "Target":
+def _target(chosen: "Settings", unread_options: str) -> "Target":
     from inpod.targets.spec import NetnsTarget, ProcessTarget, parse_target
 
     if not chosen.target:
         raise UserError(
             "There is no target.",
-            hint="Name one with -t; 'inpod ls' lists those of a cluster, pid/PID is a process here.",
+            hint=f"Name one with -t; 'inpod ls' lists those of a cluster, pid/PID is a process here. {unread_options}".strip(),
         )
     spec = parse_target(chosen.target)
     if isinstance(spec, ProcessTarget | NetnsTarget):
@@ -215,6 +220,16 @@ def _target(chosen: "Settings") -> "Target":
         is_ephemeral=chosen.is_ephemeral,
         startup_timeout_s=chosen.startup_timeout_s or STARTUP_LIMIT_S,
     )
+
+
+def _folder() -> str:
+    """Return the working directory."""
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise UserError(
+            f"The folder that inpod was started in is gone: {error.strerror}.", hint="Change to another (cd)."
+        ) from None
 
 
 def _direct_target(named: str) -> "Target | None":

@@ -1,4 +1,7 @@
-"""Keys and options that mirrord has and inpod has not yet: so that the error can say so."""
+"""What mirrord has and inpod has not, or not yet: so that a line can say so."""
+
+from collections.abc import Mapping
+from pathlib import Path
 
 NOT_YET = {
     "": (
@@ -27,3 +30,20 @@ OPTIONS_NOT_YET = (
     *("-c", "--accept-invalid-certificates", "--env-file", "-k", "--key", "--no-telemetry", "--disable-version-check"),
 )
 """Of `mirrord exec`."""
+
+FILE = Path(".mirrord/mirrord.json")
+"""What mirrord reads without being told."""
+
+
+def unread(environment: Mapping[str, str], config_file: Path | None) -> str:
+    """Return, in a line, where mirrord would look for options and inpod does not; "" when nothing is there.
+
+    Args:
+        config_file: What inpod reads.
+    """
+    found = sorted(name for name in environment if name.startswith("MIRRORD_"))
+    if config_file is None and FILE.is_file():
+        found.append(str(FILE))
+    if not found:
+        return ""
+    return f"Not looked at: {', '.join(found)}. inpod takes options from its command line, and from a file by -f FILE."

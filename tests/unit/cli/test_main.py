@@ -166,3 +166,28 @@ def test_for_programs_a_failure_is_json_too(tmp_path: Path, capsys: pytest.Captu
     assert failure["exit_code"] == ExitCode.USAGE
     assert "target must be" in failure["text"]
     assert failure["shown"].endswith("^")
+
+
+def test_what_mirrord_would_look_at_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MIRRORD_CONFIG_FILE", "x.json")
+    (tmp_path / ".mirrord").mkdir()
+    (tmp_path / ".mirrord/mirrord.json").write_text("{}")
+    assert main(["exec", "--", "true"]) == ExitCode.USAGE
+    assert "Not looked at: MIRRORD_CONFIG_FILE, .mirrord/mirrord.json." in capsys.readouterr().err
+    monkeypatch.delenv("MIRRORD_CONFIG_FILE")
+    assert main(["exec", "-f", ".mirrord/mirrord.json", "--", "true"]) == ExitCode.USAGE
+    assert "Not looked at" not in capsys.readouterr().err
+
+
+def test_a_folder_that_is_gone_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(["exec", "-t", "pid/1", "--", "true"]) == ExitCode.USAGE
+    assert capsys.readouterr().err.startswith("inpod: The folder that inpod was started in is gone")
