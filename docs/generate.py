@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import json
 import re
 import textwrap
 from collections.abc import Iterator
@@ -19,16 +20,8 @@ from inpod.launch.environment import MACHINES_OWN
 
 REFERENCE = Path(__file__).parent / "reference"
 
-EXAMPLE = """\
-{
-  "target": {"path": "deployment/api", "namespace": "staging"},
-  "feature": {
-    "env": {"exclude": ["AWS_*", "PORT"]},
-    "fs": "read",
-    "network": {"incoming": {"mode": "steal"}}
-  }
-}
-"""
+EXAMPLES = Path(__file__).parent / "examples.md"
+"""Of configurations: each key is in one of them."""
 
 NATIVE = Path(__file__).parent.parent / "native"
 
@@ -41,7 +34,7 @@ WHICH = {
     "SocketError": "of SO_ERROR",
 }
 
-TYPES = {"str": "string", "bool": "true or false", "float": "number", "int": "number", "Literal": "string"}
+TYPES = {"str": "string", "bool": "true or false", "float": "number", "int": "number"}
 
 
 def main() -> None:
@@ -67,10 +60,11 @@ def config_page() -> str:
         "",
         "`inpod exec -f FILE` reads options from a JSON file. Its keys are mirrord's, for what inpod does; any other key is an",
         "error that names its place. What the command line says counts before the file, the file before the defaults.",
+        "mirrord's templates (`{{ … }}`), its variables (`MIRRORD_…`) and its forms YAML and TOML are not read.",
         "",
-        "```json",
-        *EXAMPLE.splitlines(),
-        "```",
+        "Below: [keys](#keys), [examples](#examples), [variables that are never taken](#variables-that-are-never-taken).",
+        "",
+        "## Keys",
         "",
         "| Key | Value | Default | Meaning |",
         "|---|---|---|---|",
@@ -79,6 +73,12 @@ def config_page() -> str:
         "Where a key may be an object or something shorter:",
         "",
         *_short_forms(File, ""),
+        "",
+        "## Examples",
+        "",
+        *EXAMPLES.read_text().splitlines(),
+        "",
+        "## Variables that are never taken",
         "",
         "Variables with these names are never taken from the target; they belong to the machine:",
         "",
@@ -177,6 +177,8 @@ def _type_of_part(part: object) -> str:
         inner = _parts(arguments[0])[0]
         many = "list of" if _name(part) == "list" else "pairs of"
         return f"{many} {_type_of_part(inner)}s" if _name(inner) != "tuple" else f"list of {_type_of_part(inner)}"
+    if _name(part) == "Literal":
+        return " or ".join(f"`{json.dumps(word)}`" for word in getattr(part, "__args__", ()))
     return "object" if isinstance(part, type) and issubclass(part, Section) else TYPES[_name(part)]
 
 
@@ -188,7 +190,8 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "(needed)"
     default = field.default
-    return "" if default is None or isinstance(default, Section) or default is msgspec.NODEFAULT else f"`{default}`"
+    is_nothing = default is None or isinstance(default, Section) or default is msgspec.NODEFAULT
+    return "" if is_nothing else f"`{json.dumps(default)}`"
 
 
 def _description(annotation: object) -> str:

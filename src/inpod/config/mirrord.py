@@ -26,7 +26,7 @@ NOT_YET = {
 """By the place of the object, as in the file."""
 
 OPTIONS_NOT_YET = (
-    *("-a", "--agent-namespace", "-l", "--agent-log-level", "--agent-ttl", "-e", "--ephemeral-container"),
+    *("-a", "--agent-namespace", "-l", "--agent-log-level", "--agent-ttl"),
     *("-c", "--accept-invalid-certificates", "--env-file", "-k", "--key", "--no-telemetry", "--disable-version-check"),
 )
 """Of `mirrord exec`."""
