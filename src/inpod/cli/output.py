@@ -20,8 +20,10 @@ def put(text: str) -> None:
         ReaderGone: It is a pipe that nobody reads any more.
         UserError: There is no room, or the device fails.
     """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
-        sys.stdout.write(text)
+        # What the terminal cannot show is shown as an escape, and stops nothing: a name, the dots of a long command.
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except OSError as error:
         forget(sys.stdout)

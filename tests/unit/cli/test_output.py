@@ -59,3 +59,10 @@ def test_a_reader_that_goes_away_is_no_fault(arguments: list[str], unread: int) 
 def test_a_mistake_keeps_its_exit_code_when_it_cannot_be_said(full: int, unread: int) -> None:
     assert run(["exec"], error=full).returncode == ExitCode.USAGE
     assert run(["exec"], error=unread).returncode == ExitCode.USAGE
+
+
+def test_what_cannot_be_shown_is_an_escape() -> None:
+    code = "from inpod.cli.output import put; put('gr\\xf6\\udcff\\n')"
+    for encoding, said in (("ascii", b"gr\\xf6\\udcff\n"), ("utf-8", b"gr\xc3\xb6\\udcff\n")):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment).stdout == said
