@@ -54,6 +54,12 @@ def test_all_holds_for_root() -> None:
     assert done.returncode == 0
 
 
+def test_all_holds_where_the_pod_has_a_folder_of_that_name() -> None:
+    done = subprocess.run(DEMO, capture_output=True, text=True, timeout=LIMIT_S, cwd="/srv")
+    assert outcomes(done.stdout) == dict.fromkeys(STEPS, True)
+    assert done.returncode == 0
+
+
 def test_all_holds_for_an_ordinary_user() -> None:
     done = subprocess.run([*AS_USER, *DEMO], capture_output=True, text=True, timeout=LIMIT_S)
     assert done.stderr == ""

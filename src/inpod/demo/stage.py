@@ -179,7 +179,10 @@ def running_program(pod: Pod, in_place: InPlace, *options: str) -> Iterator[Line
         if os.getppid() != own:
             os._exit(1)
 
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, preexec_fn=in_child) as process:
+    # What lies below the working directory is this machine's: the pod's /srv, for who stands there.
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd="/", preexec_fn=in_child
+    ) as process:
         try:
             yield Lines(process)
         finally:
