@@ -36,7 +36,7 @@ def files_mode(value: Files | str | bool) -> FilesMode:
             return "local"
         case "write" | "localwithoverrides":
             raise UserError(
-                f"The files mode '{value}' is not there yet.",
+                f"The files mode '{value}' (feature.fs, --fs-mode) is not there yet.",
                 hint="Use 'read' (the target's files are read, writes stay here) or 'local'.",
             )
-    raise UserError(f"There is no files mode '{value}'.", hint="Use 'read' or 'local'.")
+    raise UserError(f"There is no files mode '{value}' (feature.fs, --fs-mode).", hint="Use 'read' or 'local'.")

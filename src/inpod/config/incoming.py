@@ -121,4 +121,4 @@ def incoming_mode(value: Incoming | str | bool) -> IncomingMode:
             return "off"
         case "steal":
             return "steal"
-    raise UserError(f"There is no incoming mode '{value}'.", hint="Use 'mirror', 'steal' or 'off'.")
+    raise UserError(f"There is no mode '{value}' of feature.network.incoming.", hint="Use 'mirror', 'steal' or 'off'.")

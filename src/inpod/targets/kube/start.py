@@ -57,7 +57,7 @@ class Start:
         self._pod = await self._wait_for_container()
         self._wait("the agent to answer")
         sock = await self._hand_over()
-        self._report("the agent is connected")
+        self._report("The agent is connected")
         return sock
 
     async def reconnect(self) -> socket.socket:
@@ -126,4 +126,4 @@ class Start:
     def _wait(self, what: str) -> None:
         if what != self.awaits:
             self.awaits = what
-            self._report(f"waiting for {what}")
+            self._report(f"Waiting for {what}")

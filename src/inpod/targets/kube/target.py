@@ -86,9 +86,9 @@ class KubeTarget:
             )
             undo.push_async_callback(cluster.close)
             target = await self.plan(cluster)
-            report(f"{target.describes}, on node {target.node}")
+            report(f"Found {target.describes}, on node {target.node}")
             if target.is_host_network:
-                report(f"pod {target.pod} uses its node's network: its ports are the node's")
+                report(f"Pod {target.pod} uses its node's network: its ports are the node's")
             place = (EphemeralPlace if self._is_ephemeral else JobPlace)(cluster, target, self._image)
             start = Start(cluster, place, target.container_id, report)
             try:
