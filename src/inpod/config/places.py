@@ -41,6 +41,8 @@ def _item(text: str, at: int, number: int) -> int:
     """Return where an item of the list at `at` stands."""
     for _ in range(number):
         at = _skip(text, _value(text, _skip(text, at + 1))[1])
+        if text[at] != ",":
+            raise IndexError(number)
     return _skip(text, at + 1)
 
 
