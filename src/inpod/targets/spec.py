@@ -156,6 +156,8 @@ def _pid(text: str, digits: str) -> int:
 
 
 def _wrong(text: str, kind: str, rest: str) -> UserError:
+    if text == "targetless":
+        return UserError("mirrord's 'targetless' is not there yet in inpod.", hint=f"Name what to stand in: {FORMS}.")
     if (known := kind.lower()) in _NOT_YET:
         what = _NOT_YET[known]
         return UserError(
