@@ -54,6 +54,23 @@ tell([os.path.samestat(before, opened), before.st_size, len(content), hashlib.sh
     assert digest == hashlib.sha256(whole).hexdigest()
 
 
+def test_libc_walks_the_whole_tree(pod: Pod) -> None:
+    code = """
+import ctypes
+found = []
+visit = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(
+    lambda path, facts, kind, at: found.append([path.decode(), kind]) or 0)
+FTW_PHYS, FTW_DEPTH = 1, 8
+tell([ctypes.CDLL(None).nftw(b"/srv/app", visit, 4, FTW_PHYS | FTW_DEPTH), sorted(found)])
+"""
+    root = Path(f"/proc/{pod.pid}/root")
+    members = [root / "srv/app", *(root / "srv/app").rglob("*")]
+    expected = [
+        [f"/{path.relative_to(root)}", 4 if path.is_symlink() else 5 if path.is_dir() else 0] for path in members
+    ]
+    assert ask(pod, code) == [0, sorted(expected)]
+
+
 def test_threads_never_see_half_a_file(pod: Pod) -> None:
     code = """
 sizes = set()
