@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from inpod.session.http_filter import compile_filter
 
 from inpod.config.load import Options, parse, settings
 from inpod.config.mistakes import keys
 from inpod.errors import ExitCode
+from inpod.session.incoming.http_filter import compile_filter
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGES: dict[str, str] = runpy.run_path(str(DOCS / "generate.py"))["pages"]()

@@ -17,6 +17,7 @@ def session(protocol: str, **counts: object) -> dict[str, Any]:
         "why": "",
         "why_refused": "",
         "note": "",
+        "services": [],
         **dict.fromkeys(names, 0),
         **counts,
     }
