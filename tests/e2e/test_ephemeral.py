@@ -139,6 +139,29 @@ def test_the_targets_own_root_gets_no_share(namespace: Namespace, tmp_path: Path
             pass
 
 
+IMPOSTOR = """
+import socket
+server = socket.create_server(("127.0.0.1", 61000))
+while True:
+    client, _ = server.accept()
+    client.recv(65536)
+    client.sendall(b"ready x\\n")
+"""
+
+
+def test_program_of_the_pod_that_has_the_port_is_not_taken_for_the_agent(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it answers first, or the agent's container ends first as the port is taken."""
+    container = {"name": "web", "image": namespace.cluster.image, "command": ["python3", "-c", IMPOSTOR]}
+    namespace.kubectl("apply", "-f", "-", text=pod("web", namespace.cluster.image, containers=[container]))
+    namespace.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
+    monkeypatch.setattr("inpod.targets.kube.ephemeral_place.secrets.randbelow", lambda _: 0)
+    error = refused(namespace, is_ephemeral=True)
+    assert "It is not the agent that answers" in error.message or "port 61000: Address already in use" in error.message
+    assert error.exit_code == ExitCode.AGENT_START
+
+
 # What can go wrong.
 
 

@@ -18,13 +18,14 @@ from tests.netns.conftest import START_LIMIT_S, Pod, agent_environment
 from tests.netns.pod import ECHO_PORT, HOSTNAME
 
 TOKEN = "only the session knows"
+READY = b"ready it is I\n"
 IDLE_LIMIT_S = 2
 
 PROGRAM = """
 import socket, sys
 from inpod.agent import main
 main.IDLE_LIMIT_S = float(sys.argv[4])
-main.run_listening(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], pid=int(sys.argv[3]))
+main.run_listening(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], "it is I", pid=int(sys.argv[3]))
 """
 
 
@@ -43,7 +44,9 @@ class Listening:
 
     async def enter(self) -> Tunnel:
         tunnel = Tunnel(initiator=True, on_stream=lambda stream, _: stream.refuse())
-        await tunnel.attach(await self.connect(TOKEN.encode() + b"\n"))
+        sock = await self.connect(TOKEN.encode() + b"\n")
+        assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, len(READY)), START_LIMIT_S) == READY
+        await tunnel.attach(sock)
         return tunnel
 
     async def ended(self) -> int:

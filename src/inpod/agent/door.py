@@ -15,15 +15,17 @@ MAX_AT_THE_DOOR = 16
 class Door:
     """Accepts connections on a listener and keeps the newest that presented the token.
 
-    A client begins with one line: the token. What follows is the tunnel.
+    A client begins with one line, the token, and is answered one: "ready" and the countersign. What follows is the tunnel.
 
     Args:
         token_sha256: Hash of the token, in hexadecimal.
+        countersign: By which the client knows that this is the agent.
     """
 
-    def __init__(self, listener: socket.socket, token_sha256: str) -> None:
+    def __init__(self, listener: socket.socket, token_sha256: str, countersign: str) -> None:
         self._listener = listener
         self._token_sha256 = token_sha256
+        self._countersign = countersign
         self._newest: socket.socket | None = None
         self._came = asyncio.Event()
 
@@ -54,7 +56,10 @@ class Door:
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(TOKEN_LIMIT_S):
                     token = await _read_line(sock)
-                    is_known = hmac.compare_digest(hashlib.sha256(token).hexdigest(), self._token_sha256)
+                    if hmac.compare_digest(hashlib.sha256(token).hexdigest(), self._token_sha256):
+                        answer = f"ready {self._countersign}\n".encode()
+                        await asyncio.get_running_loop().sock_sendall(sock, answer)
+                        is_known = True
         finally:
             if not is_known:
                 sock.close()

@@ -8,10 +8,13 @@ import signal
 import socket
 import sys
 from collections.abc import Coroutine
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from inpod.agent.dispatch import Abilities, serve
 from inpod.agent.target import Target, TargetError, enter
+
+if TYPE_CHECKING:
+    from inpod.agent.door import Door
 
 IDLE_LIMIT_S = 30.0
 """How long an agent in a cluster stays without hearing from a session."""
@@ -50,6 +53,7 @@ def run(
 def run_listening(
     listener: socket.socket,
     token_sha256: str,
+    countersign: str,
     *,
     first: socket.socket | None = None,
     pid: int | None = None,
@@ -62,19 +66,16 @@ def run_listening(
     its last, nobody comes back.
 
     Args:
-        token_sha256: Hash of the token in hexadecimal; see `door`.
-        first: A session that is connected and has presented the token already.
+        token_sha256, countersign: See `door`; the hash is in hexadecimal.
+        first: A session that is connected, has presented the token already and knows that this is the agent.
     """
-    abilities = _abilities(pid, netns, container_id)
-    _finish(_serve_listening(listener, token_sha256, first, abilities))
-
-
-async def _serve_listening(
-    listener: socket.socket, token_sha256: str, first: socket.socket | None, abilities: Abilities
-) -> None:
     from inpod.agent.door import Door  # hashlib loads OpenSSL, which direct targets need not wait for
 
-    door = Door(listener, token_sha256)
+    abilities = _abilities(pid, netns, container_id)
+    _finish(_serve_listening(Door(listener, token_sha256, countersign), first, abilities))
+
+
+async def _serve_listening(door: "Door", first: socket.socket | None, abilities: Abilities) -> None:
     finished = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         accepting = group.create_task(door.run())

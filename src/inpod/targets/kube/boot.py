@@ -2,7 +2,8 @@
 
 The container's command is `python3 -c <this file> SHA256-OF-TOKEN CONTAINER-ID PORT`, so this stands alone, and old versions
 of Python can read it too, to say that they are too old. A client sends a line with the token, a line with a size, and that
-many bytes of a zip; it gets a line back: "ready", and the connection is the agent's, or what is wrong.
+many bytes of a zip; it gets a line back: "ready" with the countersign, and the connection is the agent's, or what is wrong.
+The countersign is in the environment, where the target's processes, which may listen on PORT before us, cannot read it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
+COUNTERSIGN = "INPOD_COUNTERSIGN"
 MAX_TOKEN = 128
 MAX_CODE = 16 * 1024 * 1024
 
@@ -130,6 +132,7 @@ def main(token_sha256: str, container_id: str, port: str) -> None:
     except OSError as error:
         sys.exit(f"inpod: port {port}: {error.strerror}")
     give_up = time.monotonic() + NOBODY_LIMIT
+    countersign = os.environ.get(COUNTERSIGN, "")
     while True:
         sock = admit(listener, token_sha256, give_up)
         if sock is None:
@@ -144,8 +147,8 @@ def main(token_sha256: str, container_id: str, port: str) -> None:
             reason = f"{type(error).__name__}: {error}"
             sock.sendall(" ".join(reason.split()).encode() + b"\n")
             sys.exit(f"inpod: {reason}")
-        sock.sendall(b"ready\n")
-        run_listening(listener, token_sha256, first=sock, container_id=container_id)
+        sock.sendall(f"ready {countersign}\n".encode())
+        run_listening(listener, token_sha256, countersign, first=sock, container_id=container_id)
 
 
 if __name__ == "__main__":

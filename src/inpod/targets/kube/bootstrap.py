@@ -3,11 +3,13 @@
 import asyncio
 import functools
 import hashlib
+import hmac
 import importlib.resources
 import io
 import secrets
 import socket
 import zipfile
+from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 
 from inpod.errors import ExitCode, UserError
@@ -26,9 +28,22 @@ class NotReady(Exception):
     """The other end closed: the container's program does not listen yet, or does not know the token."""
 
 
-def new_token() -> str:
-    """Return a token for one session and one agent."""
-    return secrets.token_urlsafe(32)
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """By what one session and one agent know each other.
+
+    Attributes:
+        token: The session's, of which the container knows the hash only.
+        countersign: The agent's answer. Who may read pods may know it; who is in the pod may not.
+    """
+
+    token: str
+    countersign: str
+
+    @classmethod
+    def new(cls) -> "Keys":
+        """Return keys that nobody else has."""
+        return cls(secrets.token_urlsafe(32), secrets.token_urlsafe(32))
 
 
 def command(token: str, container_id: str, port: int) -> list[str]:
@@ -51,18 +66,27 @@ def code() -> bytes:
     return buffer.getvalue()
 
 
-async def send_code(sock: socket.socket, token: str) -> None:
+async def send_code(sock: socket.socket, keys: Keys) -> None:
     """Send token and code over a connection to `boot`, and wait until the agent serves it.
 
     Raises:
         NotReady: Nobody listens, or the token is refused.
-        UserError: The code cannot run there.
+        UserError: The code cannot run there, or it is not the agent that answers.
     """
-    loop = asyncio.get_running_loop()
     archive = code()
+    await _begin(sock, keys, f"{len(archive)}\n".encode() + archive)
+
+
+async def present_token(sock: socket.socket, keys: Keys) -> None:
+    """Begin another connection to an agent that serves; raises as `send_code`."""
+    await _begin(sock, keys)
+
+
+async def _begin(sock: socket.socket, keys: Keys, more: bytes = b"") -> None:
+    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(READY_LIMIT_S):
-            await loop.sock_sendall(sock, f"{token}\n{len(archive)}\n".encode() + archive)
+            await loop.sock_sendall(sock, keys.token.encode() + b"\n" + more)
             answer = b""
             while not answer.endswith(b"\n") and len(answer) < MAX_ANSWER:
                 # Not a byte more: the tunnel follows.
@@ -72,17 +96,19 @@ async def send_code(sock: socket.socket, token: str) -> None:
     except OSError as error:
         # TimeoutError too: where nobody answers, the pod's state may say why.
         raise NotReady from error
-    if answer != b"ready\n":
+    said, _, countersign = answer.decode("utf-8", "replace").removesuffix("\n").partition(" ")
+    if said != "ready":
         raise UserError(
             f"The agent cannot run in its image: {one_line(answer.decode('utf-8', 'replace'))}",
             hint="Choose an image with Python 3.11 or later: --agent-image.",
             exit_code=ExitCode.AGENT_START,
         )
-
-
-async def present_token(sock: socket.socket, token: str) -> None:
-    """Begin another connection to an agent that serves."""
-    await asyncio.get_running_loop().sock_sendall(sock, token.encode() + b"\n")
+    if not hmac.compare_digest(countersign.encode(), keys.countersign.encode()):
+        raise UserError(
+            "It is not the agent that answers at its port: some other program of the pod listens there.",
+            hint="Look at what runs in the pod; a Job's agent (without -e) has a port of its own.",
+            exit_code=ExitCode.AGENT_START,
+        )
 
 
 def _add_folder(archive: zipfile.ZipFile, folder: Traversable, name: str) -> None:

@@ -3,6 +3,8 @@
 import secrets
 from typing import Any
 
+from inpod.targets.kube.boot import COUNTERSIGN
+
 DEFAULT_AGENT_IMAGE = "docker.io/library/python:3.13-slim"
 """Any image with Python >= 3.11 serves: the agent's code does not come with it."""
 
@@ -13,7 +15,7 @@ def new_name() -> str:
 
 
 def container(
-    name: str, *, image: str, command: list[str], capabilities: tuple[str, ...], may_escalate: bool
+    name: str, *, image: str, command: list[str], countersign: str, capabilities: tuple[str, ...], may_escalate: bool
 ) -> dict[str, Any]:
     """Return a container that runs `command` as root with no more than `capabilities`.
 
@@ -25,6 +27,7 @@ def container(
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": command,
+        "env": [{"name": COUNTERSIGN, "value": countersign}],
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "privileged": False,

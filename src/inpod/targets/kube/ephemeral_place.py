@@ -38,9 +38,9 @@ class EphemeralPlace:
         """For people."""
         return f"ephemeral container {self._name} added; it ends, but stays listed in pod {self._target.pod}"
 
-    async def create(self, command: list[str]) -> None:
+    async def create(self, command: list[str], countersign: str) -> None:
         """Add the container to the pod."""
-        change = manifest(self._name, self._target, image=self._image, command=command)
+        change = manifest(self._name, self._target, image=self._image, command=command, countersign=countersign)
         try:
             await self._cluster.patch(f"{self._path()}/ephemeralcontainers", change, strategic=True)
         except ApiRefusal as error:
@@ -76,7 +76,14 @@ class EphemeralPlace:
         return pods_path(self._cluster.namespace, self._target.pod)
 
 
-def manifest(name: str, target: Found, *, image: str, command: list[str]) -> dict[str, Any]:
+def manifest(name: str, target: Found, *, image: str, command: list[str], countersign: str) -> dict[str, Any]:
     """Return the change of a pod that runs `command` beside `target`."""
-    made = container(name, image=image, command=command, capabilities=CAPABILITIES, may_escalate=False)
+    made = container(
+        name,
+        image=image,
+        command=command,
+        countersign=countersign,
+        capabilities=CAPABILITIES,
+        may_escalate=False,
+    )
     return {"spec": {"ephemeralContainers": [{**made, "targetContainerName": target.container}]}}

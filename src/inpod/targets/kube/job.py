@@ -22,7 +22,7 @@ CAPABILITIES = ("SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN", "NET_RAW", "DAC_READ_SEA
 DELETE_OPTIONS = {"propagationPolicy": "Background", "gracePeriodSeconds": 0}
 
 
-def manifest(name: str, target: Found, *, image: str, command: list[str]) -> dict[str, Any]:
+def manifest(name: str, target: Found, *, image: str, command: list[str], countersign: str) -> dict[str, Any]:
     """Return the Job that runs `command` beside `target`."""
     labels = {"app.kubernetes.io/name": "inpod-agent", "app.kubernetes.io/managed-by": "inpod"}
     return {
@@ -68,7 +68,12 @@ def manifest(name: str, target: Found, *, image: str, command: list[str]) -> dic
                     "containers": [
                         {
                             **container(
-                                CONTAINER, image=image, command=command, capabilities=CAPABILITIES, may_escalate=True
+                                CONTAINER,
+                                image=image,
+                                command=command,
+                                countersign=countersign,
+                                capabilities=CAPABILITIES,
+                                may_escalate=True,
                             ),
                             "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
                         }

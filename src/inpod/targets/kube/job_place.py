@@ -38,10 +38,10 @@ class JobPlace:
         """For people."""
         return f"Job {self._name} created"
 
-    async def create(self, command: list[str]) -> None:
+    async def create(self, command: list[str], countersign: str) -> None:
         """Create the Job, whose lease begins now."""
         self._created = now()
-        manifest = jobs.manifest(self._name, self._target, image=self._image, command=command)
+        manifest = jobs.manifest(self._name, self._target, image=self._image, command=command, countersign=countersign)
         creating = asyncio.ensure_future(self._cluster.create(self._path(), manifest, Job))
         try:
             await asyncio.shield(creating)

@@ -22,8 +22,11 @@ class Place(Protocol):
     @property
     def port(self) -> int: ...
 
-    async def create(self, command: list[str]) -> None:
+    async def create(self, command: list[str], countersign: str) -> None:
         """Have `command` run beside the target; `end` may be called whatever comes of it.
+
+        Args:
+            countersign: Put into its environment.
 
         Raises:
             ApiRefusal: The API server does not want it.

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from inpod.errors import ExitCode, UserError
 from inpod.targets.base import AgentGone
 from inpod.targets.kube.background import Background
-from inpod.targets.kube.bootstrap import NotReady, command, new_token, present_token, send_code
+from inpod.targets.kube.bootstrap import Keys, NotReady, command, present_token, send_code
 from inpod.targets.kube.cluster import Cluster
 from inpod.targets.kube.place import Place
 from inpod.targets.kube.portforward import PodGone, PortForward, PortForwardFailed
@@ -42,7 +42,7 @@ class Start:
         self._place = place
         self._container_id = container_id
         self._report = report
-        self._token = new_token()
+        self._keys = Keys.new()
         self._pod = ""
         self._background = Background()
 
@@ -51,7 +51,8 @@ class Start:
         # Before the creation: what was not answered may be there all the same.
         undo.push_async_callback(self._place.end)
         undo.push_async_callback(self._background.close)
-        await self._place.create(command(self._token, self._container_id, self._place.port))
+        program = command(self._keys.token, self._container_id, self._place.port)
+        await self._place.create(program, self._keys.countersign)
         self._report(self._place.made)
         self._background.start(self._place.keep())
         self._pod = await self._wait_for_container()
@@ -74,12 +75,15 @@ class Start:
         except PodGone as error:
             raise AgentGone from error
         except PortForwardFailed as error:
-            raise UserError(
-                f"The agent in pod {self._pod} is gone: {error}",
-                hint="Run the command again.",
-                exit_code=ExitCode.AGENT_LOST,
-            ) from error
-        await present_token(forward.sock, self._token)
+            raise self._lost(str(error)) from error
+        try:
+            await present_token(forward.sock, self._keys)
+        except NotReady as error:
+            await forward.close()
+            raise self._lost("it does not answer") from error
+        except BaseException:
+            await forward.close()
+            raise
         return forward.sock
 
     async def _wait_for_container(self) -> str:
@@ -99,7 +103,7 @@ class Start:
             try:
                 forward = await self._forward()
                 try:
-                    await send_code(forward.sock, self._token)
+                    await send_code(forward.sock, self._keys)
                 except BaseException:
                     await forward.close()
                     raise
@@ -108,6 +112,11 @@ class Start:
                 log.debug("the agent does not answer yet: %s", error)
             await self._place.look()
             await asyncio.sleep(POLL_EVERY_S)
+
+    def _lost(self, why: str) -> UserError:
+        return UserError(
+            f"The agent in pod {self._pod} is gone: {why}", hint="Run the command again.", exit_code=ExitCode.AGENT_LOST
+        )
 
     async def _forward(self) -> PortForward:
         return await PortForward.open(self._cluster, self._pod, self._place.port, self._background)

@@ -17,9 +17,10 @@ from inpod.errors import ExitCode, UserError
 from inpod.targets.kube import boot, bootstrap
 
 LIMIT_S = 10.0
+COUNTERSIGN = "of the agent"
 
 AGENT = """
-def run_listening(listener, token_sha256, *, first, container_id):
+def run_listening(listener, token_sha256, countersign, *, first, container_id):
     first.sendall(container_id.encode() + b" " + first.recv(100))
     again = listener.accept()[0]
     again.sendall(b"again " + again.recv(100))
@@ -51,12 +52,17 @@ def container() -> Iterator[Container]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    token = bootstrap.new_token()
+    token = bootstrap.Keys.new().token
     command = bootstrap.command(token, "c0ffee", port)
     program = command[command.index("-c") + 1]
     command[command.index("-c") + 1] = program.replace("NOBODY_LIMIT = 60.0", "NOBODY_LIMIT = 3.0")
     assert token not in " ".join(command)
-    process = subprocess.Popen([sys.executable, "-I", "-S", *command[1:]], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", *command[1:]],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={boot.COUNTERSIGN: COUNTERSIGN},
+    )
     try:
         yield Container(process, token, port)
     finally:
@@ -75,9 +81,9 @@ def agent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "code", buffer.getvalue)
 
 
-def send(sock: socket.socket, token: str) -> None:
+def send(sock: socket.socket, token: str, countersign: str = COUNTERSIGN) -> None:
     sock.setblocking(False)
-    asyncio.run(bootstrap.send_code(sock, token))
+    asyncio.run(bootstrap.send_code(sock, bootstrap.Keys(token, countersign)))
     sock.settimeout(LIMIT_S)
 
 
@@ -112,6 +118,13 @@ def test_wrong_token_is_closed_and_the_right_one_still_admitted(container: Conta
         send(sock, "wrong")
     with container.connect() as sock:
         send(sock, container.token)
+
+
+@pytest.mark.usefixtures("agent")
+def test_another_countersign_is_not_the_agents(container: Container) -> None:
+    with container.connect() as sock, pytest.raises(UserError, match="It is not the agent that answers") as caught:
+        send(sock, container.token, "of somebody else")
+    assert caught.value.exit_code == ExitCode.AGENT_START
 
 
 @pytest.mark.usefixtures("agent")

@@ -1,7 +1,7 @@
 import json
 
 from inpod.targets.kube import job
-from inpod.targets.kube.bootstrap import command, new_token
+from inpod.targets.kube.bootstrap import Keys, command
 from inpod.targets.kube.container import new_name
 from inpod.targets.kube.resolve import Found
 
@@ -9,7 +9,7 @@ TARGET = Found("shop", "api-1", "web", "c0ffee", "node1")
 
 
 def test_job_asks_for_no_more_than_it_needs_and_ends_by_itself() -> None:
-    made = job.manifest("inpod-agent-1", TARGET, image="python:3.13", command=["python3"])
+    made = job.manifest("inpod-agent-1", TARGET, image="python:3.13", command=["python3"], countersign="x")
     assert made["metadata"]["namespace"] == "shop"
     assert made["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "inpod"
     spec = made["spec"]
@@ -31,8 +31,8 @@ def test_job_asks_for_no_more_than_it_needs_and_ends_by_itself() -> None:
 
 
 def test_token_is_not_in_the_job() -> None:
-    token = new_token()
-    made = job.manifest(new_name(), TARGET, image="x", command=command(token, "c0ffee", job.PORT))
+    token = Keys.new().token
+    made = job.manifest(new_name(), TARGET, image="x", command=command(token, "c0ffee", job.PORT), countersign="x")
     assert token not in json.dumps(made)
 
 
