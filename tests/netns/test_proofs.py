@@ -20,8 +20,9 @@ HOST = """
 import asyncio, sys
 from inpod.agent.incoming.claims import claim
 async def main():
-    made = claim(8080)
+    made = claim(8080, "tcp", "steal")
     assert made is not None
+    made.listen()
     print("ready", flush=True)
     while True:
         sock, _ = await asyncio.get_running_loop().sock_accept(made.listener)
@@ -42,10 +43,10 @@ import asyncio
 from inpod.agent.incoming.claims import reach
 from inpod.agent.incoming.proofs import introduce
 async def main():
-    sock = reach(8080)
+    sock = reach(8080, "tcp", "steal")
     try:
         async with asyncio.timeout(2):
-            await introduce(sock, 8080, "tcp")
+            await introduce(sock, 8080, "tcp", "steal")
         print(await asyncio.get_running_loop().sock_recv(sock, 100))
     except OSError as error:
         print(type(error).__name__, error.strerror)

@@ -1,8 +1,10 @@
 """Several sessions on one TCP port of a pod when one of them stops, insists or is sent away: what the others are told."""
 
+import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.netns.conftest import Pod
-from tests.netns.test_filter import answers, developer, get, steal, until_served, warning
+from tests.netns.test_filter import SERVER, answers, developer, event, get, steal, until_served, warning
 from tests.netns.test_filter import original as original  # the fixture
+from tests.processes import LIMIT_S, end, next_line
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root"),
@@ -21,6 +24,19 @@ pytestmark = [
 REQUESTS = [get("/a", X_User="alice"), get("/b", X_User="bob"), get("/c")]
 
 Process = subprocess.Popen[str]
+
+CALLER = """
+import http.client, json, select, sys
+print("ready", flush=True)
+answered = set()
+while not select.select([sys.stdin], [], [], 0)[0]:
+    for user in ("alice", "bob", ""):
+        connection = http.client.HTTPConnection("10.77.0.1", 8080, timeout=10)
+        connection.request("GET", "/" + user, headers={"X-User": user})
+        answered.add((user, connection.getresponse().read().decode().split()[0]))
+        connection.close()
+print(json.dumps(sorted(answered)))
+"""
 
 
 def agent_of(session: Process) -> int:
@@ -43,21 +59,81 @@ def stopped(session: Process) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
+@contextmanager
+def calling(pod: Pod) -> Iterator[list[list[str]]]:
+    """While the block runs users call, each time by a new connection, all of which must be answered; then who answered whom."""
+    command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", CALLER]
+    answered: list[list[str]] = []
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert next_line(process.stdout) == "ready"
+        yield answered
+        out, _ = process.communicate("\n", timeout=LIMIT_S)
+    assert process.returncode == 0
+    answered += json.loads(out)
+
+
+NO_UVLOOP = """
+import os, sys
+if any("inpod.agent" in word for word in sys.orig_argv):
+    raise ImportError
+sys.path.remove(os.path.dirname(__file__))
+del sys.modules["uvloop"]
+import uvloop
+"""
+"""An agent finds none."""
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 @pytest.mark.parametrize("redirect", ["sk_lookup", "nftables"])
-def test_a_host_that_stands_still_is_told_and_serves_again(pod: Pod, tmp_path: Path, redirect: str) -> None:
+def test_a_guest_stands_in_for_a_host_that_stands_still(
+    pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redirect: str, loop: str
+) -> None:
+    if loop == "asyncio":
+        # It hears its session before it beats again, with uvloop after that.
+        (tmp_path / "uvloop.py").write_text(NO_UVLOOP)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    requests = [get("/a", X_User="alice"), get("/b", X_User="bob"), get("/c", X_User="carol"), get("/d")]
     with ExitStack() as undo:
-        both = [
-            undo.enter_context(
-                developer(pod, tmp_path, name, steal(header_filter=f"x-user: {name}"), redirect=redirect)
-            )
-            for name in ("alice", "bob")
-        ]
-        alice, bob = both
-        until_served(pod, ["alice", "bob", "original"], REQUESTS)
+
+        def begin(name: str) -> Process:
+            filters = steal(header_filter=f"x-user: {name}")
+            return undo.enter_context(developer(pod, tmp_path, name, filters, redirect=redirect))
+
+        alice, bob, carol = begin("alice"), begin("bob"), begin("carol")
+        until_served(pod, ["alice", "bob", "carol", "original"], requests)
         with stopped(alice):
             assert "the session that shares it does not answer" in warning(bob)
-            until_served(pod, ["original", "original", "original"], REQUESTS)
-        assert warning(bob) == "Port 8080: it comes to this session again."
+            until_served(pod, ["original"], requests[:1])
+            with calling(pod) as answered:
+                assert warning(bob) == "Port 8080: it comes to this session again."
+                until_served(pod, ["original", "bob", "carol", "original"], requests)
+                os.kill(agent_of(alice), signal.SIGCONT)
+                until_served(pod, ["alice", "bob", "carol", "original"], requests)
+        # Nobody got what is another's, in whatever moment.
+        assert {tuple(pair) for pair in answered} <= {
+            (user, who) for user in ("alice", "bob", "") for who in ("original", user or "original")
+        }
+        assert ["alice", "alice"] in answered
+        for gone in (bob, carol):
+            end(gone)
+            until_served(pod, ["alice", "original"], [requests[0], requests[3]])
+
+
+def test_who_comes_while_a_guest_stands_in_gets_a_share(pod: Pod, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "begin")
+    waiting = f"open({str(tmp_path / 'begin')!r}).read()\n{SERVER}"
+    with (
+        developer(pod, tmp_path, "alice", steal(header_filter="x-user: alice")) as alice,
+        developer(pod, tmp_path, "bob", steal(header_filter="x-user: bob")) as bob,
+        developer(pod, tmp_path, "carol", steal(header_filter="x-user: carol"), waits=False, server=waiting) as carol,
+        (tmp_path / "begin").open("w") as begin,
+    ):
+        with stopped(alice):
+            assert "the session that shares it does not answer" in warning(bob)
+            # Before the guest has begun, or after that.
+            begin.close()
+            event(carol, "PortSubscribed")
+            until_served(pod, ["original", "bob", "carol"], [*REQUESTS[:2], get("/c", X_User="carol")])
         until_served(pod, ["alice", "bob", "original"], REQUESTS)
 
 

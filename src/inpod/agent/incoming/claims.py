@@ -8,17 +8,17 @@ is free again when its socket closes. Who comes second connects to it, and asks 
 import errno
 import socket
 
-from inpod.agent.incoming.proofs import Prover
+from inpod.agent.incoming.proofs import Prover, Role
 from inpod.protocol.agent import IpProtocol
 
 MAX_WAITING = 16
 
 
 class Claim:
-    """A port that is this agent's.
+    """A role that is this agent's.
 
     Attributes:
-        listener: Where those connect who come later; non-blocking.
+        listener: Where those connect who come later, once it listens; non-blocking.
         prover: Tells the agents among them.
     """
 
@@ -26,41 +26,59 @@ class Claim:
         self.listener = listener
         self.prover = prover
 
+    def listen(self) -> None:
+        """Let them come; before this nobody reaches it."""
+        self.listener.listen(MAX_WAITING)
+
     def close(self) -> None:
-        """Free the port."""
+        """Free the role."""
         self.listener.close()
         self.prover.close()
 
 
-def claim(port: int, protocol: IpProtocol = "tcp") -> Claim | None:
-    """Return a claim, or None when another agent has the port.
+def claim(port: int, protocol: IpProtocol, role: Role) -> Claim | None:
+    """Return a claim, or None when another agent has that role.
 
     Raises:
         OSError: As bind(2).
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        sock.bind(_name(port, protocol))
-        prover = Prover(port, protocol)
+        sock.bind(_name(port, protocol, role))
+        prover = Prover(port, protocol, role)
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
             return None
         raise
-    # Last: who connects finds the prover.
-    sock.listen(MAX_WAITING)
     return Claim(sock, prover)
 
 
-def reach(port: int, protocol: IpProtocol = "tcp") -> socket.socket | None:
-    """Return a non-blocking connection to whoever has the port, still to be proven an agent; None when there is none.
+def is_claimed(port: int, protocol: IpProtocol, role: Role) -> bool:
+    """Return whether an agent has a role, this one included.
+
+    Raises:
+        OSError: As bind(2).
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            sock.bind(_name(port, protocol, role))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return True
+            raise
+    return False
+
+
+def reach(port: int, protocol: IpProtocol, role: Role) -> socket.socket | None:
+    """Return a non-blocking connection to whoever has a role and listens, still to be proven an agent; None when there is none.
 
     Raises:
         BlockingIOError: That agent is stopped, and as many as may wait for it do.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        sock.connect(_name(port, protocol))
+        sock.connect(_name(port, protocol, role))
     except BlockingIOError:
         sock.close()
         raise
@@ -70,5 +88,5 @@ def reach(port: int, protocol: IpProtocol = "tcp") -> socket.socket | None:
     return sock
 
 
-def _name(port: int, protocol: IpProtocol) -> str:
-    return f"\0inpod/steal/{protocol}/{port}"
+def _name(port: int, protocol: IpProtocol, role: Role) -> str:
+    return f"\0inpod/{role}/{protocol}/{port}"

@@ -15,14 +15,21 @@ BEAT_EVERY_S = 0.25
 SILENT_AFTER_S = 1.5
 """The session pings every 0.5 s: two pings may be late. With one beat's time more it stays below `STALE_AFTER_S`."""
 
+LATE_AFTER_S = 1.0
+"""Less than a guest waits before it takes the place of a host that does not answer."""
+
 
 class Heart:
-    """Calls `beat` or `rest` every `BEAT_EVERY_S` while started."""
+    """Calls `beat` or `rest` every `BEAT_EVERY_S` while started.
 
-    def __init__(self, tunnel: Tunnel, beat: Callable[[], None], rest: Callable[[], None]) -> None:
+    A beat is told whether it comes late: this process stood still for so long that another may have taken its place.
+    """
+
+    def __init__(self, tunnel: Tunnel, beat: Callable[[bool], None], rest: Callable[[], None]) -> None:
         self._tunnel = tunnel
         self._beat = beat
         self._rest = rest
+        self._last: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -39,7 +46,10 @@ class Heart:
     def _on_timer(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(BEAT_EVERY_S, self._on_timer)
-        if loop.time() - self._tunnel.last_heard < SILENT_AFTER_S:
-            self._beat()
+        now = loop.time()
+        is_late = self._last is not None and now - self._last > LATE_AFTER_S
+        self._last = now
+        if now - self._tunnel.last_heard < SILENT_AFTER_S:
+            self._beat(is_late)
         else:
             self._rest()

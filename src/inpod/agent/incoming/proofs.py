@@ -17,10 +17,14 @@ import asyncio
 import errno
 import secrets
 import socket
+from typing import Literal
 
 from inpod.protocol.agent import IpProtocol
 
 _SECRET_BYTES = 16
+
+Role = Literal["steal", "stand-in"]
+"""Of an agent for a port: its host, or the guest that does the host's work while that stands still (`hold`)."""
 
 _PORTIDS = 0x4950_0000
 """Beyond process ids, which the kernel gives to sockets that ask for no portid of their own."""
@@ -30,16 +34,16 @@ _NETLINK_ROUTE = 0
 
 
 class Prover:
-    """Proves the host of a port and its guests to each other."""
+    """Proves the host of a port, or its stand-in, and its guests to each other."""
 
-    def __init__(self, port: int, protocol: IpProtocol) -> None:
+    def __init__(self, port: int, protocol: IpProtocol, role: Role) -> None:
         """Begin to answer.
 
         Raises:
             OSError: EADDRINUSE: somebody else does.
         """
         self._expected: dict[bytes, bytes] = {}
-        self._sock = _netlink(_portid(port, protocol))
+        self._sock = _netlink(_portid(port, protocol, role))
         asyncio.get_running_loop().add_reader(self._sock.fileno(), self._answer)
 
     def close(self) -> None:
@@ -65,11 +69,11 @@ class Prover:
         self._expected[secret] = guests
 
 
-async def introduce(sock: socket.socket, port: int, protocol: IpProtocol) -> None:
+async def introduce(sock: socket.socket, port: int, protocol: IpProtocol, role: Role) -> None:
     """Prove the host of a port and this agent to each other; call it in a time limit.
 
     Args:
-        sock: Non-blocking, connected to who may be the host.
+        sock: Non-blocking, connected to who may have that role.
 
     Raises:
         PermissionError: It is no agent, or this one lacks CAP_NET_ADMIN.
@@ -79,7 +83,7 @@ async def introduce(sock: socket.socket, port: int, protocol: IpProtocol) -> Non
     own = secrets.token_bytes(_SECRET_BYTES)
     with _netlink() as proof:
         # From here on the kernel lets nobody else send to this socket.
-        proof.connect((_portid(port, protocol), 0))
+        proof.connect((_portid(port, protocol, role), 0))
         try:
             proof.send(own)
         except ConnectionRefusedError:
@@ -102,8 +106,8 @@ def _netlink(portid: int = 0) -> socket.socket:
     return sock
 
 
-def _portid(port: int, protocol: IpProtocol) -> int:
-    return _PORTIDS + (0x1_0000 if protocol == "udp" else 0) + port
+def _portid(port: int, protocol: IpProtocol, role: Role) -> int:
+    return _PORTIDS + (0x1_0000 if protocol == "udp" else 0) + (0x2_0000 if role == "stand-in" else 0) + port
 
 
 async def _read(sock: socket.socket) -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from inpod.agent.incoming.claims import Claim
-from inpod.agent.incoming.proofs import introduce
+from inpod.agent.incoming.proofs import Role, introduce
 from inpod.agent.incoming.report import Report
 from inpod.agent.incoming.subscriber import ANSWER_LIMIT_S, Subscriber
 from inpod.protocol.agent import (
@@ -168,15 +168,15 @@ class Guest:
         self._host = Tunnel(initiator=True, on_stream=self._on_stream)
         self.gone = self._host.lost
 
-    async def join(self, sock: socket.socket, request: Subscribe) -> None:
-        """Ask the host at the other end of `sock` for a share.
+    async def join(self, sock: socket.socket, request: Subscribe, role: Role) -> None:
+        """Ask the agent at the other end of `sock`, which has that role, for a share.
 
         Raises:
             OSError: It refused, with the reason, is silent or no agent; ECONNRESET when it went away.
         """
         try:
             async with asyncio.timeout(JOIN_LIMIT_S):
-                await self._prove(sock, request)
+                await self._prove(sock, request, role)
                 await self._host.attach(sock)
                 subscription = self._host.open(encode(request))
                 await subscription.accepted()
@@ -195,9 +195,9 @@ class Guest:
             raise
         self._group.create_task(self._pass_reports(subscription))
 
-    async def _prove(self, sock: socket.socket, request: Subscribe) -> None:
+    async def _prove(self, sock: socket.socket, request: Subscribe, role: Role) -> None:
         try:
-            await introduce(sock, request.port, request.protocol)
+            await introduce(sock, request.port, request.protocol, role)
         except BaseException:
             sock.close()
             raise

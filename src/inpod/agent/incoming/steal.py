@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Generic
@@ -103,11 +104,14 @@ class Steal(ABC, Generic[P]):
     def _look_after_again(self, hold: Hold[P], group: asyncio.TaskGroup) -> None:
         """The same for one that is had again."""
 
-    def _beat(self) -> None:
+    def _beat(self, is_late: bool) -> None:
+        now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         for hold in self._holds.values():
+            if is_late:
+                hold.give_way()
             hold.hold_soon(self._look_after_again)
         if self._redirect is not None:
-            self._redirect.beat()
+            self._redirect.beat(now_ns)
 
     def _rest(self) -> None:
         # What is let go in a silence may be another's soon: it is asked for again when the session is heard.

@@ -54,8 +54,12 @@ class Redirect(Protocol):
             OSError: There are too many.
         """
 
-    def beat(self) -> None:
-        """Divert for the next `STALE_AFTER_S`, however this process fares."""
+    def beat(self, now_ns: int | None = None) -> None:
+        """Divert for the next `STALE_AFTER_S`, however this process fares.
+
+        Args:
+            now_ns: When it was found out that this may be (CLOCK_MONOTONIC); None: just now.
+        """
 
     def rest(self) -> None:
         """Divert nothing until the next beat."""

@@ -132,8 +132,8 @@ class Nftables:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, MARK)
         return _nothing
 
-    def beat(self) -> None:
-        """See `Redirect`."""
+    def beat(self, now_ns: int | None = None) -> None:
+        """See `Redirect`. The kernel counts from now; a stand-in's rules and these leave each other's connections alone."""
         self._open().transact(ruleset.beat(self._table, int(STALE_AFTER_S * 1000)))
 
     def rest(self) -> None:

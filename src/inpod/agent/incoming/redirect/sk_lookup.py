@@ -145,9 +145,9 @@ class SkLookup:
         _mark(sock)
         return lambda: self._end_exemption(key)
 
-    def beat(self) -> None:
-        """See `Redirect`."""
-        self._beat.set(_BEAT_KEY, _U64.pack(time.clock_gettime_ns(time.CLOCK_MONOTONIC)))
+    def beat(self, now_ns: int | None = None) -> None:
+        """See `Redirect`. However late it comes, it does not count for longer."""
+        self._beat.set(_BEAT_KEY, _U64.pack(time.clock_gettime_ns(time.CLOCK_MONOTONIC) if now_ns is None else now_ns))
 
     def rest(self) -> None:
         """See `Redirect`."""
