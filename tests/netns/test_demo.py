@@ -141,8 +141,11 @@ def test_nothing_stays_when_it_is_interrupted(
     for line in process.stdout:
         if ("stolen" if stolen else "environment") in line:
             break
+    # Or it would be at its end by the time that all processes were looked at.
+    process.send_signal(signal.SIGSTOP)
     assert _of_this_test(tmp_path)
     kill(process)
+    process.send_signal(signal.SIGCONT)
     assert process.wait(LIMIT_S) == status
     process.stdout.close()
     _until_gone(lambda: _of_this_test(tmp_path) + [pid for pid in [pod] if Path(f"/proc/{pid}").exists()])
