@@ -47,7 +47,9 @@ def run(names: list[str]) -> list[Outcome]:
 def _run(name: str, width: int) -> Outcome:
     started = time.monotonic()
     environment = dict(os.environ, PYTHONUNBUFFERED="1")
-    with subprocess.Popen([JUST, name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as part:
+    # A part does not go on alone; the signal comes with the end of this thread.
+    command = ["setpriv", "--pdeathsig", "TERM", str(JUST), name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as part:
         reader = threading.Thread(target=_tell, args=[part, f"{name:<{width}} | "], daemon=True)
         reader.start()
         _, status, used = os.wait4(part.pid, 0)
