@@ -8,7 +8,7 @@ from inpod.agent.incoming.http.collected import Collected
 from inpod.agent.incoming.http.counts import Counts
 from inpod.agent.incoming.http.head import Request, whole_request
 from inpod.agent.incoming.http.passage import Passage, State
-from inpod.agent.incoming.http.sides import Outside, Side
+from inpod.agent.incoming.http.sides import NOBODY, Outside, Side
 
 BODY_LIMIT_S = 1.0
 """How long a body may take that a filter wants to see."""
@@ -117,6 +117,7 @@ class Exchange(Passage):
                 side.close()
         self._forget_sides()
         self.state = State.LAST
+        self._outside = NOBODY
 
     def side_data(self, side: Side, data: bytes) -> None:
         """Bytes of a side came."""

@@ -204,7 +204,7 @@ class Passage:
 
     def _forget_sides(self) -> None:
         self._sides.clear()
-        self._side = None
+        self._side = self._eof_passed_to = None
 
     def _drop(self, side: Side) -> None:
         if self._sides.get(side.taker) is side:

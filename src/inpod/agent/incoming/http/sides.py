@@ -53,3 +53,31 @@ class Outside(Protocol):
 
     def set_limit(self, seconds: float | None) -> None:
         """Call `Exchange.limit_passed` so much later, instead of when it was set before; None: not at all."""
+
+
+class Nobody:
+    """The outside of an exchange whose client is gone: so the two do not keep each other until the collector comes."""
+
+    def write(self, data: bytes) -> None:
+        """See `Outside`."""
+
+    def write_eof(self) -> None:
+        """See `Outside`."""
+
+    def finish(self) -> None:
+        """See `Outside`."""
+
+    def reset(self) -> None:
+        """See `Outside`."""
+
+    def hold(self, is_held: bool) -> None:
+        """See `Outside`."""
+
+    def open(self, taker: Taker | None) -> None:
+        """See `Outside`."""
+
+    def set_limit(self, seconds: float | None) -> None:
+        """See `Outside`."""
+
+
+NOBODY = Nobody()

@@ -1,6 +1,7 @@
 """Connections over real sockets and a real tunnel: order, slowness, ends."""
 
 import asyncio
+import gc
 import hashlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -16,6 +17,7 @@ from inpod.agent.incoming.http.choice import Chooser, Fate, Head, Taker
 from inpod.agent.incoming.http.client import SILENCE_LIMIT_S, ConnectOriginal
 from inpod.agent.incoming.http.connection import serve
 from inpod.agent.incoming.http.counts import Counts
+from inpod.agent.incoming.http.exchange import Exchange
 from inpod.agent.incoming.http.first import PREFACE
 from inpod.tunnel.mux import WINDOW
 from inpod.tunnel.relay import relay
@@ -220,6 +222,24 @@ def test_each_request_reaches_whom_it_is_for(run: Run) -> None:
                 assert await reader.readexactly(len(text)) == text
             assert served.opened == ["original", "program"]
             writer.close()
+
+    run(scenario)
+
+
+def test_ended_connection_leaves_nothing_for_the_collector(run: Run) -> None:
+    # A circle for each of thousands of connections in a second has it run all the time.
+    async def scenario() -> None:
+        async with room(original=named(b"original"), program=named(b"program")) as served:
+            gc.collect()
+            gc.disable()
+            try:
+                for target in (b"a", b"mine") * 3:
+                    assert await served.ask(GET % target)
+                async with asyncio.timeout(LIMIT_S):
+                    while any(isinstance(each, client.Client | Exchange) for each in gc.get_objects()):
+                        await asyncio.sleep(0.01)
+            finally:
+                gc.enable()
 
     run(scenario)
 
