@@ -253,7 +253,7 @@ class Stream:
     def _close(self) -> None:
         self.closed = True
         # What knows this stream is known by it: its end, and that of a file it holds, must not wait for the collector.
-        self._sink = None
+        self._sink = self._state.owner = None
         self.on_data = _drop
         on_closed, self.on_closed = self.on_closed, None
         if on_closed is not None:

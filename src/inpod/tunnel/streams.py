@@ -259,5 +259,6 @@ class Tunnel(asyncio.BufferedProtocol):
         if self._next_ping is not None:
             self._next_ping.cancel()
         for state in self._mux.drop_all():
-            assert isinstance(state.owner, Stream)
-            state.owner.on_reset(b"", is_lost=True)
+            # The end of one may be that of another.
+            if isinstance(state.owner, Stream):
+                state.owner.on_reset(b"", is_lost=True)

@@ -1,6 +1,7 @@
 """Tunnels over a socket pair, on both loops: questions, answers, ends."""
 
 import asyncio
+import gc
 import socket
 
 import pytest
@@ -32,6 +33,24 @@ def test_question_is_answered(run: Run) -> None:
                 await second.ask(b"abc")
             assert refused.value.payload == b"no"
             assert not isinstance(refused.value, TunnelLost)
+
+    run(main)
+
+
+def test_ended_stream_leaves_nothing_for_the_collector(run: Run) -> None:
+    # A circle for each of thousands of streams in a second has it run all the time.
+    async def main() -> None:
+        async with tunnels(lambda stream, head: stream.accept(head)) as (first, _):
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(3):
+                    await first.ask(b"abc")
+                async with asyncio.timeout(10):
+                    while any(isinstance(each, Stream) for each in gc.get_objects()):  # noqa: ASYNC110  # no event tells
+                        await asyncio.sleep(0.01)
+            finally:
+                gc.enable()
 
     run(main)
 

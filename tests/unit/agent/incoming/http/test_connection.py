@@ -236,7 +236,7 @@ def test_ended_connection_leaves_nothing_for_the_collector(run: Run) -> None:
                 for target in (b"a", b"mine") * 3:
                     assert await served.ask(GET % target)
                 async with asyncio.timeout(LIMIT_S):
-                    while any(isinstance(each, client.Client | Exchange) for each in gc.get_objects()):
+                    while any(isinstance(each, client.Client | Exchange) for each in gc.get_objects()):  # noqa: ASYNC110  # no event tells
                         await asyncio.sleep(0.01)
             finally:
                 gc.enable()
