@@ -13,6 +13,8 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     // No part that is written at the start and read-only from then on: it would be a segment more, and a system call.
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,norelro");
+    // Our own hooks are ours to call: ld.so need not look for each of them in every program.
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic-functions");
     // No start-up code of C: there is nothing of C in it.
     println!("cargo::rustc-cdylib-link-arg=-nostartfiles");
     if linker_takes(ONE_SEGMENT).unwrap_or(false) {

@@ -56,6 +56,9 @@ fn read() -> Option<&'static State> {
 }
 
 /// Runs before `main`, after libc's own start. ld.so gives it what main gets.
+///
+/// In the part of the code that linkers put first, beside the tables that ld.so reads: most programs need no other page of it.
+#[link_section = ".text.startup"]
 extern "C" fn start(_: c_int, arguments: CArray) {
     let Some(folder) = process::variable(SESSION_VARIABLE) else { return };
     // SAFETY: as main's, an array of C strings that ends with NULL.

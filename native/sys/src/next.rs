@@ -11,10 +11,14 @@ use core::ffi::{c_char, c_void, CStr};
 use core::ptr::{null, null_mut};
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
-/// A function's name, and what tables of names know it by. No pointer in writable memory, which ld.so would have to fill.
+/// A function's name, and what tables of names know it by.
+///
+/// Two words, which are passed in registers: a larger one would be passed as a pointer to a constant, which has a pointer in
+/// it, which ld.so would have to fill in every program.
 #[derive(Clone, Copy, Debug)]
 pub struct Name {
-    text: &'static CStr,
+    /// A C string that is never freed.
+    text: *const c_char,
     hash: u32,
 }
 
@@ -25,7 +29,7 @@ impl Name {
             Ok(text) => text,
             Err(_) => c"",
         };
-        Self { text, hash: hash_of(text.to_bytes()) }
+        Self { text: text.as_ptr(), hash: hash_of(text.to_bytes()) }
     }
 }
 
@@ -132,8 +136,10 @@ unsafe fn find_in(object: &Object, name: Name, takes_hidden: bool) -> Option<*mu
         // SAFETY: the chain goes on until the bit below says that it ends.
         let found = unsafe { at(tables.chains, index - tables.first_index) };
         if found | 1 == name.hash | 1 {
+            // SAFETY: a name's text is a C string.
+            let text = unsafe { CStr::from_ptr(name.text) };
             // SAFETY: a symbol of the table, as it has a place in the chain.
-            if let Some(value) = unsafe { tables.function(index, name.text, takes_hidden) } {
+            if let Some(value) = unsafe { tables.function(index, text, takes_hidden) } {
                 return Some((object.base + value) as *mut c_void);
             }
         }
