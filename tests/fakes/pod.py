@@ -26,7 +26,7 @@ class Pod:
 
     Attributes:
         files: Content or link by absolute path; directories come by themselves.
-        modes: Of files and directories, by path, where not the usual.
+        modes: Of files and directories, by path, where not the usual; a directory that nobody may read is not listed.
         names: Addresses by host name, or an EAI_ number.
         texts: TXT records by name as it is asked for, or a response code, or the errno of the question.
         unnamed: EAI_ number for the name of an address that has none.
@@ -71,6 +71,8 @@ class Pod:
                 met.append((self._entry(here, "dir"), None))
             else:
                 return [*met, (Entry(here, "missing", errno=errno.ENOENT), None)]
+        if want is Want.LIST and not self.modes.get(here, 0o755) & 0o444:
+            return [*met, (Entry(here, "missing", errno=errno.EACCES), None)]
         if want is Want.LIST and here not in self.files:
             met.append((self._entry(here, "dir", is_listed=True), None))
             met += [self._member(posixpath.join(here, name)) for name in self.members(here)]

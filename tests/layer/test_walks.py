@@ -47,6 +47,13 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path / "copy"
 
 
+@pytest.fixture
+def without_code(pod: Pod, copy: Path) -> None:
+    """Without what is this machine's by its full name, by which fts looks: the tracer says so, the layer lists it."""
+    del pod.files["/app/conf.d/code.py"]
+    (copy / "app/conf.d/code.py").unlink()
+
+
 @pytest.mark.parametrize("walker", ["nftw", "ftw"])
 @pytest.mark.parametrize(
     "root", ["/app/conf.d", "/app/conf.d//", "/app/conf.d/a.txt", "/app/conf.d/to-nothing", "/app/none"]
@@ -84,10 +91,40 @@ def test_folder_of_this_machine_is_walked_by_libc(stage: Stage, copy: Path) -> N
     assert stage.session.asked(File) == []
 
 
-def test_fts_walks_the_pod_under_the_tracer_only(stage: Stage, copy: Path, interceptor: str) -> None:
-    """The layer does not see its calls (docs/limits.md)."""
-    if interceptor == "layer":
-        assert stage.output("walk", "fts", "/app/conf.d").startswith("fts 10 ")
-        return
-    here = stage.output("walk", "fts", f"{copy}/app/conf.d")
-    assert stage.output("walk", "fts", "/app/conf.d") == here.replace(str(copy), "")
+@pytest.mark.usefixtures("without_code")
+@pytest.mark.parametrize(
+    "roots",
+    [
+        ["/app/conf.d"],
+        ["/app/conf.d//"],
+        ["/app/conf.d/a.txt", "/app/conf.d/deep", "/app/none"],
+        ["/app/conf.d/to-folder", "/app/conf.d/to-nothing"],
+    ],
+)
+def test_fts_by_full_names(stage: Stage, copy: Path, roots: list[str]) -> None:
+    here = stage.output("walk", "fts", *(f"{copy}{root}" for root in roots))
+    assert stage.output("walk", "fts", *roots) == here.replace(str(copy), "")
+
+
+@pytest.mark.usefixtures("without_code")
+def test_fts_from_a_folder_of_the_pod(stage: Stage, copy: Path) -> None:
+    script = f"cd $1/app/conf.d && exec {stage.programs}/walk fts . deep ../other"
+    here = stage.output("bash", "-c", script, "bash", str(copy))
+    assert stage.output("bash", "-c", script, "bash", "") == here.replace(str(copy), "")
+
+
+def test_fts_of_folders_here_and_there(stage: Stage, copy: Path) -> None:
+    out = stage.output("walk", "fts", str(copy / "app/other"), "/app/other")
+    here = [line for line in out.splitlines() if str(copy) in line]
+    there = [line for line in out.splitlines() if str(copy) not in line and "ended" not in line]
+    assert there == [line.replace(str(copy), "") for line in here]
+
+
+def test_folder_that_may_not_be_read_is_told_as_such(stage: Stage) -> None:
+    stage.pod.modes["/app/conf.d/deep"] = 0o300
+    deep = [line for line in stage.output("walk", "nftw", "/app/conf.d").splitlines() if " deep " in line]
+    # Where links are followed or not, by depth or not, in place or not.
+    assert {line.split()[3] for line in deep} == {"2"}
+    assert "/app/conf.d/deep/" not in stage.output("walk", "ftw", "/app/conf.d")
+    told = [line.split() for line in stage.output("walk", "fts", "/app/conf.d").splitlines() if " deep " in line]
+    assert [words[3] for words in told] == ["1", "4"] * 8

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -63,6 +64,9 @@ int main(int count, char **arguments) {
     say("access", access(path, R_OK));
     say("faccessat", faccessat(AT_FDCWD, path, R_OK, 0));
     say("eaccess", eaccess(path, R_OK));
+    say("ftok", ftok(path, 1) == -1);
+    struct dirent **listed;
+    say("scandirat", scandirat(AT_FDCWD, path, &listed, NULL, alphasort) < 0);
     say("access-missing", access("/app/no/such", F_OK));
     char text[PATH_MAX] = "";
     say_text("readlink", readlink(path, text, sizeof text - 1) < 0 ? NULL : text);

@@ -12,6 +12,7 @@
 
 mod exec;
 mod files;
+mod hooked;
 mod hooks;
 mod start;
 mod table;

@@ -1,7 +1,6 @@
 //! Every libc function that is hooked, with its signature.
 //!
-//! `= path op { … }`, `= at op { directory, … }`: the call with another path, as `ops::files` decides. `= hook function`:
-//! does more. `variadic fn`: the hook gets all words but the first as an array.
+//! What the lines mean: `hooked`.
 //!
 //! Variadic functions of few words are defined with their longest form: stable Rust cannot define variadic ones, and on
 //! Linux x86-64 and arm64 integers are passed alike. A thread may be cancelled in an original call: that unwinds by force
@@ -17,74 +16,10 @@ use inpod_wire::Want;
 use libc::{addrinfo, hostent, mmsghdr, mode_t, msghdr, sockaddr, socklen_t, timespec, utsname};
 
 use crate::files::{contents, enter, look, open as opened};
+use crate::hooked::hooks;
 use crate::hooks;
+use crate::hooks::fts::{Entry, Walk};
 use crate::hooks::walk::Visit;
-
-macro_rules! hooks {
-    ($(
-        $(#[doc = $doc:literal])?
-        fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $result:ty = $how:ident $op:path
-            $({ $($chosen:tt)* })?;
-    )*
-    $(variadic fn $listed:ident($first:ident: Text, $rest:ident: CArray) -> c_int = hook $run:path;)*) => {
-        $(
-            #[no_mangle]
-            #[doc = concat!("# Safety\nAs ", stringify!($name), " of libc.")]
-            pub unsafe extern "C" fn $name($($argument: $type),*) -> $result {
-                hooks!(@body $how $name($($argument),*) $op $({ $($chosen)* })?)
-            }
-        )*
-
-        $(
-            inpod_sys::variadic! {
-                #[doc = concat!("# Safety\nAs ", stringify!($listed), " of libc.")]
-                $listed => $run
-            }
-        )*
-
-        /// The same functions, of the next library.
-        #[allow(dead_code, reason = "some hooks go another way")]
-        pub mod original {
-            use super::*;
-            use inpod_sys::next::{Name, Next};
-
-            $(
-                #[doc = concat!("# Safety\nAs ", stringify!($name), " of libc.")]
-                #[inline]
-                pub unsafe fn $name($($argument: $type),*) -> $result {
-                    const NAME: Name = Name::new(concat!(stringify!($name), "\0"));
-                    static PLACE: Next = Next::new();
-                    let found = PLACE.address(NAME);
-                    if found.is_null() {
-                        return inpod_ops::guard::fail(libc::ENOSYS);
-                    }
-                    type Function = unsafe extern "C" fn($($type),*) -> $result;
-                    // SAFETY: the address of the libc function of this name, which has this signature.
-                    let function = unsafe { core::mem::transmute::<*mut c_void, Function>(found) };
-                    // SAFETY: the caller's promise.
-                    unsafe { function($($argument),*) }
-                }
-            )*
-        }
-    };
-
-    (@body hook $name:ident($($argument:ident),*) $hook:path) => {{
-        // SAFETY: the program's own call.
-        unsafe { $hook($($argument),*) }
-    }};
-    (@body at $name:ident($($argument:ident),*) $op:path { $dir:ident, $path:ident $(, $extra:expr)* }) => {{
-        // SAFETY: the function takes a C string or NULL.
-        let text = unsafe { inpod_sys::text::c_text($path) };
-        // SAFETY: the program's own arguments, but for the path.
-        $op($dir, text, $($extra,)* |$dir, $path| unsafe { original::$name($($argument),*) })
-    }};
-    (@body path $name:ident($($argument:ident),*) $op:path { $path:ident $(, $extra:expr)* }) => {{
-        // SAFETY: the function takes a C string or NULL.
-        let text = unsafe { inpod_sys::text::c_text($path) };
-        // SAFETY: the program's own arguments, but for the path.
-        $op(AT_CWD, text, $($extra,)* |_, $path| unsafe { original::$name($($argument),*) })
-    }};
-}
 
 /// A C string.
 type Text = *const c_char;
@@ -118,6 +53,12 @@ hooks! {
     fn nftw64(path: Text, visit: Visit, descriptors: c_int, flags: c_int) -> c_int = hook hooks::walk::nftw64;
     fn ftw(path: Text, visit: Visit, descriptors: c_int) -> c_int = hook hooks::walk::ftw;
     fn ftw64(path: Text, visit: Visit, descriptors: c_int) -> c_int = hook hooks::walk::ftw64;
+    fn fts_open(roots: CArray, options: c_int, compare: Any) -> *mut Walk = hook hooks::fts::fts_open;
+    fn fts64_open(roots: CArray, options: c_int, compare: Any) -> *mut Walk = hook hooks::fts::fts64_open;
+    fn fts_read(walk: *mut Walk) -> *mut Entry = hook hooks::fts::fts_read;
+    fn fts64_read(walk: *mut Walk) -> *mut Entry = hook hooks::fts::fts64_read;
+    fn fts_children(walk: *mut Walk, options: c_int) -> *mut Entry = hook hooks::fts::fts_children;
+    fn fts64_children(walk: *mut Walk, options: c_int) -> *mut Entry = hook hooks::fts::fts64_children;
     fn glob(pattern: Text, flags: c_int, on_error: Any, found: Any) -> c_int = hook hooks::files::glob;
     fn glob64(pattern: Text, flags: c_int, on_error: Any, found: Any) -> c_int = hook hooks::files::glob64;
 
@@ -147,6 +88,7 @@ hooks! {
         = at look { dir, path, followed(flags) };
     fn eaccess(path: Text, mode: c_int) -> c_int = path look { path, Want::Stat };
     fn euidaccess(path: Text, mode: c_int) -> c_int = path look { path, Want::Stat };
+    fn ftok(path: Text, id: c_int) -> c_int = path look { path, Want::Stat };
     fn pathconf(path: Text, name: c_int) -> c_long = path look { path, Want::Stat };
     fn getxattr(path: Text, name: Text, to: Any, size: usize) -> isize = path look { path, Want::Stat };
     fn lgetxattr(path: Text, name: Text, to: Any, size: usize) -> isize = path look { path, Want::Lstat };

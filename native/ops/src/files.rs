@@ -21,7 +21,7 @@ use inpod_sys::{errno, Errno};
 use inpod_wire::{Request, Want};
 
 use crate::guard::{fail, guarded, Outcome};
-use crate::place::{as_c_str, is_plainly_local, place, Caller, Place};
+use crate::place::{as_c_str, is_plainly_local, place, pod_path_of, Caller, Place};
 use crate::session::ask;
 use crate::state::State;
 
@@ -124,12 +124,30 @@ pub fn on_this_machine<R>(caller: &Caller<'_>, dir: i32, path: &CStr, call: Call
     }
 }
 
-/// Whether a path leads into the pod.
-pub fn is_pods(caller: &Caller<'_>, dir: i32, path: &CStr) -> bool {
-    let mut text = PathText::default();
+/// Puts into `text` where the replica has a path, which may be one in the replica already; false: it is not the pod's.
+pub fn pods_path(caller: &Caller<'_>, path: &CStr, text: &mut PathText) -> bool {
+    if pod_path_of(caller.state, path.to_bytes()).is_some() {
+        return text.push(path.to_bytes());
+    }
     caller.state.rules.files != FilesMode::Local
         && !is_plainly_local(caller.state, path.to_bytes())
-        && matches!(place(caller, dir, path.to_bytes(), &mut text), Some(Place::Pod { .. }))
+        && matches!(place(caller, AT_CWD, path.to_bytes(), text), Some(Place::Pod { .. }))
+}
+
+/// Has the replica have what is at a path of it (or what a link there leads to) and, of a folder, its members: for who
+/// will look by himself. Err: the members cannot be had.
+pub fn prepare(state: &State, text: &PathText, is_followed: bool) -> Result<(), Errno> {
+    let path = as_c_str(text);
+    let Some(pod_path) = pod_path_of(state, text.as_bytes()) else { return Ok(()) };
+    let at = InReplica { state, path, pod_path: pod_path.strip_suffix(b"/").unwrap_or(pod_path) };
+    let (want, flags) = if is_followed { (Want::Stat, 0) } else { (Want::Lstat, libc::AT_SYMLINK_NOFOLLOW) };
+    if files::look(AT_CWD, path, flags) == Err(Errno(libc::ENOENT)) {
+        at.missing(want);
+    }
+    if files::look(AT_CWD, path, flags).is_ok_and(|found| found.is_dir()) {
+        return at.complete(Want::List).unwrap_or(Ok(()));
+    }
+    Ok(())
 }
 
 /// Whether open(2) flags ask for more than reading.

@@ -184,9 +184,11 @@ fn is_of(entry: &CStr, name: &[u8]) -> bool {
     entry.to_bytes().strip_prefix(name).is_some_and(|rest| rest.starts_with(b"="))
 }
 
+/// Returns the strings of an array.
+///
 /// # Safety
 /// `array` is NULL or an array of C strings that ends with NULL, for `'a`.
-unsafe fn strings<'a>(array: CArray) -> impl Iterator<Item = &'a CStr> {
+pub unsafe fn strings<'a>(array: CArray) -> impl Iterator<Item = &'a CStr> {
     // SAFETY: the caller's promise.
     unsafe { entries(array) }.filter_map(|entry| {
         // SAFETY: a C string.

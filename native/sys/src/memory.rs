@@ -1,6 +1,7 @@
 //! Memory of our own, without the heap: shared with the session, or for what is known for the life of the process.
 
 use core::cell::UnsafeCell;
+use core::ffi::c_char;
 use core::mem::MaybeUninit;
 use core::ptr::{from_ref, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Acquire, Ordering::Release};
@@ -95,6 +96,47 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // SAFETY: the mapping that this value was made with, and nobody uses any more.
         let _ = unsafe { call(libc::SYS_munmap, [self.at, self.length, 0, 0, 0, 0]) };
+    }
+}
+
+/// An array of C strings that ends with NULL, with the strings.
+pub struct Words {
+    room: Scratch,
+    count: usize,
+    end: usize,
+}
+
+impl Words {
+    /// Longest string, with its NUL: room is taken only as it is used.
+    const LONGEST: usize = 8192;
+
+    /// With room for `count` strings. None: the kernel has none.
+    pub fn new(count: usize) -> Option<Self> {
+        let end = (count + 1) * size_of::<usize>();
+        Some(Self { room: Scratch::new(end + count * Self::LONGEST)?, count: 0, end })
+    }
+
+    /// Adds a string, of which these are the parts. None: no room is left.
+    pub fn push(&mut self, parts: &[&[u8]]) -> Option<()> {
+        let (start, place) = (self.end, self.count * size_of::<usize>());
+        let address = (self.room.at + start).to_ne_bytes();
+        let room = self.room.bytes();
+        for byte in parts.iter().copied().flatten() {
+            *room.get_mut(self.end)? = *byte;
+            self.end += 1;
+        }
+        // Its NUL is there.
+        self.end += 1;
+        for (to, from) in room.iter_mut().skip(place).zip(address) {
+            *to = from;
+        }
+        self.count += 1;
+        Some(())
+    }
+
+    /// The array, for as long as this value lives.
+    pub fn array(&self) -> *const *const c_char {
+        self.room.at as *const *const c_char
     }
 }
 

@@ -290,6 +290,7 @@ unsafe fn with_our_functions(flags: c_int, found: *mut c_void) -> c_int {
     flags | GLOB_ALTDIRFUNC
 }
 
-fn files_state() -> Option<&'static State> {
+/// The state, where files are read from the pod.
+pub fn files_state() -> Option<&'static State> {
     start::state().filter(|state| state.rules.files != FilesMode::Local)
 }

@@ -4,6 +4,7 @@
 pub mod datagrams;
 pub mod exec;
 pub mod files;
+pub mod fts;
 pub mod hosts;
 pub mod names;
 pub mod resolver;

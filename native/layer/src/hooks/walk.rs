@@ -6,7 +6,7 @@
 use core::ffi::{c_char, c_int, CStr};
 use core::mem::zeroed;
 
-use inpod_ops::files::is_pods;
+use inpod_ops::files::pods_path;
 use inpod_ops::guard::{fail, guarded};
 use inpod_ops::place::{as_c_str, Caller};
 use inpod_rules::paths::PathText;
@@ -84,8 +84,9 @@ unsafe fn walked(path: *const c_char, visit: Visit, flags: c_int, tells_all: boo
     // SAFETY: the caller's promise.
     let text = unsafe { c_text(path) }?;
     let caller = Caller::own(start::state()?);
-    guarded(|| is_pods(&caller, AT_CWD, text).then_some(()))?;
     let mut path = PathText::default();
+    guarded(|| pods_path(&caller, text, &mut path).then_some(()))?;
+    path.truncate(0);
     let bytes = text.to_bytes();
     let length = bytes.iter().rposition(|byte| *byte != b'/').map_or(1, |last| last + 1);
     if flags & !(PHYSICAL | ONE_MOUNT | CHDIR | DEPTH_FIRST | ACTIONS) != 0 || !path.push(bytes.get(..length)?) {
