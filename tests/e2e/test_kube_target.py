@@ -51,7 +51,7 @@ def test_agent_of_a_deployment_tells_of_its_pod_and_leaves_nothing(targets: Name
             welcome = await greet(tunnel)
             assert welcome.hostname == targets.pod_of("api")["metadata"]["name"]
             assert link.describes == f"pod {welcome.hostname}, container web"
-            assert said[0].startswith(link.describes)
+            assert said[0].startswith(f"Found {link.describes}")
             assert {"/etc/app", "/run/secrets/app", "/var/run/secrets/kubernetes.io/serviceaccount"} <= set(link.mounts)
             # Of a process of uid 1000.
             assert not {"env", "files"} & welcome.cannot.keys()
