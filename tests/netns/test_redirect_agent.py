@@ -21,6 +21,7 @@ from tests.netns.redirects import Joined, left_behind
 from tests.netns.traffic import (
     CLIENT_IPV4,
     CLIENT_IPV6,
+    LET_GO_LIMIT_S,
     POD_IPV4,
     POD_IPV6,
     Hosts,
@@ -33,7 +34,6 @@ from tests.netns.traffic import (
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 
 PORT = 8080
-LET_GO_LIMIT_S = 2.5
 SHORT_CALL_S = 0.3
 
 

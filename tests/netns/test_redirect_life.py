@@ -10,6 +10,7 @@ import pytest
 from tests.netns.redirects import TECHNIQUES, holding, left_behind
 from tests.netns.traffic import (
     CLIENT_IPV4,
+    LET_GO_LIMIT_S,
     POD_IPV4,
     POD_IPV6,
     Hosts,
@@ -23,8 +24,6 @@ from tests.netns.traffic import (
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces and BPF need root")
 
 PORT, OTHER_PORT = 8080, 8081
-LET_GO_LIMIT_S = 2.5
-"""2 s, and half a second for a busy machine."""
 SHORT_CALL_S = 0.3
 
 

@@ -16,14 +16,11 @@ from inpod.tunnel.streams import Tunnel
 from tests.netns.bpf_links import count_links
 from tests.netns.conftest import START_LIMIT_S, Agent, agent_command, agent_environment
 from tests.netns.program import Program, subscribe, until
-from tests.netns.traffic import POD_IPV4, Hosts, Netns, Original, two_hosts, wait_until, who_serves
+from tests.netns.traffic import LET_GO_LIMIT_S, POD_IPV4, Hosts, Netns, Original, two_hosts, wait_until, who_serves
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces and BPF need root")
 
 PORT = 8080
-
-LET_GO_LIMIT_S = 2.5
-"""2 s, and half a second for a busy machine."""
 
 SHORT_CALL_S = 0.3
 
@@ -131,7 +128,7 @@ async def test_silent_sessions_port_is_free_for_another(hosts: Hosts) -> None:
         other.bind(f"\0inpod/steal/tcp/{PORT}")
         heard = agent.tunnel.last_heard
         await until(lambda: agent.tunnel.last_heard > heard + 1, "the session is there again")
-        assert await asyncio.to_thread(serves, hosts) == "original"
+        assert await asyncio.to_thread(who_serves, hosts.client, POD_IPV4, PORT) == "original"
         other.close()
         await until(lambda: serves(hosts) == "program", "the session has the port again", LET_GO_LIMIT_S)
 

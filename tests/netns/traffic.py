@@ -22,6 +22,10 @@ POD_IPV4, POD_IPV6 = "10.88.0.1", "fd88::1"
 CLIENT_IPV4, CLIENT_IPV6 = "10.88.0.2", "fd88::2"
 CONDITION_LIMIT_S = 15.0
 CALL_LIMIT_S = 10.0
+
+LET_GO_LIMIT_S = 10.0
+"""For what takes 2 s on a quiet machine: who is silent loses his ports. A link counts as lost after 15 s."""
+
 LOOK_AGAIN_S = 0.01
 
 

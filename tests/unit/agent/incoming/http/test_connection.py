@@ -292,7 +292,7 @@ def test_server_that_speaks_first_is_heard_after_the_limit(
             start = asyncio.get_running_loop().time()
             reader, writer = await served.connect()
             assert await reader.readline() == b"220 ready\r\n"
-            assert SILENCE_LIMIT_S <= asyncio.get_running_loop().time() - start < SILENCE_LIMIT_S + 1.5
+            assert asyncio.get_running_loop().time() - start >= SILENCE_LIMIT_S
             writer.write(GET % b"mine")
             assert await reader.read() == b"you said GET /mine HTTP/1.1\r\n"
             writer.close()
