@@ -6,7 +6,7 @@ import subprocess
 import time
 from typing import IO
 
-LIMIT_S = 30
+LIMIT_S = 60
 
 
 def next_line(stream: IO[str] | None) -> str:
