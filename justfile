@@ -44,6 +44,7 @@ test-netns:
 # What the tests need from elsewhere: Debian's packages and more (root); in a moment when nothing is missing
 packages:
     {{ python }} -m tests.packages
+    {{ python }} -m tests.fetch
 
 # A real Kubernetes on this machine (root); built once, then up in seconds
 cluster *arguments="up":

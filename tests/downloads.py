@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.cluster.build import made
-from tests.cluster.state import alone
 
 MAVEN = "https://repo1.maven.org/maven2"
 
@@ -24,8 +23,7 @@ def debian_packages(name: str, packages: tuple[str, ...]) -> Path:
             subprocess.run(["dpkg", "-x", package, folder], check=True)
             package.unlink()
 
-    with alone():
-        return made(name, "_".join(packages), unpack)
+    return made(name, "_".join(packages), unpack)
 
 
 def java_packages(name: str, version: str, packages: Mapping[str, str]) -> str:
@@ -39,5 +37,4 @@ def java_packages(name: str, version: str, packages: Mapping[str, str]) -> str:
             assert hashlib.sha256(content).hexdigest() == digest, f"{package} is not the one that it was"
             (folder / file).write_bytes(content)
 
-    with alone():
-        return f"{made(name, version, fetch)}/*"
+    return f"{made(name, version, fetch)}/*"

@@ -1,7 +1,6 @@
-"""What the tests need and a bare machine lacks: `python -m tests.packages` installs Debian's packages, as root, and
-fetches what tests have no network for: `just test` gives them one of their own.
+"""Debian packages that the tests need and a bare machine lacks: `python -m tests.packages` installs them, as root.
 
-Packages are found missing by a command of theirs, so that a machine which has that from elsewhere is left as it is.
+Found missing by a command of theirs, so that a machine which has that from elsewhere is left as it is.
 """
 
 import os
@@ -12,8 +11,6 @@ from collections.abc import Mapping
 import pytest
 
 from tests.cluster.build import PACKAGES as OF_CLUSTER
-from tests.debian11 import bare_root
-from tests.delve import delve
 
 OF_TESTS = {
     "curl": "curl",
@@ -69,6 +66,3 @@ def _find(command: str) -> str | None:
 
 if __name__ == "__main__":
     install({**OF_TESTS, **OF_CLUSTER})
-    if os.geteuid() == 0:
-        bare_root()
-        delve()

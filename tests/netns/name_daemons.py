@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.downloads import debian_packages
 from tests.processes import LIMIT_S, end
 
 NSCD = "/run/nscd/socket"
@@ -27,6 +28,11 @@ USER = "systemd-resolve:x:65530:65530::/:/usr/sbin/nologin\n"
 QUIET = "[Resolve]\nDNSStubListener=no\nLLMNR=no\nMulticastDNS=no\n"
 
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
+
+
+def unpacked() -> Path:
+    """Return the folder with the packages."""
+    return debian_packages("name-daemons", PACKAGES)
 
 
 @contextmanager

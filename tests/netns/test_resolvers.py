@@ -8,27 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.downloads import debian_packages, java_packages
 from tests.netns.conftest import Pod
 from tests.netns.languages import command
-from tests.netns.name_daemons import KNOWN, PACKAGES
+from tests.netns.name_daemons import KNOWN, unpacked
+from tests.netns.netty import libraries
 from tests.netns.session import ROOT, output_of
 from tests.processes import LIMIT_S
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root")
-
-NETTY = "4.1.115.Final"
-NETTY_PACKAGES = {
-    "io/netty/netty-buffer": "4a7b331d3770c566ab70eb02a0d1feed63b95cf6e4d68c8fe778c4c9de2d116d",
-    "io/netty/netty-codec": "cd189afb70ec6eacfcdfdd3a5f472b4e705a5c91d5bd3ef0386421f2ae15ec77",
-    "io/netty/netty-codec-dns": "23dd6806bcc326855f13e69838c6411d0490e6b1aeb12e217a19a3dd6ad3f10d",
-    "io/netty/netty-common": "39f1b5a2aaa4eab5d036dfd0486e35a4276df412e092d36b2d88b494705a134d",
-    "io/netty/netty-handler": "5972028cc863b74927ce0d11fb8d58f65da2560bef5602fe8ce8903bd306ca07",
-    "io/netty/netty-resolver": "7b3455d14f59828765a00573bc3967dc59379e874bd62a67eb1926d6512109d1",
-    "io/netty/netty-resolver-dns": "4aca31593e5896c64ab7e041bbc6c0d851bd9634ec3a4354208141a35576619f",
-    "io/netty/netty-transport": "c3d71faaa736ffd2c9260ab0b498024b814c39c7d764bea8113fa98de6e2bdd2",
-    "io/netty/netty-transport-native-unix-common": "4b03e716272657c296b0204b57c140b2b2ca96b1a746c92da41f595892ec6d88",
-}
 
 JAVA = """
 import io.netty.channel.nio.NioEventLoopGroup;
@@ -65,8 +52,7 @@ for name in sys.argv[1:]:
 
 @pytest.fixture(scope="module")
 def netty(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    libraries = java_packages("netty", NETTY, NETTY_PACKAGES)
-    return command("java", tmp_path_factory.mktemp("netty"), JAVA, libraries=libraries)
+    return command("java", tmp_path_factory.mktemp("netty"), JAVA, libraries=libraries())
 
 
 @pytest.mark.parametrize("sockets", ["ChannelPerResolver", "ChannelPerResolution"])
@@ -97,9 +83,8 @@ def test_netty_asks_the_pods_servers_with_the_pods_search_list_and_hosts(
 def test_names_are_the_pods_though_this_machine_has_a_daemon_for_them(
     pod: Pod, tmp_path: Path, interceptor: str, daemon: str, nsswitch: str
 ) -> None:
-    packages = debian_packages("name-daemons", PACKAGES)
     machine = ["unshare", "--mount", "--net", sys.executable, "-m", "tests.netns.machine"]
-    machine += ["--daemons", str(packages), nsswitch]
+    machine += ["--daemons", str(unpacked()), nsswitch]
 
     def ask(*, of_pod: bool) -> list[str]:
         config = tmp_path / "inpod.json"
