@@ -88,18 +88,18 @@ tell(len(sizes))
     assert ask(pod, code) == 3
 
 
-def test_folder_that_is_not_there_is_asked_about_twice(pod: Pod) -> None:
-    """Then the one above is complete, and says so to who looks at the replica: nobody is asked any more."""
+def test_two_paths_in_a_folder_that_is_not_there_bring_the_one_above(pod: Pod) -> None:
+    """Who looks at the replica sees by it that there is nothing, and need not ask; who waits for one path asks on."""
     code = """
 MARK_NS = 1_000_000_001
 replica = os.environ["INPOD_SESSION"] + "/replica/srv/app"
 complete = []
-for _ in range(3):
-    failure(open, "/srv/app/none/deep/sh")
+for name in ("sh", "sh", "cat"):
+    failure(open, f"/srv/app/none/deep/{name}")
     complete.append(os.stat(replica).st_atime_ns != MARK_NS)
 tell(complete)
 """
-    assert ask(pod, code) == [False, True, True]
+    assert ask(pod, code) == [False, False, True]
 
 
 def test_listing_names_everything(pod: Pod) -> None:

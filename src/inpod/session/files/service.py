@@ -4,8 +4,8 @@ Questions about two names of one folder bring the whole folder: its members' att
 round trip, so that reading many small files costs one. One name that is asked for again and again, as a program does
 that waits for a file, is asked for each time.
 
-Two questions about what is in a folder that the pod lacks bring the nearest one above that it has: a program that is
-looked for in all folders of PATH asks for some of those each time, and none is needed once they are known to be missing.
+A path in a folder that the pod lacks counts as a name in the nearest one above that it has: programs that are looked for in
+all folders of PATH ask for some of those each time, and need not once they are known to be missing.
 """
 
 import asyncio
@@ -76,23 +76,17 @@ class Files:
             if want in ("read", "stat") and self._replica.is_plain_and_complete(path):
                 return layer.encode_reply(0)
         code = await self._shared(want, path)
-        if code == errno.ENOENT:
-            await self._know_what_is_lacking(folder)
+        if code == errno.ENOENT and folder:
+            above = self._nearest(folder)
+            if above != folder and self._is_time_to_list(above, path.removeprefix(above)):
+                await self._shared("list", above or b"/")
         return layer.encode_reply(code)
 
-    async def _know_what_is_lacking(self, folder: bytes) -> None:
-        """List the nearest folder above one that is asked about for the second time, and that the pod lacks."""
-        if not folder or self._replica.is_there(folder):
-            return
-        if len(self._lacking) >= MAX_FOLDERS_COUNTED:
-            self._lacking.clear()
-        asked = self._lacking[folder] = self._lacking.get(folder, 0) + 1
-        if asked != LIST_AFTER:
-            return
+    def _nearest(self, folder: bytes) -> bytes:
+        """Return the folder, or the nearest one above, that the pod has; b"": its root."""
         while folder and not self._replica.is_there(folder):
             folder = folder.rpartition(b"/")[0]
-        if not self._replica.is_plain_and_complete(folder or b"/"):
-            await self._shared("list", folder or b"/")
+        return folder
 
     def _renew(self, entries: Sequence[listing.Entry]) -> None:
         for entry in entries:
