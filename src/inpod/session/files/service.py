@@ -30,8 +30,7 @@ WANTS: dict[layer.Want, agent.Want] = {
 }
 
 LIST_AFTER = 2
-"""So many names asked for in one folder make us ask for all of it; so many questions about one that is not there, for
-what is above."""
+"""So many names asked for in one folder make us ask for all of it."""
 
 MAX_FOLDERS_COUNTED = 4096
 
@@ -48,7 +47,6 @@ class Files:
         replica.put(views.made)
         self._under_way: dict[tuple[agent.Want | None, bytes], asyncio.Future[int]] = {}
         self._asked: dict[bytes, set[bytes]] = {}
-        self._lacking: dict[bytes, int] = {}
         self._news: list[listing.Entry] = []
 
     async def follow(self) -> None:
