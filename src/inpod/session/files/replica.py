@@ -120,10 +120,6 @@ class Replica:
         """Return whether there is anything at `path`, complete or not."""
         return os.path.lexists(self._root_path + path)
 
-    def is_there(self, path: bytes) -> bool:
-        """Return whether there is anything at `path`, complete or not."""
-        return os.path.lexists(self._root_path + path)
-
     def is_plain_and_complete(self, path: bytes) -> bool:
         """Return whether `path` is a file or directory, no link, that needs no more from the pod."""
         try:
