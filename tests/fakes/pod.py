@@ -65,7 +65,7 @@ class Pod:
             elif found is not None:
                 if steps:
                     return [*met, (Entry(here, "missing", errno=errno.ENOTDIR), None)]
-                content = found if want is Want.READ else None
+                content = found if want in (Want.READ, Want.EXECUTE) else None
                 met.append((self._entry(here, "file", size=len(found), content=content), content))
             elif self.members(here):
                 met.append((self._entry(here, "dir"), None))

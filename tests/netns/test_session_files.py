@@ -102,6 +102,16 @@ tell(complete)
     assert ask(pod, code) == [False, False, True]
 
 
+def test_program_in_a_folder_that_is_not_there_brings_the_one_above(pod: Pod) -> None:
+    """It is looked for in all folders of PATH, each time that it is started."""
+    code = """
+replica = os.environ["INPOD_SESSION"] + "/replica/srv/app"
+said = failure(os.execv, "/srv/app/none/deep/sh", ["sh"])
+tell([said, os.stat(replica).st_atime_ns != 1_000_000_001])
+"""
+    assert ask(pod, code) == ["ENOENT", True]
+
+
 def test_listing_names_everything(pod: Pod) -> None:
     there = sorted(entry.name for entry in Path(f"/proc/{pod.pid}/root/srv/app").iterdir())
     assert ask(pod, 'tell(sorted(os.listdir("/srv/app")))') == there

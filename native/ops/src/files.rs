@@ -101,11 +101,11 @@ pub fn contents<R: Outcome>(caller: &Caller<'_>, dir: i32, path: &CStr, want: Wa
     })
 }
 
-/// Has the content of a file of the pod be in the replica. `text`: its path there; the pod's is the part of it from `from`
+/// Has the content of a program of the pod be in the replica. `text`: its path there; the pod's is the part of it from `from`
 /// to `to`. None: a fault of ours.
 pub(crate) fn complete(state: &State, text: &PathText, from: usize, to: usize) -> Option<Result<(), Errno>> {
     let pod_path = text.as_bytes().get(from..to)?;
-    InReplica { state, path: as_c_str(text), pod_path }.complete(Want::Read)
+    InReplica { state, path: as_c_str(text), pod_path }.complete(Want::Execute)
 }
 
 /// A call that writes: on this machine, also where the program stands in a directory of the pod.

@@ -268,7 +268,7 @@ fn told(
     };
     let done = match want {
         Want::Lstat | Want::Stat => ops::look(&call.caller(), dir, path, want, make),
-        Want::Read | Want::List => ops::contents(&call.caller(), dir, path, want, make),
+        Want::Read | Want::List | Want::Execute => ops::contents(&call.caller(), dir, path, want, make),
     };
     match done {
         None => Outcome::GoOn,

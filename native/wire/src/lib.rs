@@ -32,6 +32,8 @@ pub enum Want {
     Read = 3,
     /// All members of the directory it leads to.
     List = 4,
+    /// As [`Want::Read`], of a program that is to be executed.
+    Execute = 5,
 }
 
 /// What the layer asks.

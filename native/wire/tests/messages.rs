@@ -68,6 +68,7 @@ fn requests_are_the_bytes_of_the_contract() {
                     "LSTAT" => Want::Lstat,
                     "STAT" => Want::Stat,
                     "READ" => Want::Read,
+                    "EXECUTE" => Want::Execute,
                     _ => Want::List,
                 };
                 Request::File { want, path: &text }

@@ -50,6 +50,8 @@ class Want(IntEnum):
     STAT = 2
     READ = 3
     LIST = 4
+    EXECUTE = 5
+    """As READ, of a program that is to be executed."""
 
 
 @dataclass(frozen=True, slots=True)

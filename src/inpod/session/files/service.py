@@ -4,8 +4,8 @@ Questions about two names of one folder bring the whole folder: its members' att
 round trip, so that reading many small files costs one. One name that is asked for again and again, as a program does
 that waits for a file, is asked for each time.
 
-A path in a folder that the pod lacks counts as a name in the nearest one above that it has: programs that are looked for in
-all folders of PATH ask for some of those each time, and need not once they are known to be missing.
+A path in a folder that the pod lacks counts as a name in the nearest one above that it has. One that is to be executed
+counts as two: nobody waits for it, but it is looked for in all folders of PATH, again and again.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ WANTS: dict[layer.Want, agent.Want] = {
     layer.Want.STAT: "stat",
     layer.Want.READ: "read",
     layer.Want.LIST: "list",
+    layer.Want.EXECUTE: "read",
 }
 
 LIST_AFTER = 2
@@ -76,7 +77,9 @@ class Files:
         code = await self._shared(want, path)
         if code == errno.ENOENT and folder:
             above = self._nearest(folder)
-            if above != folder and self._is_time_to_list(above, path.removeprefix(above)):
+            names = (path, folder) if request.want is layer.Want.EXECUTE else (path,)
+            counted = [self._is_time_to_list(above, name.removeprefix(above)) for name in names if above != folder]
+            if any(counted):
                 await self._shared("list", above or b"/")
         return layer.encode_reply(code)
 
