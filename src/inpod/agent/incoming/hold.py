@@ -195,7 +195,8 @@ class Hold(Generic[P]):
         request = self.request
         if self._turn is None:
             self._silent_beats = 0
-            self._turn = claims.claim(request.port, request.protocol, "stand-in")
+            with contextlib.suppress(OSError):  # no descriptor is left: the next beat tries again
+                self._turn = claims.claim(request.port, request.protocol, "stand-in")
             if self._turn is None and self._is_there_a_stand_in():
                 self._leave()
             return
