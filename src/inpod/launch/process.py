@@ -223,6 +223,8 @@ def start(
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != own:
             os._exit(1)
+        # Here, where the group is made already and nothing of the program has run: we may be killed at any moment.
+        guardian.watch(os.getpid() if joins else -os.getpid())
         if in_foreground and not joins:
             set_foreground(terminal, os.getpid())
         if ttou == signal.SIG_DFL:
@@ -246,7 +248,6 @@ def start(
             set_foreground(terminal, os.getpgrp())
         process.close()
         raise
-    guardian.watch(popen.pid if joins else -popen.pid)
     process.take(popen)
     return process
 

@@ -124,6 +124,34 @@ def test_program_has_the_descriptors_limits_and_mask_that_inpod_was_given(tmp_pa
     assert out == native
 
 
+KILLED_AT_ONCE = """
+import asyncio, os, signal, subprocess, sys
+from pathlib import Path
+from inpod.launch.guardian import Guardian
+from inpod.launch.process import start
+guardian, really_start = Guardian(Path(sys.argv[1])), subprocess.Popen
+def start_and_die(*args, **options):
+    really_start(*args, **options)
+    sys.stdin.readline()
+    os.kill(os.getpid(), signal.SIGKILL)
+subprocess.Popen = start_and_die
+environment = os.environ | {"INPOD_SESSION": sys.argv[1]}
+async def main():
+    start("/bin/sh", ["sh", "-c", "sleep 600 & echo $!; wait"], environment, guardian)
+asyncio.run(main())
+"""
+"""Is killed, when it is told so, before it has taken a step beside its program."""
+
+
+def test_inpod_killed_in_the_moment_of_the_start_takes_the_programs_children_along(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED_AT_ONCE, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        child = int(line(process))
+        process.communicate("die\n", LIMIT_S)
+        assert process.returncode == -signal.SIGKILL
+        until_gone(child)
+
+
 def test_killed_inpod_takes_program_its_children_and_folder_along(tmp_path: Path) -> None:
     folder = tmp_path / "session"
     folder.mkdir()
