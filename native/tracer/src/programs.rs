@@ -23,14 +23,13 @@ const MAX_ARGUMENTS: usize = 1 << 16;
 const WORD: usize = size_of::<u64>();
 
 pub fn execve(call: &Call<'_>) -> Outcome {
-    call.executes();
     executed(call, AT_CWD, 0)
 }
 
 pub fn execveat(call: &Call<'_>) -> Outcome {
-    call.executes();
     if call.int(4) & libc::AT_EMPTY_PATH != 0 {
         // Of the descriptor it is the kernel's own business.
+        call.executes();
         return Outcome::GoOn;
     }
     executed(call, call.int(0), 1)
@@ -39,17 +38,20 @@ pub fn execveat(call: &Call<'_>) -> Outcome {
 /// The path's index is followed by those of arguments and environment.
 fn executed(call: &Call<'_>, dir: i32, path: usize) -> Outcome {
     let mut room = [0; PATH_MAX];
-    let Some(given) = call.path(path, &mut room) else { return Outcome::GoOn };
     let mut way = Way::default();
-    match guarded(|| follow(&call.caller(), dir, given, &mut way)) {
-        None => Outcome::GoOn,
-        Some(Found::Fails(number)) => Outcome::Done(Err(Errno(number))),
-        Some(Found::Elsewhere(_)) if !call.may_wait => Outcome::Later,
-        Some(Found::AsIs(why)) => {
+    let given = call.path(path, &mut room);
+    let found = given.and_then(|given| guarded(|| follow(&call.caller(), dir, given, &mut way)));
+    // Not before: to follow a path of the pod is to look at who calls, and that is kept.
+    call.executes();
+    let Some((given, found)) = given.zip(found) else { return Outcome::GoOn };
+    match found {
+        Found::Fails(number) => Outcome::Done(Err(Errno(number))),
+        Found::Elsewhere(_) if !call.may_wait => Outcome::Later,
+        Found::AsIs(why) => {
             warn(call, why, given);
             Outcome::GoOn
         }
-        Some(Found::Elsewhere(why)) => {
+        Found::Elsewhere(why) => {
             warn(call, why, given);
             gone(call, path, &way)
         }
