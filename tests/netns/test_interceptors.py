@@ -56,6 +56,7 @@ def exec_in(
         [sys.executable, "-m", "inpod", "exec", *options, "--", *command],
         capture_output=True,
         text=True,
+        errors="surrogateescape",
         timeout=2 * LIMIT_S,
         cwd=ROOT,
         env=os.environ | extra,

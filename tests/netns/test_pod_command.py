@@ -26,6 +26,7 @@ def programs(pod: Pod) -> None:
     folder.mkdir()
     for name, flags in (("dynamic", ()), ("static", ("-static",))):
         subprocess.run(["gcc", *flags, PROGRAMS / "read_file.c", "-o", folder / name], check=True)
+    subprocess.run(["gcc", "-static", PROGRAMS / "print_environment.c", "-o", folder / "environment"], check=True)
     (folder / "script").write_text(f'#!/bin/sh\necho "$0" "$@"; exec {FOLDER}/static /srv/app/config end\n')
     (folder / "script").chmod(0o755)
     (folder / "ends").write_text("#!/bin/sh\nkill -TERM $$\n")
@@ -43,6 +44,18 @@ def test_script_of_the_pod_is_the_command(pod: Pod, interceptor: str) -> None:
     path = f"{FOLDER}/script"
     said = f"{path} -x  *\n{FOLDER}/static\nend\n{FOLDER}/static\nkey: value\n"
     assert inside(pod, interceptor, path, "-x", "", "*") == said
+
+
+def test_environment_is_that_of_every_program(pod: Pod, interceptor: str, tmp_path: Path) -> None:
+    """Also what no shell has: its variables cannot have such names."""
+    subprocess.run(["gcc", "-static", PROGRAMS / "print_environment.c", "-o", tmp_path / "own"], check=True)
+    said = [
+        inside(pod, interceptor, path, **{"discovery.type": "single-node", "SHLVL": "7"}).splitlines()
+        for path in (tmp_path / "own", f"{FOLDER}/environment")
+    ]
+    own, pods = ({line for line in lines if not line.startswith("INPOD_SESSION=")} for lines in said)
+    assert pods == own
+    assert "discovery.type=single-node" in pods
 
 
 def test_status_is_the_programs_own(pod: Pod, interceptor: str) -> None:

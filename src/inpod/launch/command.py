@@ -12,6 +12,9 @@ from inpod.launch.elf import Kind, look
 
 SHELL = "/bin/sh"
 
+ENV = "/usr/bin/env"
+"""Becomes another program and changes nothing. A shell would drop what its variables cannot be called (`discovery.type`)."""
+
 Interceptor = Literal["layer", "tracer"]
 
 BEYOND_LAYER = (Kind.STATIC, Kind.GO, Kind.MUSL)
@@ -29,7 +32,7 @@ class Command:
         executable: The file to execute.
         trees: Folders that hold the program's own installation: of this machine, whatever the pod has there.
         kind: Of what runs in the end.
-        is_pods: Whether this machine has no such file: `executable` is a shell, which is to become the pod's.
+        is_pods: Whether this machine has no such file: `executable` is env(1), which is to become the pod's.
     """
 
     argv: tuple[str, ...]
@@ -50,14 +53,15 @@ def find_command(argv: Sequence[str], search: str = "") -> Command:
     """
     name = argv[0]
     search = search or os.defpath
-    is_pods = os.path.isabs(name) and not os.path.lexists(name)
-    path = SHELL if is_pods else os.path.abspath(_find(name, search))
+    # To env(1), what has a "=" is a variable.
+    is_pods = os.path.isabs(name) and "=" not in name and not os.path.lexists(name)
+    path = ENV if is_pods else os.path.abspath(_find(name, search))
     try:
         program = look(path, search)
     except OSError as error:
         raise _unreadable(name, path, error) from None
     if is_pods:
-        return Command(tuple(argv), SHELL, (), program.kind, is_pods=True)
+        return Command(tuple(argv), ENV, (), program.kind, is_pods=True)
     if program.kind in BEYOND_BOTH:
         whose = name if len(program.files) == 1 else f"{name} runs {program.files[-1]}, which"
         raise UserError(

@@ -14,7 +14,7 @@ class Plan:
     """Attributes:
     argv: The program's own command line.
     executable: The file to execute.
-    is_pods: Whether only the pod can have the program: `executable` is a shell that becomes it.
+    is_pods: Whether only the pod can have the program: `executable` is env(1), which becomes it.
     mode: What happens to the pod's incoming traffic.
     files: "read": pod files are read, writes stay here; "local".
     env_include, env_exclude: Globs of the pod's variables to take or to leave, "A*;B"; None for all, for none.

@@ -1,8 +1,8 @@
 """Starts the program of a session.
 
 One that only the pod has is started as every child that only the pod has (native/ops/programs): by a program of this
-machine under the interceptor, here a shell that becomes it. Which paths are the pod's is decided there too (native/rules),
-so another shell says before whether it is there.
+machine under the interceptor, here env(1), which becomes it. Which paths are the pod's is decided there too (native/rules),
+so a shell says before whether it is there.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from inpod.errors import ExitCode, UserError
+from inpod.launch.command import SHELL
 from inpod.launch.environment import program_environment
 from inpod.launch.guardian import Guardian
 from inpod.launch.process import Process, start
@@ -20,7 +21,6 @@ from inpod.session.plan import Plan
 from inpod.session.tracer import TRACE, intercepted_environment
 
 LOOK = '[ -e "$0" ] || exit 127; [ -f "$0" ] && [ -x "$0" ] || exit 126'
-BECOME = 'exec "$0" "$@"'
 
 LOOK_LIMIT_S = 60.0
 """Longest that the pod may take to say whether it has a program."""
@@ -53,7 +53,7 @@ async def look_in_pod(plan: Plan, environment: Mapping[str, str]) -> None:
     try:
         done = await asyncio.to_thread(
             subprocess.run,
-            ["sh", "-c", LOOK, name],
+            ["env", SHELL, "-c", LOOK, name],
             executable=_executable(plan),
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -77,7 +77,7 @@ def start_program(
     Raises:
         UserError: It cannot be executed.
     """
-    argv = ("sh", "-c", BECOME, *plan.argv) if plan.is_pods else plan.argv
+    argv = ("env", *plan.argv) if plan.is_pods else plan.argv
     try:
         return start(_executable(plan), argv, environment, guardian, descriptor_limit=descriptor_limit)
     except OSError as error:

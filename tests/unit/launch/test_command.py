@@ -44,8 +44,9 @@ def test_an_empty_place_in_path_is_the_working_directory(folder: Path) -> None:
 
 def test_full_path_that_is_not_here_may_be_the_pods(folder: Path) -> None:
     command = find_command([f"{folder}/none", "-x"], "/bin")
-    assert (command.is_pods, command.argv, command.executable) == (True, (f"{folder}/none", "-x"), "/bin/sh")
+    assert (command.is_pods, command.argv, command.executable) == (True, (f"{folder}/none", "-x"), "/usr/bin/env")
     assert command.trees == ()
+    assert refusal(f"{folder}/name=value", search="/bin").exit_code == ExitCode.COMMAND_NOT_FOUND
     (folder / "dangling").symlink_to("none")
     assert refusal(f"{folder}/dangling", search="/bin").exit_code == ExitCode.COMMAND_NOT_FOUND
     assert refusal("./none", search="/bin").exit_code == ExitCode.COMMAND_NOT_FOUND
