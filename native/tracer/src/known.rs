@@ -79,7 +79,10 @@ impl Known {
             Some((leader, inode)) => {
                 facts.forget(leader);
                 facts.prune();
-                facts.executing.push(Executing { thread, inode, leader });
+                // After one that failed it is still there.
+                if !facts.executing.iter().any(|executing| executing.inode == inode) {
+                    facts.executing.push(Executing { thread, inode, leader });
+                }
             }
             // It was killed.
             None if !is_waiting() => {}
@@ -131,4 +134,23 @@ fn inode_of(thread: u32) -> Option<u64> {
 /// None: it does not lead its process.
 fn inode_of_leader(thread: u32) -> Option<u64> {
     other::inode(&other::open_leader(thread).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_fails_to_execute_again_and_again_is_remembered_once() {
+        let known = Known::new();
+        let tries = || {
+            // SAFETY: takes nothing.
+            let own = unsafe { libc::gettid() } as u32;
+            for _ in 0..3 {
+                known.executes(own, || true);
+            }
+            known.facts().executing.len()
+        };
+        assert!(std::thread::scope(|scope| scope.spawn(tries).join()).is_ok_and(|remembered| remembered == 1));
+    }
 }
