@@ -83,6 +83,13 @@ def test_shell_of_a_program_with_a_cleared_environment_stands_in_the_pod(stage: 
     assert (done.returncode, done.stdout, done.stderr) == (3, "it's hello 1 $B '\nhello", "")
 
 
+@pytest.mark.parametrize("way", ["system", "popen"])
+def test_shell_of_a_program_with_a_cleared_environment_is_called_sh(stage: Stage, way: str) -> None:
+    done = stage.run("spawn", way, 'echo "$0"; none-such')
+    assert (done.returncode, done.stdout, done.stderr.split(":")[0]) == (127, "sh\n", "sh")
+    assert stage.output("spawn", way, "-none-such; echo ran").endswith("ran\n")
+
+
 def test_large_and_missing_environments(stage: Stage) -> None:
     program = str(stage.programs / "print_environment")
     out = stage.output("spawn", "large", program).splitlines()

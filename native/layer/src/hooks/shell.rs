@@ -46,7 +46,9 @@ unsafe fn with_layer<R>(command: *const c_char, call: impl FnOnce(*const c_char)
     }
 }
 
-/// Returns "export 'NAME=value'; exec /bin/sh -c 'COMMAND'". None: nothing is missing, or there is no memory.
+/// Returns "export 'NAME=value'; exec /bin/sh -c -- 'COMMAND' sh". None: nothing is missing, or there is no memory.
+///
+/// The last word is what the shell calls itself, as libc's does; and as in glibc since 2.38 no command is an option.
 fn enclosed<'r>(command: &[u8], room: &'r mut Option<Scratch>) -> Option<&'r CStr> {
     let state = start::state()?;
     let wanted = Wanted { preload: process::variable(PRELOAD_VARIABLE), session: process::variable(SESSION_VARIABLE) };
@@ -58,7 +60,7 @@ fn enclosed<'r>(command: &[u8], room: &'r mut Option<Scratch>) -> Option<&'r CSt
     });
     set.clone().next()?;
     let exports = set.flat_map(|entry| b"export '".iter().chain(quoted(entry)).chain(b"';"));
-    let whole = exports.chain(b"exec /bin/sh -c '").chain(quoted(command)).chain(b"'");
+    let whole = exports.chain(b"exec /bin/sh -c -- '").chain(quoted(command)).chain(b"' sh");
     let room = room.insert(Scratch::new(whole.clone().count() + 1)?);
     for (to, from) in room.bytes().iter_mut().zip(whole) {
         *to = *from;
