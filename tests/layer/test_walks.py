@@ -76,6 +76,22 @@ def test_walk_from_a_folder_of_the_pod(stage: Stage, copy: Path, walker: str) ->
         assert sorted(there.splitlines()) == sorted(here.replace(str(copy), "").splitlines())
 
 
+@pytest.mark.parametrize("walker", ["nftw", "ftw"])
+@pytest.mark.parametrize("way_out", ["/app/conf.d/../..", "../.."])
+def test_walk_that_leads_out_of_a_folder_of_the_pod(stage: Stage, copy: Path, walker: str, way_out: str) -> None:
+    root = f"{copy}/app/conf.d/alone"
+    here = stage.output("walk", walker, root)
+    there = stage.output("bash", "-c", f"cd /app/conf.d && exec {stage.programs}/walk {walker} {way_out}{root}")
+    away = (way_out, os.getcwd(), "/app/conf.d")
+    assert without(there, *away) == without(here, *away)
+
+
+def without(text: str, *parts: str) -> list[str]:
+    for part in parts:
+        text = text.replace(part, "")
+    return sorted(text.splitlines())
+
+
 def test_walk_ends_where_the_program_says(stage: Stage) -> None:
     out = stage.output("walk", "nftw", "/app/conf.d", "d.txt")
     assert {line.split(maxsplit=2)[2] for line in out.splitlines()} == {f"ended 7 0 {os.getcwd()}"}

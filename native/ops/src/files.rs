@@ -150,6 +150,14 @@ pub fn prepare(state: &State, text: &PathText, is_followed: bool) -> Result<(), 
     Ok(())
 }
 
+/// Whether a path leads elsewhere than the kernel would take it: into the pod, or out of a directory of the pod.
+pub fn leads_elsewhere(caller: &Caller<'_>, dir: i32, path: &CStr) -> bool {
+    let mut text = PathText::default();
+    caller.state.rules.files != FilesMode::Local
+        && !is_plainly_local(caller.state, path.to_bytes())
+        && matches!(place(caller, dir, path.to_bytes(), &mut text), Some(Place::Pod { .. } | Place::Here))
+}
+
 /// Whether open(2) flags ask for more than reading.
 fn writes(flags: i32) -> bool {
     flags & libc::O_ACCMODE != libc::O_RDONLY || flags & (libc::O_CREAT | libc::O_TRUNC) != 0

@@ -1,4 +1,4 @@
-//! nftw and ftw of a folder of the pod: libc's own open and read folders by calls that nobody else sees.
+//! nftw and ftw of a folder of the pod, or that is found through one: libc's own open and read folders by calls that nobody else sees.
 //!
 //! As libc's (nftw(3)), but with a descriptor for each level, whatever the program allows. Each member is looked at in its
 //! folder's descriptor: what a folder of the pod lists is there, also what by its full name would be this machine's.
@@ -6,7 +6,7 @@
 use core::ffi::{c_char, c_int, CStr};
 use core::mem::zeroed;
 
-use inpod_ops::files::pods_path;
+use inpod_ops::files::leads_elsewhere;
 use inpod_ops::guard::{fail, guarded};
 use inpod_ops::place::{as_c_str, Caller};
 use inpod_rules::paths::PathText;
@@ -76,7 +76,7 @@ walks! {
     nftw64, ftw64;
 }
 
-/// None: the folder is this machine's.
+/// None: the kernel finds the folder by itself.
 ///
 /// # Safety
 /// `path` is NULL or a C string, `visit` as for nftw(3).
@@ -84,9 +84,8 @@ unsafe fn walked(path: *const c_char, visit: Visit, flags: c_int, tells_all: boo
     // SAFETY: the caller's promise.
     let text = unsafe { c_text(path) }?;
     let caller = Caller::own(start::state()?);
+    guarded(|| leads_elsewhere(&caller, AT_CWD, text).then_some(()))?;
     let mut path = PathText::default();
-    guarded(|| pods_path(&caller, text, &mut path).then_some(()))?;
-    path.truncate(0);
     let bytes = text.to_bytes();
     let length = bytes.iter().rposition(|byte| *byte != b'/').map_or(1, |last| last + 1);
     if flags & !(PHYSICAL | ONE_MOUNT | CHDIR | DEPTH_FIRST | ACTIONS) != 0 || !path.push(bytes.get(..length)?) {
