@@ -32,7 +32,7 @@ def pod(programs: Path) -> Pod:
             "/app/config.yaml": b"hello",
             "/app/bin/tell": TELL.encode(),
             "/app/bin/deep": b"#!/app/bin/tell  one two \n",
-            "/app/bin/plain": b"echo plain $*",
+            "/app/bin/plain": b"echo plain $0 $*",
             "/app/bin/not-executable": TELL.encode(),
             "/app/bin/static": (programs / "read_file_static").read_bytes(),
             "/app/bin/dynamic": (programs / "read_file").read_bytes(),
@@ -186,8 +186,9 @@ def test_failed_exec_returns_to_the_program(stage: Stage, path: str, error: str)
 
 
 def test_text_without_interpreter_runs_in_a_shell(stage: Stage) -> None:
-    assert stage.output("bash", "-c", "/app/bin/plain a") == "plain a\n"
-    assert stage.output("spawn", "execvp", "/app/bin/plain", "a") == "plain a\n"
+    assert stage.output("bash", "-c", "/app/bin/plain a") == "plain /app/bin/plain a\n"
+    for way in ("execvp", "execvpe", "execlp"):
+        assert stage.output("spawn", way, "/app/bin/plain", "a") == "plain /app/bin/plain a\n"
 
 
 def test_many_arguments(stage: Stage) -> None:

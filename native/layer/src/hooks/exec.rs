@@ -8,18 +8,29 @@ use inpod_ops::state::{State, PRELOAD_VARIABLE, SESSION_VARIABLE};
 use inpod_sys::exec::{end_of, find_variable, with_environment, with_words, CArray};
 use inpod_sys::files::AT_CWD;
 use inpod_sys::text::c_text;
-use inpod_sys::{process, Errno};
+use inpod_sys::{errno, process, Errno};
 
 use crate::exec::{changes, look, look_at_fd, look_in_path, Child, Planned, Wanted};
 use crate::start;
 use crate::table::original;
 
 /// What an exec is given. The path is not looked at where a descriptor says what is executed.
-struct Exec {
+struct Exec<'a> {
     path: *const c_char,
     arguments: CArray,
     environment: CArray,
+    /// What the pod calls it, where `path` is that of the replica.
+    pod_path: Option<&'a CStr>,
 }
+
+impl Exec<'_> {
+    fn new(path: *const c_char, arguments: CArray, environment: CArray) -> Self {
+        Self { path, arguments, environment, pod_path: None }
+    }
+}
+
+/// What execvp(3) makes of a text.
+const SHELL: &CStr = c"/bin/sh";
 
 /// # Safety
 /// As execve(2).
@@ -30,7 +41,7 @@ pub unsafe fn execve(path: *const c_char, arguments: CArray, environment: CArray
     // SAFETY: the program's own arguments, or what stands for them.
     let call = |exec: Exec| unsafe { original::execve(exec.path, exec.arguments, exec.environment) };
     // SAFETY: execve(2): arrays of C strings.
-    unsafe { run(Exec { path, arguments, environment }, look, call) }.unwrap_or_else(failed)
+    unsafe { run(Exec::new(path, arguments, environment), look, call) }.unwrap_or_else(failed)
 }
 
 /// # Safety
@@ -48,9 +59,14 @@ pub unsafe fn execvpe(file: *const c_char, arguments: CArray, environment: CArra
     let path = process::variable(b"PATH");
     let look = |state: &State, planned: &mut Planned| look_in_path(state, name?, path, planned);
     // SAFETY: the program's own arguments, or what stands for them.
-    let call = |exec: Exec| unsafe { original::execvpe(exec.path, exec.arguments, exec.environment) };
+    let call = |exec: Exec| match exec.pod_path {
+        // SAFETY: as above.
+        None => unsafe { original::execvpe(exec.path, exec.arguments, exec.environment) },
+        // SAFETY: as above.
+        Some(pod_path) => unsafe { execute_or_read(&exec, pod_path) },
+    };
     // SAFETY: execvpe(3): arrays of C strings.
-    unsafe { run(Exec { path: file, arguments, environment }, look, call) }.unwrap_or_else(failed)
+    unsafe { run(Exec::new(file, arguments, environment), look, call) }.unwrap_or_else(failed)
 }
 
 /// # Safety
@@ -101,7 +117,7 @@ pub unsafe fn fexecve(fd: c_int, arguments: CArray, environment: CArray) -> c_in
         }
     };
     // SAFETY: fexecve(3): arrays of C strings.
-    unsafe { run(Exec { path: null(), arguments, environment }, look, call) }.unwrap_or_else(failed)
+    unsafe { run(Exec::new(null(), arguments, environment), look, call) }.unwrap_or_else(failed)
 }
 
 /// # Safety
@@ -116,7 +132,7 @@ pub unsafe fn execveat(dir: c_int, path: *const c_char, arguments: CArray, envir
     // SAFETY: the program's own arguments, or what stands for them.
     let call = |exec: Exec| unsafe { original::execveat(dir, exec.path, exec.arguments, exec.environment, flags) };
     // SAFETY: execveat(2): arrays of C strings.
-    unsafe { run(Exec { path, arguments, environment }, look, call) }.unwrap_or_else(failed)
+    unsafe { run(Exec::new(path, arguments, environment), look, call) }.unwrap_or_else(failed)
 }
 
 /// # Safety
@@ -137,7 +153,7 @@ pub unsafe fn posix_spawn(
         original::posix_spawn(child, exec.path, actions, attributes, exec.arguments, exec.environment)
     };
     // SAFETY: posix_spawn(3): arrays of C strings.
-    unsafe { run(Exec { path, arguments, environment }, look, call) }.unwrap_or_else(|Errno(number)| number)
+    unsafe { run(Exec::new(path, arguments, environment), look, call) }.unwrap_or_else(|Errno(number)| number)
 }
 
 /// # Safety
@@ -159,7 +175,24 @@ pub unsafe fn posix_spawnp(
         original::posix_spawnp(child, exec.path, actions, attributes, exec.arguments, exec.environment)
     };
     // SAFETY: posix_spawnp(3): arrays of C strings.
-    unsafe { run(Exec { path: file, arguments, environment }, look, call) }.unwrap_or_else(|Errno(number)| number)
+    unsafe { run(Exec::new(file, arguments, environment), look, call) }.unwrap_or_else(|Errno(number)| number)
+}
+
+/// execvp(3) of a file of the pod: libc would tell the shell of the replica's.
+///
+/// # Safety
+/// As execve(2), with the arguments of `exec`.
+unsafe fn execute_or_read(exec: &Exec<'_>, pod_path: &CStr) -> c_int {
+    // SAFETY: the caller's promise.
+    let done = unsafe { original::execve(exec.path, exec.arguments, exec.environment) };
+    if errno::get() != libc::ENOEXEC {
+        return done;
+    }
+    // SAFETY: C strings, and arrays of them.
+    let read = |arguments| unsafe { execve(SHELL.as_ptr(), arguments, exec.environment) };
+    // SAFETY: the caller's promise.
+    let done = unsafe { with_words([SHELL, pod_path].into_iter(), exec.arguments, read) };
+    done.unwrap_or_else(|| fail(libc::E2BIG))
 }
 
 fn failed(Errno(number): Errno) -> c_int {
@@ -172,9 +205,9 @@ fn failed(Errno(number): Errno) -> c_int {
 /// # Safety
 /// Arguments and environment are NULL or arrays of C strings that end with NULL.
 unsafe fn run(
-    exec: Exec,
+    exec: Exec<'_>,
     look: impl FnOnce(&State, &mut Planned) -> Option<Result<Child, Errno>>,
-    call: impl FnOnce(Exec) -> c_int,
+    call: impl FnOnce(Exec<'_>) -> c_int,
 ) -> Result<c_int, Errno> {
     let Some(state) = start::state() else { return Ok(call(exec)) };
     let mut planned = Planned::default();
@@ -186,15 +219,17 @@ unsafe fn run(
     let session = unsafe { value_of(exec.environment, SESSION_VARIABLE) };
     let mut text = None;
     let changes = changes(state, child, Wanted { preload, session }, &planned, &mut text);
-    let path = match state.tracer.filter(|_| child == Child::Traced) {
-        Some(tracer) => tracer.as_ptr(),
-        None if planned.is_elsewhere => planned.way.file().as_ptr(),
-        None => exec.path,
+    let (path, pod_path) = match state.tracer.filter(|_| child == Child::Traced) {
+        Some(tracer) => (tracer.as_ptr(), None),
+        None if planned.is_elsewhere => (planned.way.file().as_ptr(), Some(planned.way.given())),
+        None => (exec.path, None),
     };
     let call = |arguments| {
         // SAFETY: the caller's promise.
         unsafe {
-            with_environment(exec.environment, &changes, |environment| call(Exec { path, arguments, environment }))
+            with_environment(exec.environment, &changes, |environment| {
+                call(Exec { path, arguments, environment, pod_path })
+            })
         }
     };
     if planned.is_elsewhere && planned.way.is_script() {
