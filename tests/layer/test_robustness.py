@@ -13,7 +13,8 @@ from tests.layer.conftest import Stage
 def pod() -> Pod:
     files = {f"/app/files/{number}": b"content" for number in range(50)}
     return Pod(
-        files={"/app/config.yaml": b"hello", "/app/other.yaml": b"other", **files},
+        files={"/app/config.yaml": b"hello", "/app/other.yaml": b"other", "/app/script": b"#!/bin/true\n", **files},
+        modes={"/app/script": 0o755},
         names={"db": ["10.9.9.9"]},
     )
 
@@ -41,6 +42,12 @@ def test_without_descriptors_left_the_call_fails_as_ever(stage: Stage) -> None:
         "except OSError as error: print(error.errno in (2, 24))"
     )
     assert stage.output("python3", "-c", script) == "True\n"
+
+
+@pytest.mark.parametrize(("way", "kib", "path"), [("open", 16, "/app/config.yaml"), ("exec", 32, "/app/script")])
+def test_small_stacks_that_are_large_enough(stage: Stage, way: str, kib: int, path: str) -> None:
+    """What docs/limits.md says."""
+    stage.output("small_stack", way, str(kib << 10), path)
 
 
 @pytest.mark.parametrize("folder", ["/no/such/folder", "/tmp", ""])
