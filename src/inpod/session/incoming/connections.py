@@ -239,13 +239,12 @@ class Incoming:
 
     def _connect(self, stream: Stream, request: agent.Incoming, listener: Listener, peer: Addr, local: Addr) -> None:
         """Deliver to `listener` what comes from `peer`, until it ends."""
+        to = (listener.real.host, listener.real.port)
         try:
-            sock, source = self._sources.bind(listener.real.host, peer=peer, local=local)
+            sock, source, code = self._sources.connect(to, peer=peer, local=local)
         except OSError as error:
             self._deliveries.refuse(stream, request, error.errno or errno.EIO)
             return
-        to = (listener.real.host, listener.real.port)
-        code = sock.connect_ex(to)
         if code in (0, errno.EINPROGRESS) and is_established(sock):
             self._carry(stream, request, sock, source)
         elif code in (0, errno.EINPROGRESS):

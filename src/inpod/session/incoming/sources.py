@@ -7,12 +7,10 @@ import socket
 
 from inpod.protocol.layer import Addr
 from inpod.session.table import Table
+from inpod.tunnel.local_ports import ATTEMPTS, LocalPorts
 
 FORGET_AFTER_S = 2.0
 """How long the table keeps a connection that ended: the program may accept it only now."""
-
-ATTEMPTS = 64
-"""Ports that are tried: one that the other version of IP has is of no use."""
 
 
 class Sources:
@@ -20,6 +18,7 @@ class Sources:
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        self._turn = LocalPorts()
         self._in_use: set[int] = set()
         self._forgetting: dict[int, asyncio.TimerHandle] = {}
         self._is_closed = False
@@ -30,31 +29,40 @@ class Sources:
         for timer in self._forgetting.values():
             timer.cancel()
 
-    def bind(self, host: str, *, peer: Addr, local: Addr) -> tuple[socket.socket, int]:
-        """Return a socket for a connection of `peer` to `local`, and its port, which no other has, of either version of IP.
+    def connect(self, to: tuple[str, int], *, peer: Addr, local: Addr) -> tuple[socket.socket, int, int]:
+        """Begin a connection to the program, of `peer` to `local`.
+
+        Its port no other has, of either version of IP.
+
+        Returns:
+            The socket, its port, and what connect(2) says, 0 or an errno.
 
         Raises:
-            OSError: There is none to be had.
+            OSError: No port is to be had.
         """
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        family = socket.AF_INET6 if ":" in to[0] else socket.AF_INET
+        code = errno.EADDRNOTAVAIL
         for _ in range(ATTEMPTS):
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             try:
-                sock.bind((host, 0))
-            except OSError:
+                source = self._turn.name(sock, self._in_use.__contains__)
+                sock.bind((to[0], source))
+            except OSError as error:
                 sock.close()
-                raise
-            source: int = sock.getsockname()[1]
-            if source not in self._in_use:
-                break
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                continue
+            self._in_use.add(source)
+            if (timer := self._forgetting.pop(source, None)) is not None:
+                timer.cancel()
+            self._table.set_port(source, peer=peer, local=local)
+            code = sock.connect_ex(to)
+            if code != errno.EADDRNOTAVAIL:
+                return sock, source, code
+            # The last connection from there to the program ended just now.
             sock.close()
-        else:
-            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
-        self._in_use.add(source)
-        if (timer := self._forgetting.pop(source, None)) is not None:
-            timer.cancel()
-        self._table.set_port(source, peer=peer, local=local)
-        return sock, source
+            self.ended(source)
+        raise OSError(code, os.strerror(code))
 
     def ended(self, source: int) -> None:
         """Forget a connection, after a while."""

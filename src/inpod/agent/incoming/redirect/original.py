@@ -3,20 +3,15 @@
 import asyncio
 import errno
 import os
-import random
 import socket
 from collections.abc import Awaitable, Callable
-from functools import cache
 from pathlib import Path
 
 from inpod.agent.incoming.redirect.base import Redirect
 from inpod.protocol.agent import Address
-
-ATTEMPTS = 64
-"""Ports tried for a connection: one may be another process's, or of a connection that goes on."""
+from inpod.tunnel.local_ports import ATTEMPTS, LocalPorts
 
 _DEVICES = Path("/proc/thread-self/net/if_inet6")
-_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 _To = tuple[str, int] | tuple[str, int, int, int]
 """An address as the socket calls take it."""
@@ -95,16 +90,10 @@ class _Exempt(socket.socket):
 
 
 class _Ports:
-    """The local ports of our connections, in turn.
-
-    The side that ends a connection first keeps its port for a minute (TIME_WAIT), and that is us when the client is
-    done first. The kernel lets a *named* port go sooner: it can be bound again with SO_REUSEADDR, and connected with
-    TCP's timestamps. So we name it. Only each second port is ours, as with bind(2) to port 0: the kernel skips bound
-    ones when the pod's own processes connect, and they begin with the others.
-    """
+    """The local ports of our connections."""
 
     def __init__(self) -> None:
-        self._next = random.randrange(1 << 16)  # noqa: S311  # not to begin where another agent does
+        self._turn = LocalPorts()
         self._taken: set[tuple[str, int]] = set()
 
     def bind(self, sock: "_Exempt", ip: str) -> None:
@@ -113,15 +102,7 @@ class _Ports:
         Raises:
             OSError: EADDRINUSE: another process has the port; EADDRNOTAVAIL: all are taken.
         """
-        ports = _local_ports()
-        for _ in range(len(ports)):
-            port = ports[self._next % len(ports)]
-            self._next += 1
-            if (ip, port) not in self._taken:
-                break
-        else:
-            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        port = self._turn.name(sock, lambda port: (ip, port) in self._taken)
         sock.bind(_named(ip, port))
         self._taken.add((ip, port))
         sock.at_close.append(lambda: self._taken.discard((ip, port)))
@@ -140,12 +121,3 @@ def _named(ip: str, port: int) -> _To:
         if address == packed:
             return ip, port, 0, int(index, 16)
     raise OSError(errno.EADDRNOTAVAIL, f"no device has {ip}")
-
-
-@cache
-def _local_ports() -> range:
-    try:
-        low, high = map(int, _RANGE.read_text().split())
-    except (OSError, ValueError):
-        low, high = 32768, 60999
-    return range(low + 1, high + 1, 2)
