@@ -104,7 +104,7 @@ def test_script_of_this_machine_whose_interpreter_only_the_pod_has(stage: Stage,
     assert "PermissionError" in stage.run("python3", "-c", PYTHON_EXEC, str(script)).stderr
 
 
-EXECS = ["execve", "execv", "execvp", "execvpe", "execl", "execlp", "execle", "execveat"]
+EXECS = ["execve", "execv", "execvp", "execvpe", "execl", "execlp", "execle", "execveat", "flagged"]
 
 
 @pytest.mark.parametrize("way", [*EXECS, "syscall", "vfork", "posix_spawn"])

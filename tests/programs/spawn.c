@@ -38,6 +38,8 @@ static void run(const char *way, char **command) {
     if (!strcmp(way, "execvpe")) execvpe(command[0], command, small);
     if (!strcmp(way, "fexecve")) fexecve(open(command[0], O_RDONLY), command, small);
     if (!strcmp(way, "execveat")) execveat(AT_FDCWD, command[0], command, small, 0);
+    // The flag says nothing of a path that is not empty.
+    if (!strcmp(way, "flagged")) execveat(AT_FDCWD, command[0], command, small, AT_EMPTY_PATH);
     if (!strcmp(way, "syscall")) syscall(SYS_execve, command[0], command, small);
     environ = small;
     if (!strcmp(way, "execv")) execv(command[0], command);
