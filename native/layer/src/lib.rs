@@ -6,7 +6,8 @@
 //!
 //! We live in someone else's process: nothing of Rust's library that needs an allocator, a thread's storage or unwinding,
 //! no lock across an original call, errno kept, fork and vfork
-//! expected, cancellation points still cancellable (no frame of ours between them and their caller has a destructor).
+//! expected, cancellation points still cancellable (no frame of ours between them and their caller has a destructor, but that
+//! of system, which leaves memory behind: `hooks::shell`).
 
 #![cfg_attr(panic = "abort", no_std)]
 

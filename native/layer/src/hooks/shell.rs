@@ -34,6 +34,9 @@ pub unsafe fn popen(command: *const c_char, mode: *const c_char) -> *mut c_void 
     unsafe { with_layer(command, call) }
 }
 
+/// A thread that is cancelled in system(3) leaves the enclosed command's memory behind: forced unwinding runs no destructor
+/// here.
+///
 /// # Safety
 /// `command` is NULL or a C string.
 unsafe fn with_layer<R>(command: *const c_char, call: impl FnOnce(*const c_char) -> R) -> R {
