@@ -162,6 +162,43 @@ def test_program_of_the_pod_that_has_the_port_is_not_taken_for_the_agent(
     assert error.exit_code == ExitCode.AGENT_START
 
 
+EAVESDROPPER = """
+import socket, time
+with socket.create_server(("127.0.0.1", 61000)) as server:
+    client, _ = server.accept()
+open("/tmp/said", "wb").write(client.recv(100).split()[0])
+client.close()
+time.sleep(600)
+"""
+
+
+def test_program_of_the_pod_is_not_told_the_token_while_the_agent_does_not_listen_yet(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could go to the agent with it, and have code of its own run there, with more rights than it has."""
+
+    def slow(*args: Any) -> list[str]:
+        return [word.replace("listener = socket", "time.sleep(3); listener = socket") for word in command(*args)]
+
+    container = {
+        "name": "web",
+        "image": namespace.cluster.image,
+        "command": ["python3", "-c", EAVESDROPPER],
+        "securityContext": {"runAsUser": 1000, "capabilities": {"drop": ["ALL"]}},
+    }
+    namespace.kubectl("apply", "-f", "-", text=pod("web", namespace.cluster.image, containers=[container]))
+    namespace.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
+    monkeypatch.setattr("inpod.targets.kube.ephemeral_place.secrets.randbelow", lambda _: 0)
+    monkeypatch.setattr("inpod.targets.kube.start.command", slow)
+
+    async def story() -> None:
+        link = await make_target(namespace, "pod/web", is_ephemeral=True).start_agent(lambda what: None)
+        await link.close()
+
+    run(story())
+    assert namespace.inside("web", "print(open('/tmp/said').read())") == "who"
+
+
 # What can go wrong.
 
 

@@ -4,10 +4,13 @@ The container's command is `python3 -c <this file> SHA256-OF-TOKEN CONTAINER-ID 
 of Python can read it too, to say that they are too old. A client sends a line with the token, a line with a size, and that
 many bytes of a zip; it gets a line back: "ready" with the countersign, and the connection is the agent's, or what is wrong.
 The countersign is in the environment, where the target's processes, which may listen on PORT before us, cannot read it.
+Before a client says the token it may ask, on a connection for that alone: a line with "who" and a word of its own is answered
+by a line that only who knows the countersign can make. From then on PORT is ours.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import importlib
@@ -20,6 +23,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 COUNTERSIGN = "INPOD_COUNTERSIGN"
+WHO = b"who "
 MAX_TOKEN = 128
 MAX_CODE = 16 * 1024 * 1024
 
@@ -55,8 +59,19 @@ class Stranger:
         token = self.line[:-1] if self.line.endswith(b"\n") else b""
         return hmac.compare_digest(hashlib.sha256(token).hexdigest(), token_sha256)
 
+    def tell(self, countersign: str) -> None:
+        """Answer one that asks who this is."""
+        if self.line.startswith(WHO) and self.line.endswith(b"\n"):
+            with contextlib.suppress(OSError):
+                self.sock.send(proof(countersign, self.line[len(WHO) : -1]) + b"\n")
 
-def admit(listener: socket.socket, token_sha256: str, give_up: float) -> socket.socket | None:
+
+def proof(countersign: str, word: bytes) -> bytes:
+    """Return what only who knows the countersign can say to a word."""
+    return hmac.new(countersign.encode(), word, hashlib.sha256).hexdigest().encode()
+
+
+def admit(listener: socket.socket, token_sha256: str, countersign: str, give_up: float) -> socket.socket | None:
     """Return a connection that presented the token; None when there is none until the time `give_up`."""
     strangers: dict[int, Stranger] = {}
     try:
@@ -70,6 +85,7 @@ def admit(listener: socket.socket, token_sha256: str, give_up: float) -> socket.
                     stranger = strangers.pop(fd)
                     if stranger.is_known(token_sha256):
                         return stranger.sock
+                    stranger.tell(countersign)
                     stranger.sock.close()
             late = [fd for fd, each in strangers.items() if time.monotonic() > each.until]
             for fd in late + list(strangers)[: len(strangers) - len(late) - MAX_STRANGERS]:
@@ -134,7 +150,7 @@ def main(token_sha256: str, container_id: str, port: str) -> None:
     give_up = time.monotonic() + NOBODY_LIMIT
     countersign = os.environ.get(COUNTERSIGN, "")
     while True:
-        sock = admit(listener, token_sha256, give_up)
+        sock = admit(listener, token_sha256, countersign, give_up)
         if sock is None:
             sys.exit("inpod: nobody came with the token")
         code = receive_code(sock)

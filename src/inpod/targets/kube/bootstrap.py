@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 
 from inpod.errors import ExitCode, UserError
+from inpod.targets.kube.boot import WHO, proof
 from inpod.targets.kube.refusals import one_line
 
 READY_LIMIT_S = 15.0
@@ -66,6 +67,19 @@ def code() -> bytes:
     return buffer.getvalue()
 
 
+async def recognise(sock: socket.socket, keys: Keys) -> None:
+    """See that it is `boot` that listens, over a connection for that alone. Where others could, nobody else does afterwards.
+
+    Raises:
+        NotReady: Nobody listens.
+        UserError: It is not the agent that answers.
+    """
+    word = secrets.token_urlsafe(32).encode()
+    answer = await _ask(sock, WHO + word + b"\n")
+    if not hmac.compare_digest(answer, proof(keys.countersign, word)):
+        raise _no_agent()
+
+
 async def send_code(sock: socket.socket, keys: Keys) -> None:
     """Send token and code over a connection to `boot`, and wait until the agent serves it.
 
@@ -83,10 +97,24 @@ async def present_token(sock: socket.socket, keys: Keys) -> None:
 
 
 async def _begin(sock: socket.socket, keys: Keys, more: bytes = b"") -> None:
+    answer = (await _ask(sock, keys.token.encode() + b"\n" + more)).decode("utf-8", "replace")
+    said, _, countersign = answer.partition(" ")
+    if said != "ready":
+        raise UserError(
+            f"The agent cannot run in its image: {one_line(answer)}",
+            hint="Choose an image with Python 3.11 or later: --agent-image.",
+            exit_code=ExitCode.AGENT_START,
+        )
+    if not hmac.compare_digest(countersign.encode(), keys.countersign.encode()):
+        raise _no_agent()
+
+
+async def _ask(sock: socket.socket, data: bytes) -> bytes:
+    """Send `data`; return the line that answers it, without its end."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(READY_LIMIT_S):
-            await loop.sock_sendall(sock, keys.token.encode() + b"\n" + more)
+            await loop.sock_sendall(sock, data)
             answer = b""
             while not answer.endswith(b"\n") and len(answer) < MAX_ANSWER:
                 # Not a byte more: the tunnel follows.
@@ -96,19 +124,15 @@ async def _begin(sock: socket.socket, keys: Keys, more: bytes = b"") -> None:
     except OSError as error:
         # TimeoutError too: where nobody answers, the pod's state may say why.
         raise NotReady from error
-    said, _, countersign = answer.decode("utf-8", "replace").removesuffix("\n").partition(" ")
-    if said != "ready":
-        raise UserError(
-            f"The agent cannot run in its image: {one_line(answer.decode('utf-8', 'replace'))}",
-            hint="Choose an image with Python 3.11 or later: --agent-image.",
-            exit_code=ExitCode.AGENT_START,
-        )
-    if not hmac.compare_digest(countersign.encode(), keys.countersign.encode()):
-        raise UserError(
-            "It is not the agent that answers at its port: some other program of the pod listens there.",
-            hint="Look at what runs in the pod; a Job's agent (without -e) has a port of its own.",
-            exit_code=ExitCode.AGENT_START,
-        )
+    return answer.removesuffix(b"\n")
+
+
+def _no_agent() -> UserError:
+    return UserError(
+        "It is not the agent that answers at its port: some other program of the pod listens there.",
+        hint="Look at what runs in the pod; a Job's agent (without -e) has a port of its own.",
+        exit_code=ExitCode.AGENT_START,
+    )
 
 
 def _add_folder(archive: zipfile.ZipFile, folder: Traversable, name: str) -> None:

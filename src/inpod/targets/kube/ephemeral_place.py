@@ -26,6 +26,8 @@ FIRST_PORT, LAST_PORT = 61000, 65535
 class EphemeralPlace:
     """A `Place`."""
 
+    is_shared = True
+
     def __init__(self, cluster: Cluster, target: Found, image: str) -> None:
         self.port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT + 1)
         self._cluster = cluster

@@ -25,6 +25,7 @@ class JobPlace:
     """A `Place`."""
 
     port = jobs.PORT
+    is_shared = False
 
     def __init__(self, cluster: Cluster, target: Found, image: str) -> None:
         self._cluster = cluster

@@ -14,6 +14,7 @@ class Place(Protocol):
     Attributes:
         made: For people, once it is created.
         port: Where the agent listens, on the loopback of the pod that it is in.
+        is_shared: Whether others may listen there.
     """
 
     @property
@@ -21,6 +22,9 @@ class Place(Protocol):
 
     @property
     def port(self) -> int: ...
+
+    @property
+    def is_shared(self) -> bool: ...
 
     async def create(self, command: list[str], countersign: str) -> None:
         """Have `command` run beside the target; `end` may be called whatever comes of it.

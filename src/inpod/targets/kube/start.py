@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from inpod.errors import ExitCode, UserError
 from inpod.targets.base import AgentGone
 from inpod.targets.kube.background import Background
-from inpod.targets.kube.bootstrap import Keys, NotReady, command, present_token, send_code
+from inpod.targets.kube.bootstrap import Keys, NotReady, command, present_token, recognise, send_code
 from inpod.targets.kube.cluster import Cluster
 from inpod.targets.kube.place import Place
 from inpod.targets.kube.portforward import PodGone, PortForward, PortForwardFailed
@@ -101,6 +101,8 @@ class Start:
         """Connect to the container's program, which may not listen yet, and give it the code."""
         while True:
             try:
+                if self._place.is_shared:
+                    await self._recognise()
                 forward = await self._forward()
                 try:
                     await send_code(forward.sock, self._keys)
@@ -112,6 +114,14 @@ class Start:
                 log.debug("the agent does not answer yet: %s", error)
             await self._place.look()
             await asyncio.sleep(POLL_EVERY_S)
+
+    async def _recognise(self) -> None:
+        """See that the agent has its port: who had it before would get the token, and could go to the agent with it."""
+        forward = await self._forward()
+        try:
+            await recognise(forward.sock, self._keys)
+        finally:
+            await forward.close()
 
     def _lost(self, why: str) -> UserError:
         return UserError(

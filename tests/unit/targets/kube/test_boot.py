@@ -127,6 +127,27 @@ def test_another_countersign_is_not_the_agents(container: Container) -> None:
     assert caught.value.exit_code == ExitCode.AGENT_START
 
 
+def recognise(sock: socket.socket, countersign: str) -> None:
+    sock.setblocking(False)
+    asyncio.run(bootstrap.recognise(sock, bootstrap.Keys("", countersign)))
+    sock.settimeout(LIMIT_S)
+
+
+@pytest.mark.usefixtures("agent")
+def test_who_asks_first_knows_the_agent_before_it_says_the_token(container: Container) -> None:
+    with container.connect() as sock:
+        recognise(sock, COUNTERSIGN)
+        assert sock.recv(100) == b""
+    with container.connect() as sock, pytest.raises(UserError, match="It is not the agent that answers"):
+        recognise(sock, "of somebody else")
+    with container.connect() as sock:
+        sock.sendall(b"who " + b"x" * boot.MAX_TOKEN)
+        with contextlib.suppress(ConnectionResetError):
+            assert sock.recv(100) == b""
+    with container.connect() as sock:
+        send(sock, container.token)
+
+
 @pytest.mark.usefixtures("agent")
 def test_silent_strangers_keep_nobody_out(container: Container) -> None:
     with contextlib.ExitStack() as strangers:
