@@ -88,9 +88,10 @@ def admit(listener: socket.socket, token_sha256: str, countersign: str, give_up:
                     stranger.tell(countersign)
                     stranger.sock.close()
             late = [fd for fd, each in strangers.items() if time.monotonic() > each.until]
-            for fd in late + list(strangers)[: len(strangers) - len(late) - MAX_STRANGERS]:
-                if fd in strangers:
-                    strangers.pop(fd).sock.close()
+            for fd in late:
+                strangers.pop(fd).sock.close()
+            while len(strangers) > MAX_STRANGERS:
+                strangers.pop(next(iter(strangers))).sock.close()
         return None
     finally:
         for each in strangers.values():

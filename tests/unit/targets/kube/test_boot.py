@@ -160,6 +160,18 @@ def test_silent_strangers_keep_nobody_out(container: Container) -> None:
 
 
 @pytest.mark.usefixtures("agent")
+def test_slow_client_has_its_time_while_there_is_room(container: Container) -> None:
+    with contextlib.ExitStack() as strangers:
+        slow = strangers.enter_context(container.connect())
+        for _ in range(boot.MAX_STRANGERS - 10):
+            strangers.enter_context(container.connect())
+        with container.connect() as last:
+            last.sendall(b"wrong\n")
+            assert last.recv(100) == b""  # all before it were accepted
+        send(slow, container.token)
+
+
+@pytest.mark.usefixtures("agent")
 def test_code_cut_short_lets_the_next_one_in(container: Container) -> None:
     for start in (b"", b"100\nabc", b"x\n", b"99999999999\n", b"-1\n", b"123456789012345678"):
         with container.connect() as sock:
