@@ -8,8 +8,8 @@ import socket
 
 MAX_TOKEN_BYTES = 128
 TOKEN_LIMIT_S = 5.0
-MAX_AT_THE_DOOR = 16
-"""Connections that may be presenting a token at a time; further ones wait in the listener's queue."""
+MAX_AT_THE_DOOR = 64
+"""Connections that may be presenting a token at a time; a further one has the place of the oldest, so silent ones keep nobody out."""
 
 
 class Door:
@@ -33,12 +33,19 @@ class Door:
         """Accept until cancelled."""
         loop = asyncio.get_running_loop()
         self._listener.setblocking(False)
-        slots = asyncio.Semaphore(MAX_AT_THE_DOOR)
+        examining: dict[asyncio.Task[None], None] = {}
         async with asyncio.TaskGroup() as group:
             while True:
-                await slots.acquire()
                 sock, _ = await loop.sock_accept(self._listener)
-                group.create_task(self._examine(sock)).add_done_callback(lambda _: slots.release())
+                task = group.create_task(self._examine(sock))
+                examining[task] = None
+                task.add_done_callback(lambda done: examining.pop(done, None))
+                if len(examining) > MAX_AT_THE_DOOR:
+                    oldest = next(iter(examining))
+                    del examining[oldest]
+                    oldest.cancel()
+                # Accepting may not wait: each is to begin, and what it said already be read, before the next one comes.
+                await asyncio.sleep(0)
 
     async def next(self) -> socket.socket:
         """Wait for a client that presented the token; the caller owns the socket."""
