@@ -6,6 +6,7 @@ Whoever falls silent loses the ports within `STALE_AFTER_S`:
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from inpod.tunnel.streams import Tunnel
@@ -22,14 +23,15 @@ LATE_AFTER_S = 1.0
 class Heart:
     """Calls `beat` or `rest` every `BEAT_EVERY_S` while started.
 
-    A beat is told whether it comes late: this process stood still for so long that another may have taken its place.
+    A beat is told whether it comes late: this process stood still for so long that another may have taken its place. And as of
+    when that is known (CLOCK_MONOTONIC, in ns), as it may stand still from one step to the next.
     """
 
-    def __init__(self, tunnel: Tunnel, beat: Callable[[bool], None], rest: Callable[[], None]) -> None:
+    def __init__(self, tunnel: Tunnel, beat: Callable[[bool, int], None], rest: Callable[[], None]) -> None:
         self._tunnel = tunnel
         self._beat = beat
         self._rest = rest
-        self._last: float | None = None
+        self._last_ns: int | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -46,10 +48,10 @@ class Heart:
     def _on_timer(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(BEAT_EVERY_S, self._on_timer)
-        now = loop.time()
-        is_late = self._last is not None and now - self._last > LATE_AFTER_S
-        self._last = now
-        if now - self._tunnel.last_heard < SILENT_AFTER_S:
-            self._beat(is_late)
+        now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        is_late = self._last_ns is not None and now_ns - self._last_ns > LATE_AFTER_S * 1e9
+        self._last_ns = now_ns
+        if loop.time() - self._tunnel.last_heard < SILENT_AFTER_S:
+            self._beat(is_late, now_ns)
         else:
             self._rest()

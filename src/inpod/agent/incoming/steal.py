@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Generic
@@ -104,8 +103,7 @@ class Steal(ABC, Generic[P]):
     def _look_after_again(self, hold: Hold[P], group: asyncio.TaskGroup) -> None:
         """The same for one that is had again."""
 
-    def _beat(self, is_late: bool) -> None:
-        now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    def _beat(self, is_late: bool, now_ns: int) -> None:
         for hold in self._holds.values():
             if is_late:
                 hold.give_way()
