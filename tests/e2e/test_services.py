@@ -122,7 +122,7 @@ def test_other_pods_behind_the_service_are_told(targets: Namespace, tmp_path: Pa
     targets.kubectl("scale", "deployment/orders", "--replicas=2")
     targets.kubectl("wait", "--for=jsonpath={.status.readyReplicas}=2", "deployment/orders", "--timeout=60s")
     with developer(targets, "deployment/orders", tmp_path, "alice", STEAL) as alice:
-        why = "service/orders:80 leads here and to 1 other pods: what they get does not come to this session"
+        why = "service/orders:80 leads here and to 1 other pod: what it gets does not come to this session"
         assert event(alice, "PortServices")["services"] == [why]
 
 

@@ -115,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
     search = os.environ.get("PATH", "")
     command = find_command(options.command, search)
     # Before the session's modules are loaded: the agent loads its own at the same time.
-    target = _direct_target(options.target) if options.target else None
+    target = _direct_target(options) if options.target else None
 
     from inpod.config.load import Options, read, settings
     from inpod.config.mirrord import unread
@@ -232,12 +232,29 @@ def _folder() -> str:
         ) from None
 
 
-def _direct_target(named: str) -> "Target | None":
-    """Return the target when it is one of this machine."""
+def _direct_target(options: argparse.Namespace) -> "Target | None":
+    """Return the target when it is one of this machine.
+
+    Raises:
+        UserError: It was named together with an option that is about a cluster.
+    """
     from inpod.targets.spec import NetnsTarget, ProcessTarget, parse_target
 
-    spec = parse_target(named)
-    return _direct(spec) if isinstance(spec, ProcessTarget | NetnsTarget) else None
+    spec = parse_target(options.target)
+    if not isinstance(spec, ProcessTarget | NetnsTarget):
+        return None
+    for name, value in (
+        ("-n", options.target_namespace),
+        ("--context", options.context),
+        ("-i", options.agent_image),
+        ("-e", options.ephemeral_container),
+    ):
+        if value:
+            raise UserError(
+                f"{name} is for targets in a cluster, and {options.target} is one of this machine.",
+                hint=f"Leave {name} out, or name the target as pod/NAME or deployment/NAME.",
+            )
+    return _direct(spec)
 
 
 def _direct(spec: "DirectSpec") -> "Target":

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     kube_namespace, found = run_loop(list_targets(context=options.context, kube_namespace=options.target_namespace))
     text = as_json(found) if options.output == "json" else as_table(found)
     if not found and options.output == "table":
-        say(f"inpod: there are no deployments and pods in namespace '{kube_namespace}'.")
+        say(f"inpod: There are no deployments and pods in namespace '{kube_namespace}'.")
     put(text)
     return 0
 

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     elif found:
         put("\n".join(as_text(session) for session in found))
     else:
-        say("inpod: no session of yours runs on this machine.")
+        say("inpod: No session of yours runs on this machine.")
     return 0
 
 
@@ -59,7 +59,7 @@ def as_text(session: "Json") -> str:
 
 def _port(port: "Json") -> list[str]:
     goes = {"steal": "goes to", "mirror": "is mirrored to"}.get(port["mode"], "is not had")
-    is_udp = port["protocol"] == "udp"
+    is_udp, is_copy = port["protocol"] == "udp", port["mode"] == "mirror"
     name = f"{'UDP ' if is_udp else ''}port {port['port']}"
     lines = [f"  {name} {goes} {port['local']}".rstrip()]
     if port["connections"]:
@@ -67,15 +67,16 @@ def _port(port: "Json") -> list[str]:
     if port["refused"]:
         lines.append(f"    {port['refused']} not taken, the last: {port['why_refused']}")
     if port["seen"]:
-        lines.append(
-            f"    {_many(port['seen'], 'request')} seen, {port['matched']} to the program, {port['passed']} to the target itself"
-        )
+        went = f"{port['matched']} copied to the program"
+        if not is_copy:
+            went = f"{port['matched']} to the program, {port['passed']} to the target itself"
+        lines.append(f"    {_many(port['seen'], 'request')} seen, {went}")
     for count, (each, rest) in _COUNTS.items():
         if port[count]:
             each = "datagram" if is_udp and count == "dropped" else each
             lines.append(f"    {_many(port[count], each)} {rest}")
     if port["why"]:
-        lines.append(f"    the last one that passed: {port['why']}")
+        lines.append(f"    the last one that {'was not copied' if is_copy else 'passed'}: {port['why']}")
     if port["note"]:
         lines.append(f"    {port['note']}")
     lines += [f"    {service}" for service in port["services"]]

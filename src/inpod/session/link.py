@@ -141,7 +141,7 @@ class Link:
                 code = REFUSED.get(refusal.code, code)
         return UserError(
             f"The agent of {self.describes} cannot work: {reason}",
-            hint="Check that the target still runs and that the agent has the rights that docs/reference/rbac.md names.",
+            hint="Check that the target still runs and that the agent may do that there.",
             exit_code=code,
         )
 

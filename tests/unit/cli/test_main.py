@@ -38,6 +38,8 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["exec", "-t", "pod/x", "--progress", "loud", "--", "true"], "loud"),
         (["exec", "-t", "pod/x", "--fs-mode", "write", "--", "true"], "not there yet"),
         (["exec", "-t", "x/y", "--", "true"], "form of a target"),
+        (["exec", "-t", "pid/1", "-n", "staging", "--", "true"], "-n is for targets in a cluster"),
+        (["exec", "-t", "netns/blue", "-e", "--", "true"], "-e is for targets in a cluster"),
         (["exec", "-t", "pod/x", "stray", "--", "true"], "stray"),
         (["ls", "-o", "xml"], "xml"),
     ],

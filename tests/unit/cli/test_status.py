@@ -7,12 +7,12 @@ import pytest
 from inpod.cli.status import as_text
 
 
-def session(protocol: str, **counts: object) -> dict[str, Any]:
+def session(protocol: str, mode: str = "steal", **counts: object) -> dict[str, Any]:
     names = ("connections", "refused", "seen", "matched", "passed", "whole", "dropped", "moved", "stayed")
     port = {
         "port": 80,
         "protocol": protocol,
-        "mode": "steal",
+        "mode": mode,
         "local": "127.0.0.1:8080",
         "why": "",
         "why_refused": "",
@@ -38,7 +38,7 @@ def session(protocol: str, **counts: object) -> dict[str, Any]:
         ({"moved": 2}, "2 older connections reset, to come again"),
     ],
 )
-def test_what_is_counted_is_counted_in_words(counts: dict[str, object], line: str) -> None:
+def test_what_is_counted_is_counted_in_words(counts: dict[str, Any], line: str) -> None:
     assert as_text(session("tcp", **counts)).splitlines()[2:] == [f"    {line}"]
 
 
@@ -56,3 +56,11 @@ def test_the_command_is_one_line_as_it_is_typed() -> None:
     long = {**session("tcp"), "command": ["python", "-c", "\nprint()\n" * 99]}
     assert as_text(long).splitlines()[0].startswith("pod web: python -c ' print()  print() ")
     assert len(as_text(long).splitlines()[0]) < 120
+
+
+def test_what_is_copied_went_to_the_target_in_any_case() -> None:
+    counts: dict[str, Any] = {"seen": 2, "matched": 1, "passed": 1, "why": "GET /1: no"}
+    assert as_text(session("tcp", "mirror", **counts)).splitlines()[2:] == [
+        "    2 requests seen, 1 copied to the program",
+        "    the last one that was not copied: GET /1: no",
+    ]

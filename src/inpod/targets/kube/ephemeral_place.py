@@ -38,7 +38,7 @@ class EphemeralPlace:
     @property
     def made(self) -> str:
         """For people."""
-        return f"ephemeral container {self._name} added; it ends, but stays listed in pod {self._target.pod}"
+        return f"Ephemeral container {self._name} added; it ends, but stays listed in pod {self._target.pod}"
 
     async def create(self, command: list[str], countersign: str) -> None:
         """Add the container to the pod."""

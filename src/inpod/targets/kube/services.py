@@ -89,7 +89,12 @@ def _leading(service: Service, pod: Pod, behind: Sequence[Pod], port: int, proto
             text = f"{name}:{each.port} does not lead here while the pod is not ready"
             found.append(Lead(text, "warning"))
         elif others:
-            text = f"{name}:{each.port} leads here and to {len(others)} other pods: what they get does not come to this session"
+            pods = (
+                "1 other pod: what it gets does"
+                if len(others) == 1
+                else f"{len(others)} other pods: what they get does"
+            )
+            text = f"{name}:{each.port} leads here and to {pods} not come to this session"
             found.append(Lead(text, "info"))
         else:
             addresses = tuple(Address(ip, each.port) for ip in service.spec.addresses) if protocol == "tcp" else ()
