@@ -74,6 +74,34 @@ def test_filter_looks_at_the_body(body: bytes) -> None:
     copied.assert_quiet()
 
 
+@pytest.mark.parametrize(
+    ("said", "body", "comes"),
+    [
+        (b"3", b"abc", True),
+        (b"0", b"", True),
+        (b"2", b"abc", False),
+        (b"4", b"abc", False),
+        (b"+3", b"abc", False),
+        (b"4", b"", False),
+    ],
+)
+def test_request_whose_length_is_not_as_it_says_comes_to_nobody_and_others_do(
+    said: bytes, body: bytes, comes: bool
+) -> None:
+    """A program may end the whole connection over it (RFC 9113 section 8.1.1)."""
+    copied = Copied()
+    copied.client.send(copied.ask(b"/a", MINE, (b"content-length", said), ends=False), body)
+    copied.ask(b"/b", MINE)
+    copied.write(copied.client.h2.data_to_send())  # the original, which would complain, hears nothing
+    while copied.program_reads():
+        pass
+    assert {path for path, message in copied.came().items() if message.has_ended} == (
+        {b"/a", b"/b"} if comes else {b"/b"}
+    )
+    assert copied.copy.lost is None
+    copied.assert_quiet()
+
+
 def test_body_that_does_not_come_is_decided_without() -> None:
     copied = Copied()
     number = copied.ask(b"/a", BODY, ends=False)

@@ -22,6 +22,9 @@ _PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority", b":protoco
 
 
 _MAX_REMEMBERED = 512
+_MAX_DIGITS = 18
+"""Of a length."""
+
 _MAX_NAME = 64
 """Longest block and name that are remembered."""
 
@@ -124,6 +127,21 @@ def check_trailers(fields: tuple[Field, ...]) -> None:
         if name not in _known_names and name not in _SPECIAL:
             _learn(name)
     _check_values(fields)
+
+
+def declared_length(fields: tuple[Field, ...]) -> int | None:
+    """Return how long a request says that its body is, None when it does not (RFC 9110 section 8.6).
+
+    Raises:
+        MalformedError: In a way that may be read in two.
+    """
+    said = {value for name, value in fields if name == b"content-length"}
+    if not said:
+        return None
+    (value, *others) = said
+    if others or not value.isdigit() or len(value) > _MAX_DIGITS:
+        raise MalformedError("content-length")
+    return int(value)
 
 
 def _special(headers: list[Field], special: list[Field], authority: bytes | None) -> bool:

@@ -33,6 +33,7 @@ class Stream:
         number: The client's.
         head: What is asked for.
         block: The same for the side: stateless; b"" once sent.
+        body_left: Bytes of the body that are to come, if the request says so and somebody looks.
         body: What a filter saw of the body; None when it did not.
         limit: Set while a filter waits for the body.
         side: Where the request was sent.
@@ -53,8 +54,8 @@ class Stream:
     """
 
     __slots__ = (
-        "answer_began", "answer_ended", "answer_sent", "answers", "answers_size", "block", "body", "client_room", "credit", "head", "is_over",
-        "limit", "number", "request_ended", "request_sent", "requests", "side", "side_number", "side_room", "waiting_size",
+        "answer_began", "answer_ended", "answer_sent", "answers", "answers_size", "block", "body", "body_left", "client_room", "credit", "head",
+        "is_over", "limit", "number", "request_ended", "request_sent", "requests", "side", "side_number", "side_room", "waiting_size",
     )  # fmt: skip
 
     def __init__(self, number: int, head: Head, block: bytes) -> None:
@@ -62,6 +63,7 @@ class Stream:
         self.head = head
         self.block = block
         self.body: bytes | None = None
+        self.body_left: int | None = None
         self.limit: Timer | None = None
         self.side: Sending | None = None
         self.side_number = 0

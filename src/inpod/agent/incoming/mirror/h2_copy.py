@@ -9,7 +9,13 @@ from inpod.agent.incoming.http.choice import Fate
 from inpod.agent.incoming.http.first import PREFACE
 from inpod.agent.incoming.http.h2_frames import DATA, END_STREAM, HEADERS, PADDED, FrameReader, Http2Error
 from inpod.agent.incoming.http.h2_limits import BODY_LIMIT_S, MAX_BODY
-from inpod.agent.incoming.http.h2_request import MalformedError, Request, check_trailers, decode_request
+from inpod.agent.incoming.http.h2_request import (
+    MalformedError,
+    Request,
+    check_trailers,
+    declared_length,
+    decode_request,
+)
 from inpod.agent.incoming.http.h2_stream import Stream
 from inpod.agent.incoming.http.hpack import Block, Decoder, encode
 from inpod.agent.incoming.http.splitter import Choose
@@ -104,13 +110,18 @@ class Http2Copy:
 
     def _on_request(self, flags: int, number: int, request: Request, decoded: Block, block: bytes) -> None:
         has_ended = bool(flags & END_STREAM)
+        try:
+            length = declared_length(decoded.fields)
+        except MalformedError:
+            return  # the original refuses it
         choice = self._choose(request.head, b"" if has_ended else None)
         needs_body = choice is Fate.NEEDS_BODY and not has_ended
         if isinstance(choice, Fate) and not needs_body:
             return
         stream = Stream(number, request.head, _stateless(decoded, block))
         stream.request_ended = has_ended
-        if not self._program.add(stream):
+        stream.body_left = length
+        if (has_ended and length) or not self._program.add(stream):
             return
         if needs_body:
             stream.limit = self._clock.call_later(BODY_LIMIT_S, lambda: self._on_limit(stream))
@@ -121,13 +132,21 @@ class Http2Copy:
         if stream.request_ended:
             self._program.reset(stream, frames.STREAM_CLOSED)
             return
-        self._program.data(stream, flags, frames.content(payload) if flags & PADDED else payload)
+        content = frames.content(payload) if flags & PADDED else payload
+        if stream.body_left is not None:
+            stream.body_left -= len(content)
+            if stream.body_left < 0 or (stream.body_left and flags & END_STREAM):
+                self._program.reset(stream, frames.PROTOCOL_ERROR)
+                return
+        self._program.data(stream, flags, content)
         self._goes_on(stream)
 
     def _on_trailers(self, stream: Stream, flags: int, decoded: Block, block: bytes) -> None:
         try:
             if stream.request_ended or not flags & END_STREAM:
                 raise MalformedError("second head")
+            if stream.body_left:
+                raise MalformedError("content-length")
             check_trailers(decoded.fields)
         except MalformedError:
             self._program.reset(stream, frames.PROTOCOL_ERROR)

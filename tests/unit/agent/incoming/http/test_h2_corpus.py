@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from inpod.agent.incoming.http.h2_limits import BODY_LIMIT_S
@@ -126,6 +126,7 @@ def test_damaged_client_leaves_nothing_behind_and_is_decided_alike_however_cut(
 
 @settings(max_examples=200)
 @given(st.sampled_from(sorted(CLIENTS)), DAMAGES, CUTS)
+@example("curl", [(320, 2, b"\x01\x00")], 0)  # a body longer than its content-length
 def test_damaged_client_s_copy_is_correct_and_leaves_nothing_behind(name: str, damages: Damages, cut: int) -> None:
     """The program is another implementation, which raises what it must not be sent."""
     copied = Copied(cut=cut)
