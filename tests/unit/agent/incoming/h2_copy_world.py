@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
-from h2.exceptions import StreamClosedError
+from h2.exceptions import StreamClosedError, StreamIDTooLowError
 from h2.settings import SettingCodes
 
 from inpod.agent.incoming.http.choice import Fate, Head, Taker
@@ -40,7 +40,8 @@ class Patient(Server):
     """A server whose request may have been taken back when it is about to answer."""
 
     def on_end(self, number: int) -> None:
-        with suppress(StreamClosedError):
+        # So says the library of a stream that it knows to be closed, and of one that it has forgotten since.
+        with suppress(StreamClosedError, StreamIDTooLowError):
             super().on_end(number)
 
 

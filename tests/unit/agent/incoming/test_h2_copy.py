@@ -325,6 +325,12 @@ FRAMES = st.one_of(
 @settings(max_examples=300)
 @given(st.lists(FRAMES, max_size=14), st.integers(0, 40), st.booleans(), st.booleans())
 @example([frames.headers(1, 1, block(MINE)), frames.headers(0, 0, block())], 0, False, True)  # ended twice
+@example(
+    [frames.headers(1, 1, block(MINE)), frames.headers(0, 3, block(MINE)), frames.headers(0, 1, block())],
+    0,
+    False,
+    False,
+)  # ended, then reset
 def test_whatever_a_client_says_the_program_hears_http2_and_what_matches(
     said: list[bytes], cut: int, is_little: bool, ends_early: bool
 ) -> None:
