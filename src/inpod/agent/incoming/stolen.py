@@ -6,8 +6,6 @@ import errno
 import socket
 import sys
 import traceback
-from functools import cache
-from typing import TYPE_CHECKING
 
 from inpod.agent.incoming.redirect.base import Redirect
 from inpod.agent.incoming.redirect.original import connect_original
@@ -15,10 +13,6 @@ from inpod.agent.incoming.subscriber import ANSWER_LIMIT_S, Choice, Subscriber, 
 from inpod.protocol.agent import Address
 from inpod.tunnel.relay import RESET_ON_CLOSE, join
 from inpod.tunnel.streams import StreamRefused
-
-if TYPE_CHECKING:
-    from inpod.agent.incoming.http.connection import Serve, ServeHttp2
-    from inpod.agent.incoming.http.counts import Counts
 
 MAX_CONNECTIONS = 16000
 """Stolen connections of a port at a time; further ones wait in the listeners' queues."""
@@ -189,9 +183,11 @@ class StolenPort:
             for subscriber in there:
                 subscriber.report.whole(f"a connection of {peer.ip} went to the original whole: {reason}")
 
-        serve, new_counts, serve_http2 = _readers()
-        choice, counts = Choice(there, peer, called), new_counts(on_whole=whole)
-        await serve(sock, choice, lambda: connect_original(self._redirect, called), counts, serve_http2)
+        # Loaded for the first connection whose requests are told apart: most sessions have none.
+        from inpod.agent.incoming.http.h2 import serve_both
+
+        choice = Choice(there, peer, called)
+        await serve_both(sock, choice, lambda: connect_original(self._redirect, called), whole)
 
     def _deliver(self, sock: socket.socket, to: Subscriber, peer: Address, called: Address) -> None:
         """Offer a connection to a session; pass its bytes on until both directions ended, or reset it."""
@@ -209,16 +205,6 @@ class StolenPort:
                 join(stream, sock, self._gone)
 
         stream.when_decided(decided)
-
-
-@cache
-def _readers() -> "tuple[Serve, type[Counts], ServeHttp2]":
-    """Load what reads requests, for the first connection that needs it: most sessions have none."""
-    from inpod.agent.incoming.http.connection import serve
-    from inpod.agent.incoming.http.counts import Counts
-    from inpod.agent.incoming.http.h2 import serve_http2
-
-    return serve, Counts, serve_http2
 
 
 def _address(raw: tuple[str, int] | tuple[str, int, int, int]) -> Address:

@@ -21,20 +21,6 @@ class ServeHttp2(Protocol):
         """
 
 
-class Serve(Protocol):
-    """What `serve` is."""
-
-    async def __call__(
-        self,
-        client: socket.socket,
-        chooser: Chooser,
-        connect_original: ConnectOriginal,
-        counts: Counts,
-        serve_http2: ServeHttp2 | None = None,
-    ) -> None:
-        """See `serve`."""
-
-
 async def serve(
     client: socket.socket,
     chooser: Chooser,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from inpod.agent.incoming.http.choice import Chooser
 from inpod.agent.incoming.http.client import LINGER_S, OPEN_LIMIT_S, ConnectOriginal
+from inpod.agent.incoming.http.connection import serve
 from inpod.agent.incoming.http.counts import Counts
 from inpod.agent.incoming.http.h2_exchange import Exchange
 from inpod.agent.incoming.http.h2_limits import Held
@@ -19,6 +20,17 @@ from inpod.tunnel.transport import Transport, open_transport
 
 _HELD = Held()
 """Of all connections."""
+
+
+async def serve_both(
+    client: socket.socket, chooser: Chooser, connect_original: ConnectOriginal, on_whole: Callable[[str], None]
+) -> None:
+    """Serve a client's connection in its version of HTTP; as `connection.serve`.
+
+    Args:
+        on_whole: As of `Counts`.
+    """
+    await serve(client, chooser, connect_original, Counts(on_whole=on_whole), serve_http2)
 
 
 async def serve_http2(
