@@ -200,7 +200,7 @@ class _Link:
             case Subscribe():
                 await self._subscriptions.subscribe(stream, request)
             case Knock():
-                stream.accept(encode(await self._subscriptions.knock(request)))
+                _say(stream, await self._subscriptions.knock(request))
             case Finish():
                 await outlets.arrived()
                 self._on_finish()
