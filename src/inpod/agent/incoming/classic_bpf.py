@@ -19,9 +19,9 @@ RETURN = 0x06
 _JUMP, _JUMP_EQUAL, _JUMP_SET, _JUMP_GREATER_X = 0x05, 0x15, 0x45, 0x2D
 
 _META = -0x1000
-META_PROTOCOL, META_PACKET_TYPE = _META, _META + 4
-PACKET_HOST = 0
-ETHERTYPE_IPV4, ETHERTYPE_IPV6 = 0x0800, 0x86DD
+_META_PROTOCOL, _META_PACKET_TYPE = _META, _META + 4
+_PACKET_HOST = 0
+_ETHERTYPE_IPV4, _ETHERTYPE_IPV6 = 0x0800, 0x86DD
 EVERYTHING = 0xFFFF_FFFF
 
 _SO_ATTACH_FILTER = 26
@@ -83,6 +83,14 @@ class Program:
 
     def label(self, name: str) -> None:
         self._labels[name] = len(self._code)
+
+    def begin_at_ip(self, *, ipv6: str, otherwise: str) -> None:
+        """Go on with IPv4 for this host (so loopback's packets come once); of packet sockets."""
+        self.do(LD_WORD, _META_PACKET_TYPE)
+        self.unless(_PACKET_HOST, otherwise)
+        self.do(LD_WORD, _META_PROTOCOL)
+        self.when(_ETHERTYPE_IPV6, ipv6)
+        self.unless(_ETHERTYPE_IPV4, otherwise)
 
     def assemble(self) -> bytes:
         out = bytearray()

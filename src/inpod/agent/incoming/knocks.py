@@ -21,20 +21,14 @@ from concurrent.futures import ThreadPoolExecutor
 from inpod.agent import namespaces
 from inpod.agent.addresses import OwnAddresses
 from inpod.agent.incoming.classic_bpf import (
-    ETHERTYPE_IPV4,
-    ETHERTYPE_IPV6,
     EVERYTHING,
     LD_BYTE,
     LD_BYTE_X,
     LD_HALF_X,
-    LD_WORD,
     LD_WORD_X,
     LDX_IMMEDIATE,
     LDX_IPV4_HEADER_BYTES,
-    META_PACKET_TYPE,
-    META_PROTOCOL,
     NOTHING,
-    PACKET_HOST,
     RETURN,
     Program,
     attach,
@@ -129,11 +123,7 @@ def _socket_in(netns: int | None, family: socket.AddressFamily) -> socket.socket
 
 def _filter(port: int, tag: int) -> bytes:
     p = Program()
-    p.do(LD_WORD, META_PACKET_TYPE)
-    p.unless(PACKET_HOST, "no")
-    p.do(LD_WORD, META_PROTOCOL)
-    p.when(ETHERTYPE_IPV6, "ipv6")
-    p.unless(ETHERTYPE_IPV4, "no")
+    p.begin_at_ip(ipv6="ipv6", otherwise="no")
     p.do(LD_BYTE, 9)
     p.unless(_TCP, "no")
     p.do(LDX_IPV4_HEADER_BYTES, 0)

@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from inpod.agent.incoming.classic_bpf import (
     ADD,
     ADD_X,
-    ETHERTYPE_IPV4,
-    ETHERTYPE_IPV6,
     EVERYTHING,
     LD_BYTE,
     LD_BYTE_X,
@@ -14,13 +12,9 @@ from inpod.agent.incoming.classic_bpf import (
     LD_HALF_X,
     LD_LEN,
     LD_MEM,
-    LD_WORD,
     LD_WORD_X,
     LDX_IMMEDIATE,
     LDX_IPV4_HEADER_BYTES,
-    META_PACKET_TYPE,
-    META_PROTOCOL,
-    PACKET_HOST,
     RETURN,
     SHIFT_LEFT,
     SHIFT_RIGHT,
@@ -45,11 +39,7 @@ def build(ports: Iterable[int]) -> bytes:
     followed one step, for the kernel puts a hop-by-hop header before packets over 64 KiB.
     """
     p = Program()
-    p.do(LD_WORD, META_PACKET_TYPE)
-    p.unless(PACKET_HOST, "no")
-    p.do(LD_WORD, META_PROTOCOL)
-    p.when(ETHERTYPE_IPV6, "ipv6")
-    p.unless(ETHERTYPE_IPV4, "no")
+    p.begin_at_ip(ipv6="ipv6", otherwise="no")
 
     # IPv4: X becomes where TCP begins, A and M[0] the packet's length by its own account.
     p.do(LD_BYTE, 9)
