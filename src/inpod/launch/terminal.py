@@ -15,6 +15,7 @@ def open_terminal() -> int:
 
 
 def is_foreground(terminal: int, group: int) -> bool:
+    """Return whether a process group has the terminal."""
     try:
         return os.tcgetpgrp(terminal) == group
     except OSError:
@@ -22,6 +23,7 @@ def is_foreground(terminal: int, group: int) -> bool:
 
 
 def set_foreground(terminal: int, group: int) -> None:
+    """Give it the terminal, if that is still there."""
     # A background process that sets the foreground group is sent SIGTTOU unless it blocks it (tcsetpgrp(3)).
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
     with contextlib.suppress(OSError):
@@ -37,9 +39,8 @@ def shares_group() -> bool:
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == own:
             continue
-        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:
-            # The name in parentheses may hold anything (proc(5)).
-            _, parent, its_group = file.read().rpartition(b")")[2].split()[:3]
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            _, parent, its_group = _stat(int(name))[:3]
             if int(its_group) == group and int(parent) != own:
                 return True
     return False
@@ -59,7 +60,17 @@ def stop_beside(pid: int, number: int) -> None:
 
 def _is_stopped(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] == b"T"
+        return _stat(pid)[0] == b"T"
     except OSError:
         return False
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Return what follows a process's name in its /proc/PID/stat (proc(5)): its state, parent, group and the rest.
+
+    Raises:
+        OSError: It has ended.
+    """
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        # The name in parentheses may hold anything.
+        return file.read().rpartition(b")")[2].split()
