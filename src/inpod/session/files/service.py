@@ -75,10 +75,9 @@ class Files:
             if want in ("read", "stat") and self._replica.is_plain_and_complete(path):
                 return layer.encode_reply(0)
         code = await self._shared(want, path)
-        if code == errno.ENOENT and folder:
-            above = self._nearest(folder)
+        if code == errno.ENOENT and (above := self._nearest(folder)) != folder:
             names = (path, folder) if request.want is layer.Want.EXECUTE else (path,)
-            counted = [self._is_time_to_list(above, name.removeprefix(above)) for name in names if above != folder]
+            counted = [self._is_time_to_list(above, name.removeprefix(above)) for name in names]
             if any(counted):
                 await self._shared("list", above or b"/")
         return layer.encode_reply(code)
