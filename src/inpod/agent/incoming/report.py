@@ -55,8 +55,7 @@ class Report:
         """Count a request that it did not get; `why(*of)` explains it, and is called when that is told, not for each."""
         self._passed += 1
         self._why = why, of
-        if self._timer is None:
-            self._tell_soon()
+        self._tell_soon()
 
     def whole(self, why: str) -> None:
         """Count a connection whose requests were not looked at."""

@@ -16,9 +16,8 @@ from inpod.agent.incoming.mirror.packets import Flag, Segment
 from inpod.agent.incoming.udp_sockets import PROBE_LENGTH, checksum
 from inpod.protocol.agent import IpProtocol
 
-_TCP_HEADER = struct.Struct(
-    ">HHIIBBHHH"
-)  # ports, sequence, acknowledgement, data offset, flags, window, checksum, urgent
+_TCP_HEADER = struct.Struct(">HHIIBBHHH")
+"""Ports, sequence, acknowledgement, data offset, flags, window, checksum, urgent."""
 _UDP_HEADER = struct.Struct(">HHHH")  # ports, length, checksum
 _IPV6_CHECKSUM = 7
 _CHECKSUM_AT = 16
