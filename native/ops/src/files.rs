@@ -129,9 +129,7 @@ pub fn pods_path(caller: &Caller<'_>, path: &CStr, text: &mut PathText) -> bool 
     if pod_path_of(caller.state, path.to_bytes()).is_some() {
         return text.push(path.to_bytes());
     }
-    caller.state.rules.files != FilesMode::Local
-        && !is_plainly_local(caller.state, path.to_bytes())
-        && matches!(place(caller, AT_CWD, path.to_bytes(), text), Some(Place::Pod { .. }))
+    matches!(placed(caller, path, text), Some(Place::Pod { .. }))
 }
 
 /// Has the replica have what is at a path of it (or what a link there leads to) and, of a folder, its members: for who
@@ -151,11 +149,18 @@ pub fn prepare(state: &State, text: &PathText, is_followed: bool) -> Result<(), 
 }
 
 /// Whether a path leads elsewhere than the kernel would take it: into the pod, or out of a directory of the pod.
-pub fn leads_elsewhere(caller: &Caller<'_>, dir: i32, path: &CStr) -> bool {
-    let mut text = PathText::default();
-    caller.state.rules.files != FilesMode::Local
-        && !is_plainly_local(caller.state, path.to_bytes())
-        && matches!(place(caller, dir, path.to_bytes(), &mut text), Some(Place::Pod { .. } | Place::Here))
+pub fn leads_elsewhere(caller: &Caller<'_>, path: &CStr) -> bool {
+    matches!(placed(caller, path, &mut PathText::default()), Some(Place::Pod { .. } | Place::Here))
+}
+
+/// Where a path leads that is not looked at from a descriptor. None: nobody asks the rules.
+fn placed(caller: &Caller<'_>, path: &CStr, text: &mut PathText) -> Option<Place> {
+    let is_ours = caller.state.rules.files != FilesMode::Local && !is_plainly_local(caller.state, path.to_bytes());
+    if is_ours {
+        place(caller, AT_CWD, path.to_bytes(), text)
+    } else {
+        None
+    }
 }
 
 /// Whether open(2) flags ask for more than reading.

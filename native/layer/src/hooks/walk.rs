@@ -84,7 +84,7 @@ unsafe fn walked(path: *const c_char, visit: Visit, flags: c_int, tells_all: boo
     // SAFETY: the caller's promise.
     let text = unsafe { c_text(path) }?;
     let caller = Caller::own(start::state()?);
-    guarded(|| leads_elsewhere(&caller, AT_CWD, text).then_some(()))?;
+    guarded(|| leads_elsewhere(&caller, text).then_some(()))?;
     let mut path = PathText::default();
     let bytes = text.to_bytes();
     let length = bytes.iter().rposition(|byte| *byte != b'/').map_or(1, |last| last + 1);
