@@ -1,8 +1,11 @@
 """Kubernetes targets as the tests use them: without a session around them."""
 
 import json
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +36,23 @@ def make_target(here: Namespace, text: str, **options: Any) -> KubeTarget:
     assert isinstance(spec, PodTarget | DeploymentTarget)
     given = {"kubeconfig": here.cluster.kubeconfig, "kube_namespace": here.name, "image": here.cluster.image}
     return KubeTarget(spec, **{**given, **options})
+
+
+def inpod_exec(
+    here: Namespace, target: str, options: Sequence[str], program: Sequence[str], kubeconfig: str | None = None
+) -> "subprocess.Popen[str]":
+    """Run a program in the place of a target, as a user does; its output and errors are pipes."""
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "inpod", "exec", "-t", target, "-n", here.name, "-i", here.cluster.image),
+            *(*options, "--", *program),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+        env={**os.environ, "KUBECONFIG": kubeconfig or here.cluster.kubeconfig},
+    )
 
 
 def agents(here: Namespace) -> list[str]:

@@ -1,8 +1,5 @@
 """The agent as an ephemeral container of the target's pod: all that a Job's agent does, with less rights."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ from inpod.errors import ExitCode
 from inpod.protocol.agent import Hello, ReadEnv, Welcome, decode_answer, encode
 from inpod.targets.kube.bootstrap import command
 from tests.e2e.cluster import Namespace, until
-from tests.e2e.kube import make_target, refused, run
+from tests.e2e.kube import inpod_exec, make_target, refused, run
 from tests.e2e.test_filter import answers, developer
 from tests.e2e.test_kube_errors import pod
 from tests.e2e.test_kube_faults import driver, serves, wait_until_killed
@@ -265,14 +262,8 @@ def test_target_container_that_ends_takes_the_agent_along(targets: Namespace) ->
     ]
     targets.kubectl("apply", "-f", "-", text=pod("two", image, containers=containers, restartPolicy="Never"))
     targets.kubectl("wait", "--for=condition=Ready", "pod/two", "--timeout=60s")
-    options = ["-e", "-t", "pod/two/container/brief", "-n", targets.name, "-i", image, "--progress", "plain"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "inpod", "exec", *options, "--", "sh", "-c", "echo up; exec sleep 600"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "KUBECONFIG": targets.cluster.kubeconfig},
-    ) as process:
+    options, program = ["-e", "--progress", "plain"], ["sh", "-c", "echo up; exec sleep 600"]
+    with inpod_exec(targets, "pod/two/container/brief", options, program) as process:
         try:
             assert next_line(process.stdout) == "up"
             targets.kubectl("exec", "two", "-c", "brief", "--", "touch", "/tmp/end", check=False)

@@ -1,7 +1,6 @@
 """Filters, sharing and the kubelet's probes in a real cluster."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.cluster import PORT, Namespace, until
-from tests.e2e.kube import wait_until_nothing_is_left
+from tests.e2e.kube import inpod_exec, wait_until_nothing_is_left
 from tests.netns.test_filter import SERVER, event
 from tests.processes import end, next_line
 
@@ -31,15 +30,8 @@ def developer(
     """A session whose program answers with `name`; ready once the port is subscribed."""
     config = folder / f"{name}.json"
     config.write_text(json.dumps({"agent": agent, "feature": {"network": {"incoming": incoming}}}))
-    options = ["-t", target, "-n", here.name, "-i", here.cluster.image, "-f", str(config), "--progress", "json"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "inpod", "exec", *options, "--", sys.executable, "-c", SERVER, name, str(PORT)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-        env={**os.environ, "KUBECONFIG": here.cluster.kubeconfig},
-    ) as process:
+    options = ["-f", str(config), "--progress", "json"]
+    with inpod_exec(here, target, options, [sys.executable, "-c", SERVER, name, str(PORT)]) as process:
         try:
             event(process, "PortSubscribed")
             yield process
@@ -149,26 +141,9 @@ def test_probes_by_grpc_stay_the_originals(targets: Namespace, tmp_path: Path) -
     assert before is not None
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"feature": {"network": {"incoming": "steal"}}}))
-    options = [
-        "-t",
-        "pod/health",
-        "-n",
-        targets.name,
-        "-i",
-        targets.cluster.image,
-        "-f",
-        str(config),
-        "--progress",
-        "json",
-    ]
+    options = ["-f", str(config), "--progress", "json"]
     program = [sys.executable, "-c", SERVER, "alice", "9090"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "inpod", "exec", *options, "--", *program],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "KUBECONFIG": targets.cluster.kubeconfig},
-    ) as alice:
+    with inpod_exec(targets, "pod/health", options, program) as alice:
         try:
             event(alice, "PortSubscribed")
             for _ in range(3):

@@ -1,14 +1,13 @@
 """A pod with its node's network: only the pod's own addresses are diverted."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.cluster import Namespace
+from tests.e2e.kube import inpod_exec
 from tests.netns.test_filter import SERVER, event
 from tests.processes import end
 
@@ -51,26 +50,9 @@ def test_other_addresses_of_the_node_stay_the_originals(
     address = str(targets.pod_of("host")["status"]["podIP"])
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"agent": {"redirect": redirect, "ephemeral": ephemeral}}))
-    options = [
-        "-t",
-        "pod/host",
-        "-n",
-        targets.name,
-        "-i",
-        targets.cluster.image,
-        "--steal",
-        "-f",
-        str(config),
-        "--progress",
-        "json",
-    ]
-    with subprocess.Popen(
-        [sys.executable, "-m", "inpod", "exec", *options, "--", sys.executable, "-c", SERVER, "program", str(PORT)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "KUBECONFIG": targets.cluster.kubeconfig},
-    ) as process:
+    options = ["--steal", "-f", str(config), "--progress", "json"]
+    program = [sys.executable, "-c", SERVER, "program", str(PORT)]
+    with inpod_exec(targets, "pod/host", options, program) as process:
         try:
             event(process, "PortSubscribed")
             said = targets.inside("client", ASK, json.dumps([address]), str(PORT)).splitlines()

@@ -1,14 +1,12 @@
 """A pod's IPv6 address in a real cluster: what comes in there, and what goes out to services and pods that have another."""
 
 import json
-import os
-import subprocess
 import sys
 
 import pytest
 
 from tests.e2e.cluster import PORT, Namespace
-from tests.e2e.kube import wait_until_nothing_is_left
+from tests.e2e.kube import inpod_exec, wait_until_nothing_is_left
 from tests.netns.test_filter import event
 from tests.processes import end, next_line
 
@@ -69,16 +67,9 @@ def test_program_has_the_pods_ipv6(targets: Namespace, mode: str, interceptor: s
     pod, client = address_of(targets, "web"), address_of(targets, "client")
     targets.kubectl("apply", "-f", "-", text=json.dumps(SERVICE))
     service = targets.cluster.get("service", "orders6", "-n", targets.name)["spec"]["clusterIP"]
-    options = ["-t", "pod/web", "-n", targets.name, "-i", targets.cluster.image, "--interceptor", interceptor]
-    options += ["--progress", "json", *(["--steal"] if mode == "steal" else [])]
+    options = ["--interceptor", interceptor, "--progress", "json", *(["--steal"] if mode == "steal" else [])]
     program = [sys.executable, "-c", PROGRAM, "orders6", client, str(PORT)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "inpod", "exec", *options, "--", *program],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "KUBECONFIG": targets.cluster.kubeconfig},
-    ) as process:
+    with inpod_exec(targets, "pod/web", options, program) as process:
         try:
             # Who answered saw the pod, and the program sees the pod's own address.
             name = targets.pod_of("orders")["metadata"]["name"]

@@ -1,6 +1,5 @@
 """Sessions in a real cluster whose way to the agent breaks: what goes on, what is told, and what is left."""
 
-import os
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ import pytest
 from inpod.errors import ExitCode
 from tests.e2e.cluster import PORT, Namespace, until
 from tests.e2e.gate import gate
-from tests.e2e.kube import agents, wait_until_nothing_is_left
+from tests.e2e.kube import agents, inpod_exec, wait_until_nothing_is_left
 from tests.netns.test_filter import event
 from tests.processes import LIMIT_S, end, next_line
 
@@ -48,15 +47,9 @@ def session(
 ) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """A session of pod `web` whose port is subscribed, and the process id of its program."""
     steal = ["--steal"] if mode == "steal" else []
-    options = ["-t", "pod/web", "-n", here.name, "-i", here.cluster.image, *steal, *more, "--progress", "json"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "inpod", "exec", *options, "--", sys.executable, "-c", PROGRAM, str(PORT)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-        env={**os.environ, "KUBECONFIG": kubeconfig or here.cluster.kubeconfig},
-    ) as process:
+    options = [*steal, *more, "--progress", "json"]
+    program = [sys.executable, "-c", PROGRAM, str(PORT)]
+    with inpod_exec(here, "pod/web", options, program, kubeconfig) as process:
         try:
             event(process, "PortSubscribed")
             yield process, next_line(process.stdout)

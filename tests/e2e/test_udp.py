@@ -1,7 +1,6 @@
 """Incoming UDP in a real cluster: another pod's datagrams, and the answers from the pod's own address."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.cluster import Namespace
+from tests.e2e.kube import inpod_exec
 from tests.netns.test_filter import event, warning
 from tests.netns.test_session_udp import ECHO
 from tests.netns.test_udp_agent import CLIENT, PORT
@@ -21,26 +21,8 @@ from tests.processes import end, next_line
 @pytest.mark.parametrize("interceptor", ["layer", "tracer"])
 def test_datagrams_of_another_pod_come_to_the_program(targets: Namespace, interceptor: str) -> None:
     address = str(targets.pod_of("web")["status"]["podIP"])
-    options = ["-t", "pod/web", "-n", targets.name, "-i", targets.cluster.image, "--steal", "--progress", "json"]
-    with subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "inpod",
-            "exec",
-            *options,
-            "--interceptor",
-            interceptor,
-            "--",
-            sys.executable,
-            "-c",
-            ECHO,
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "KUBECONFIG": targets.cluster.kubeconfig},
-    ) as process:
+    options = ["--steal", "--progress", "json", "--interceptor", interceptor]
+    with inpod_exec(targets, "pod/web", options, [sys.executable, "-c", ECHO]) as process:
         try:
             assert event(process, "PortSubscribed")["protocol"] == "udp"
             assert next_line(process.stdout) == f":: {PORT}"
@@ -65,27 +47,8 @@ def test_a_second_developer_takes_the_port(targets: Namespace, tmp_path: Path) -
     def developer(name: str, **incoming: str) -> Iterator["subprocess.Popen[str]"]:
         file = tmp_path / f"{name}.json"
         file.write_text(json.dumps({"feature": {"network": {"incoming": {"mode": "steal", **incoming}}}}))
-        options = ["-t", "pod/web", "-n", targets.name, "-i", targets.cluster.image, "-f", str(file)]
-        with subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "inpod",
-                "exec",
-                *options,
-                "--progress",
-                "json",
-                "--",
-                sys.executable,
-                "-c",
-                SERVER,
-                name,
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "KUBECONFIG": targets.cluster.kubeconfig},
-        ) as process:
+        options = ["-f", str(file), "--progress", "json"]
+        with inpod_exec(targets, "pod/web", options, [sys.executable, "-c", SERVER, name]) as process:
             try:
                 event(process, "PortSubscribed")
                 yield process
