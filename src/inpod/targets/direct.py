@@ -12,12 +12,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import inpod
 from inpod.errors import ExitCode, UserError
-from inpod.targets.base import AgentLink
 from inpod.targets.spec import DirectSpec, ProcessTarget
+
+if TYPE_CHECKING:
+    from inpod.targets.base import AgentLink
 
 NETNS_HOME = Path("/run/netns")
 """Where ip-netns(8) keeps names."""
@@ -98,12 +100,14 @@ class DirectTarget:
         # sudo passes no descriptors but the first three on: the socket is standard input.
         self._started = _start([*raised_by, sys.executable, "-I", "-c", _MAIN, source, "--fd", "0", *what])
 
-    async def start_agent(self, report: Callable[[str], None]) -> AgentLink:
+    async def start_agent(self, report: Callable[[str], None]) -> "AgentLink":
         """Start an agent.
 
         Raises:
             UserError: No such process or namespace, or the agent cannot be started.
         """
+        from inpod.targets.base import AgentLink  # the agent's start does not wait for it
+
         report("Starting the agent on this machine")
         if self._started is None:
             self.start_soon()
