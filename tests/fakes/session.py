@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -178,7 +178,7 @@ class FakeSession:
                     return
                 request = decode_request(data)
                 if isinstance(request, Trace):
-                    request = replace(request, process=peer)
+                    request = request._replace(process=peer)
                 reply = self._answer(request, fds[0] if fds else -1)
                 with self._changed:
                     self.requests.append(request)

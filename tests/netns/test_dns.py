@@ -70,7 +70,7 @@ async def test_answer_that_does_not_fit_a_datagram_comes_by_tcp(pod: Pod) -> Non
 )
 async def test_not_found(pod: Pod, name: str, family: int, failure: str) -> None:
     async with running_agent("--pid", str(pod.pid)) as agent:
-        assert await resolve(agent.tunnel, name, family) == Resolved(failure=failure)
+        assert await resolve(agent.tunnel, name, family) == Resolved([], failure)
 
 
 async def test_silent_server_does_not_hold_up_other_questions(pod: Pod) -> None:

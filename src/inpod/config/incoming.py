@@ -1,7 +1,6 @@
 """`feature.network.incoming`: what happens to the connections that the target gets."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta
 
@@ -62,8 +61,7 @@ class Incoming(Section, frozen=True):
     ignore_localhost: Annotated[bool, Meta(description="Listeners on loopback addresses stay on this machine.")] = False
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
+class Ports(NamedTuple):
     """Which listeners of the program get the target's connections, and where they really listen.
 
     Attributes:

@@ -2,8 +2,7 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from msgspec import Meta
 
@@ -64,8 +63,7 @@ class Dns(Section, frozen=True):
     filter: Annotated[NameFilter, Meta(description="Which names.")] = NameFilter()
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(NamedTuple):
     """What leaves from the target.
 
     Attributes:

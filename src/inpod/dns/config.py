@@ -1,8 +1,8 @@
 """What the target's /etc/resolv.conf and /etc/hosts say (resolv.conf(5), hosts(5)). No I/O here."""
 
 import ipaddress
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 MAX_NAMESERVERS = 3
 MAX_NDOTS = 15
@@ -14,8 +14,7 @@ MAX_SEARCH = 32
 """Search domains that count; glibc's own bound went with version 2.26."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvConf:
+class ResolvConf(NamedTuple):
     """A resolv.conf with glibc's defaults."""
 
     nameservers: tuple[str, ...] = ("127.0.0.1",)

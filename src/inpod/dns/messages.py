@@ -5,8 +5,8 @@ they are about. No I/O here.
 import ipaddress
 import socket
 import struct
-from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 MAX_NAME_BYTES = 255
 """Of a name as it travels, with the length bytes (RFC 1035 section 2.3.4)."""
@@ -46,8 +46,7 @@ class Code(IntEnum):
     REFUSED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """An address, alias or name of an answer.
 
     Attributes:
@@ -61,8 +60,7 @@ class Record:
     ttl: int
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """What a server said. `records` is empty when `is_truncated`: such an answer may be cut anywhere."""
 
     query_id: int
@@ -70,11 +68,10 @@ class Response:
     kind: int
     code: int
     is_truncated: bool
-    records: list[Record] = field(default_factory=list)
+    records: list[Record]
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """What any message with one question says first.
 
     Attributes:

@@ -3,9 +3,8 @@
 import errno
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from inpod.errors import ExitCode, UserError
 from inpod.launch.elf import Kind, look
@@ -23,8 +22,7 @@ BEYOND_LAYER = (Kind.STATIC, Kind.GO, Kind.MUSL)
 BEYOND_BOTH = (Kind.BITS_32, Kind.SET_ID)
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """What is to be started.
 
     Attributes:

@@ -7,8 +7,8 @@ import os
 import shutil
 import stat
 import struct
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 HEAD_BYTES = 64 * 1024
 """Enough for the headers and notes of every linker's output seen."""
@@ -37,8 +37,7 @@ class Kind(Enum):
     UNKNOWN = "no program of Linux"
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(NamedTuple):
     """What execve would run.
 
     Attributes:

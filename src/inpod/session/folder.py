@@ -7,7 +7,6 @@ were killed, and are removed by the next one.
 import contextlib
 import fcntl
 import os
-import secrets
 import shutil
 import tempfile
 from pathlib import Path
@@ -34,7 +33,7 @@ class Folder:
         place = _place()
         remove_left_over(place)
         while True:
-            self.path = place / f"{PREFIX}{os.getuid()}-{secrets.token_hex(6)}"
+            self.path = place / f"{PREFIX}{os.getuid()}-{os.urandom(6).hex()}"
             # First: when we are killed, there may be no folder yet, but none that nobody removes.
             self.guardian = Guardian(self.path)
             with contextlib.suppress(FileExistsError, FileNotFoundError):

@@ -11,7 +11,6 @@ import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from inpod.protocol.layer import MAX_DATAGRAM, LayerProtocolError, Request, Trace, decode_request, encode_reply
@@ -100,7 +99,7 @@ class _Connection:
         try:
             request = decode_request(data)
             if isinstance(request, Trace):
-                request = replace(request, process=self._process)
+                request = request._replace(process=self._process)
             reply = self._handler(request, fd)
         except LayerProtocolError:
             if fd >= 0:

@@ -1,16 +1,14 @@
 """What a session is to do, decided before anything is changed."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from inpod.config.incoming import OnConcurrentSteal, Ports
 from inpod.config.outgoing import Way
 from inpod.protocol.agent import Redirect
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """Attributes:
     argv: The program's own command line.
     executable: The file to execute.
@@ -42,7 +40,7 @@ class Plan:
     files: Literal["read", "local"] = "read"
     env_include: str | None = None
     env_exclude: str | None = None
-    ports: Ports = field(default_factory=Ports)
+    ports: Ports = Ports()
     filter: dict[str, object] | None = None
     filtered_ports: tuple[int, ...] = ()
     redirect: Redirect = "auto"
@@ -50,10 +48,10 @@ class Plan:
     steals_probes: bool = False
     on_conflict: OnConcurrentSteal = "abort"
     local_ports: tuple[int, ...] = ()
-    local_trees: tuple[str, ...] = field(default_factory=tuple)
+    local_trees: tuple[str, ...] = ()
     interceptor: Literal["layer", "tracer"] = "layer"
     follows: bool = True
-    way: Way = field(default_factory=Way)
+    way: Way = Way()
     hostname: bool = True
     skipped: tuple[str, ...] = ()
     is_pods: bool = False

@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from inpod.errors import ExitCode, UserError
 from inpod.protocol.agent import Address, IpProtocol
@@ -13,8 +13,7 @@ class AgentGone(Exception):
     """The agent ended for good: trying again does not help. Its text says why, where that is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lead:
+class Lead(NamedTuple):
     """What there is to say of a service to who waits at a port of the target.
 
     Attributes:

@@ -1,7 +1,7 @@
 """What `--target` names, as written: `pod/NAME`, `deployment/NAME/container/C`, `pid/PID`, `netns/NAME/pid/PID`."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from inpod.errors import UserError
 
@@ -48,8 +48,7 @@ _KUBE_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 """Names of pods and deployments (RFC 1123 subdomain)."""
 
 
-@dataclass(frozen=True, slots=True)
-class PodTarget:
+class PodTarget(NamedTuple):
     """One pod by its name."""
 
     name: str
@@ -59,8 +58,7 @@ class PodTarget:
         return _with_container(f"pod/{self.name}", self.container)
 
 
-@dataclass(frozen=True, slots=True)
-class DeploymentTarget:
+class DeploymentTarget(NamedTuple):
     """A ready pod of a deployment."""
 
     name: str
@@ -70,8 +68,7 @@ class DeploymentTarget:
         return _with_container(f"deployment/{self.name}", self.container)
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessTarget:
+class ProcessTarget(NamedTuple):
     """A process of this machine."""
 
     pid: int
@@ -80,8 +77,7 @@ class ProcessTarget:
         return f"pid/{self.pid}"
 
 
-@dataclass(frozen=True, slots=True)
-class NetnsTarget:
+class NetnsTarget(NamedTuple):
     """A network namespace of this machine by its name or path; environment and files are those of `pid`, if given."""
 
     name: str

@@ -70,7 +70,8 @@ def request(case: dict[str, Any]) -> Request:
 @pytest.mark.parametrize("case", CONTRACT["requests"], ids=lambda case: str(case["name"]))
 def test_request_is_the_bytes_of_the_contract(case: dict[str, Any]) -> None:
     data = bytes.fromhex(case["hex"])
-    assert decode_request(data) == request(case)
+    # By their text: named tuples of two kinds may be equal.
+    assert repr(decode_request(data)) == repr(request(case))
     assert encode_request(request(case)) == data
 
 

@@ -23,7 +23,8 @@ from inpod.targets.spec import DeploymentTarget, NetnsTarget, PodTarget, Process
     ],
 )
 def test_each_form_is_understood_and_written_the_same(text: str, target: TargetSpec) -> None:
-    assert parse_target(text) == target
+    # By their text: named tuples of two kinds may be equal.
+    assert repr(parse_target(text)) == repr(target)
     assert str(target) == text
 
 

@@ -9,12 +9,13 @@ the stream's data, ended by EOF.
     agent -> session    Incoming
 
 Session and agent are of one version (the code travels, see targets/kube), so nothing here needs to be compatible.
+They are named tuples: a start waits for each class to be made, and a dataclass takes six times as long.
 Text in JSON may carry bytes that are not UTF-8, as lone surrogates (`surrogateescape`).
 """
 
 import errno
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 PROTOCOL_VERSION = 1
 
@@ -24,16 +25,14 @@ Redirect = Literal["auto", "sk_lookup", "nftables"]
 Want = Literal["lstat", "stat", "read", "list"]
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """An IP address in text form ("10.1.2.3", "fe80::1") and a port."""
 
     ip: str
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(NamedTuple):
     """First request of a session. Answer: `Welcome` as ACCEPT.
 
     Attributes:
@@ -43,13 +42,12 @@ class Hello:
     """
 
     version: int
-    wants: list[Mode] = field(default_factory=lambda: ["mirror", "steal"])
+    wants: Sequence[Mode] = ("mirror", "steal")
     redirect: Redirect = "auto"
-    addresses: list[str] = field(default_factory=list)
+    addresses: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Welcome:
+class Welcome(NamedTuple):
     """What the agent found.
 
     Attributes:
@@ -60,18 +58,16 @@ class Welcome:
     """
 
     hostname: str
-    cannot: dict[str, str] = field(default_factory=dict)
-    addresses: list[str] = field(default_factory=list)
-    search: list[str] = field(default_factory=list)
+    cannot: dict[str, str]
+    addresses: Sequence[str] = ()
+    search: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ReadEnv:
+class ReadEnv(NamedTuple):
     """The target's environment. Answer: a JSON object of names and values, as data."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resolve:
+class Resolve(NamedTuple):
     """A name as the target resolves it. Answer: `Resolved` as ACCEPT.
 
     Attributes:
@@ -82,15 +78,13 @@ class Resolve:
     family: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class FindName:
+class FindName(NamedTuple):
     """The name of an IP address in text form. Answer: `Resolved` as ACCEPT, with `canonical` and no addresses."""
 
     ip: str
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """What the target's name servers answer to a query. Answer: the message of DNS, as data; or RESET with errno.
 
     Attributes:
@@ -102,8 +96,7 @@ class Question:
     searches: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(NamedTuple):
     """Attributes:
     addresses: IP addresses in text form, IPv4 and IPv6, in the order to try: those with a route first.
     failure: "" or "noname" (the name is not there), "nodata" (no address of that family), "again" (servers silent).
@@ -111,21 +104,19 @@ class Resolved:
     ttl: Seconds for which the answer holds, as the servers say.
     """
 
-    addresses: list[str] = field(default_factory=list)
+    addresses: Sequence[str] = ()
     failure: str = ""
     canonical: str = ""
     ttl: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(NamedTuple):
     """A TCP connection from the target's network. Answer: `Connected` as ACCEPT, then its bytes; or RESET with errno."""
 
     to: Address
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
+class Connected(NamedTuple):
     """Attributes:
     local: The pod-side address of the connection (getsockname).
     """
@@ -133,8 +124,7 @@ class Connected:
     local: Address
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectUdp:
+class ConnectUdp(NamedTuple):
     """A UDP socket in the target's network, connected to an address.
 
     Answer: an empty ACCEPT, then datagrams both ways (protocol/datagrams.py); or RESET with errno, also later on, when
@@ -144,8 +134,7 @@ class ConnectUdp:
     to: Address
 
 
-@dataclass(frozen=True, slots=True)
-class LookUp:
+class LookUp(NamedTuple):
     """What is at a path of the target. Answer: data, to be read with `decode_entries`.
 
     The answer names every symbolic link and directory met on the way, then the path itself; for "list" the
@@ -161,23 +150,20 @@ class LookUp:
     want: Want
 
 
-@dataclass(frozen=True, slots=True)
-class ReadFile:
+class ReadFile(NamedTuple):
     """The whole content of a regular file, links followed. Answer: data; or RESET with errno."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class WatchFiles:
+class WatchFiles(NamedTuple):
     """What changes in the folders that are asked about while this stream lives.
 
     Answer: an empty ACCEPT, then data: answers as to `LookUp`, one after the other, of what is at a path now.
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Subscribe:
+class Subscribe(NamedTuple):
     """The target's incoming TCP connections to a port, or UDP datagrams.
 
     Answer: an empty ACCEPT once they come, or RESET. The subscription lives as long as this stream; the agent sends
@@ -201,8 +187,7 @@ class Subscribe:
     protocol: IpProtocol = "tcp"
 
 
-@dataclass(frozen=True, slots=True)
-class PortReport:
+class PortReport(NamedTuple):
     """What became of a port's traffic since the last line.
 
     Attributes:
@@ -230,8 +215,7 @@ class PortReport:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Knock:
+class Knock(NamedTuple):
     """Whether a TCP connection to `to` arrives at a port of the target. Answer: `Knocked` as ACCEPT, seconds later.
 
     No program notices. Refused when nobody can know.
@@ -244,15 +228,13 @@ class Knock:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Knocked:
+class Knocked(NamedTuple):
     """What became of a `Knock`."""
 
     arrived: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(NamedTuple):
     """A connection of a subscription, opened by the agent; or the datagrams of one peer, as data (protocol/datagrams.py).
 
     The session answers ACCEPT when the program took it, RESET when it did not. In mirror mode the program's answers are not
@@ -273,8 +255,7 @@ class Incoming:
     wants_answers: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """Payload of RESET.
 
     Attributes:
@@ -286,8 +267,7 @@ class Refusal:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectUnix:
+class ConnectUnix(NamedTuple):
     """A connection to a unix socket of the target's files. Answer: ACCEPT, then its bytes; or RESET with errno.
 
     Attributes:
@@ -298,8 +278,7 @@ class ConnectUnix:
     keeps_messages: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(NamedTuple):
     """The program has ended, and the session will not come back. Answer: an empty ACCEPT, once what it said has reached the
     far ends of its connections.
     """

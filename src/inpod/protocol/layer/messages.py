@@ -14,8 +14,8 @@ file of the session that both read and write.
 
 import ipaddress
 import mmap
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 MAX_DATAGRAM = 64 * 1024
 
@@ -54,8 +54,7 @@ class Want(IntEnum):
     """As READ, of a program that is to be executed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Addr:
+class Addr(NamedTuple):
     """Attributes:
     ip: 16 bytes; IPv4 as ::ffff:a.b.c.d.
     family: 4 or 6, of the socket: a v6 socket may have a mapped address.
@@ -89,8 +88,7 @@ class Addr:
         return Addr(family or 4, port, _MAPPED + raw)
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(NamedTuple):
     """A socket is about to connect; the socket itself comes along (SCM_RIGHTS).
 
     The layer has put (cookie, peer) into the table. Reply `Redirect`: the layer connects the program's socket to
@@ -109,8 +107,7 @@ class Connect:
     is_send: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Redirect:
+class Redirect(NamedTuple):
     """Reply to CONNECT. Attributes:
     to: A loopback address; port 0 means: connect as if the layer were not there.
     """
@@ -122,8 +119,7 @@ NOWHERE_ELSE = Redirect(Addr.of("127.0.0.1", 0))
 """Lets a call be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bind:
+class Bind(NamedTuple):
     """The address is taken on this machine (EADDRINUSE or EACCES of the real bind to loopback).
 
     Reply: errno EADDRINUSE when a listener of this session has the port already, else 0: take any port.
@@ -134,8 +130,7 @@ class Bind:
     is_udp: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Listen:
+class Listen(NamedTuple):
     """A socket listens, or a UDP socket is bound. Reply: errno only, 0 once the traffic comes or when it is local.
 
     Attributes:
@@ -150,8 +145,7 @@ class Listen:
     is_udp: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Resolve:
+class Resolve(NamedTuple):
     """Attributes:
     family: 0 both, 4 or 6.
     """
@@ -160,8 +154,7 @@ class Resolve:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(NamedTuple):
     """The name of an address. Reply: `Resolved`, without addresses.
 
     Attributes:
@@ -171,8 +164,7 @@ class Name:
     ip: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Unix:
+class Unix(NamedTuple):
     """A unix socket of streams or messages is about to connect; the socket itself comes along (SCM_RIGHTS).
 
     Reply: errno, 0 once it is connected, -1: connect as if the layer were not there.
@@ -184,8 +176,7 @@ class Unix:
     path: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """What the target's name servers answer. Reply: errno; where it is 0, the `Answered` message follows.
 
     Attributes:
@@ -197,15 +188,13 @@ class Question:
     message: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """Reply to QUESTION: a message of DNS, up to the end of the datagram."""
 
     message: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(NamedTuple):
     """Reply to RESOLVE and NAME. Its errno field carries the EAI_* number of glibc (negative) instead.
 
     Attributes:
@@ -217,8 +206,7 @@ class Resolved:
     canonical: str
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """Make a pod path available in the replica. Reply: errno only (ENOENT: the pod has no such path).
 
     Attributes:
@@ -229,8 +217,7 @@ class File:
     path: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Warn:
+class Warn(NamedTuple):
     """A program runs outside the pod, or without rights. Reply: errno 0.
 
     Attributes:
@@ -244,8 +231,7 @@ class Warn:
     path: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """The asking process has put a filter over itself and is about to become a program.
 
     Reply: errno 0: go on, traced or, without a listener, outside the pod; else end.

@@ -9,8 +9,8 @@ import socket
 import struct
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from inpod.protocol.layer import Addr
 
@@ -37,8 +37,7 @@ Place = tuple[bytes, int]
 """IP address as in `Addr.ip`, and port."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(NamedTuple):
     """Attributes:
     wanted: As the program sees it.
     real: Where it listens on this machine.

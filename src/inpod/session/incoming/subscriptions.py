@@ -5,8 +5,7 @@ import errno
 import getpass
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from inpod.protocol import agent
 from inpod.session.events import COUNTED, Events, Note, PortTraffic
@@ -23,8 +22,7 @@ Answer = tuple[int, str]
 OnConflict = Literal["refuse", "override"]
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(NamedTuple):
     """What a session wants of every port that its program listens on.
 
     Attributes:
@@ -47,7 +45,7 @@ class Wishes:
 
     def of_datagrams(self) -> "Wishes":
         """Return the same for UDP, where there are no requests and no connections."""
-        return replace(self, protocol="udp", filter=None, probe_ports=frozenset(), flush=False)
+        return self._replace(protocol="udp", filter=None, probe_ports=frozenset(), flush=False)
 
     def request(self, port: int) -> agent.Subscribe:
         """Return the request for a port of the pod."""

@@ -5,13 +5,12 @@ for, with a domain of the search list or without: what is left without one count
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from inpod.config.outgoing import Way
 
 
-@dataclass(frozen=True, slots=True)
-class NameFilter:
+class NameFilter(NamedTuple):
     """Attributes:
     remote, local: These names only are the target's, or all but these: "db.prod.svc", "*.cluster.local".
     search: Domains that the target's resolvers add to names.

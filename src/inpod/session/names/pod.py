@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import errno
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from inpod.protocol import agent, layer
@@ -52,7 +52,7 @@ class Names:
             return layer.encode_reply(agent.errno_of(refused.payload, errno.ENETUNREACH))
         return layer.encode_reply(0, layer.Answered(message))
 
-    async def resolve(self, name: str) -> list[str]:
+    async def resolve(self, name: str) -> Sequence[str]:
         """Return the addresses of a name in text form, none where there are none to be had."""
         question = agent.Resolve(name)
         found = self._known(question)
@@ -60,7 +60,7 @@ class Names:
             decided: asyncio.Future[agent.Resolved | None] = self._loop.create_future()
             self._ask(question, lambda found: _settle(decided, found))
             found = await decided
-        return [] if found is None else found.addresses
+        return () if found is None else found.addresses
 
     def _asked(self, question: Lookup) -> asyncio.Future[bytes]:
         reply: asyncio.Future[bytes] = self._loop.create_future()

@@ -5,8 +5,8 @@ Nothing tells when a program closes a socket. Asked by netlink (sock_diag(7)), e
 
 import socket
 import struct
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from inpod.session.incoming.listeners import Place, ask_kernel, parse_place, place_ip
 
@@ -19,8 +19,7 @@ _OWN, _PEER, _INODE_FIELD = 1, 2, 9
 """Fields of a line of /proc/net/udp."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
+class Ends(NamedTuple):
     """Where a socket stands, and where it is connected to."""
 
     own: Place

@@ -7,13 +7,13 @@ import asyncio
 import ipaddress
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from inpod.config.outgoing import Way
 from inpod.protocol.layer import NOWHERE_ELSE, Addr, Connect, encode_reply
 from inpod.session.outgoing.connections import close_fd
 
-Resolve = Callable[[str], Awaitable[list[str]]]
+Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
 
 class Destinations:
