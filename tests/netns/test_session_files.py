@@ -88,6 +88,31 @@ tell(len(sizes))
     assert ask(pod, code) == 3
 
 
+def test_threads_that_list_folders_and_look_into_them_agree(pod: Pod) -> None:
+    """Listings come bit by bit, and others make the same folders meanwhile."""
+    count = 400
+    for folder in range(8):
+        made = Path(f"/proc/{pod.pid}/root/srv/folders/{folder}")
+        made.mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            (made / f"{i}").write_text(f"{folder}-{i}")
+    code = f"""
+wrong, start = [], threading.Barrier(16)
+def look(folder, listing):
+    start.wait()
+    if listing:
+        names = os.listdir(f"/srv/folders/{{folder}}")
+        if sorted(names, key=int) != [str(i) for i in range({count})]: wrong.append(len(names))
+    for i in range({count} - 1, -1, -7):
+        if open(f"/srv/folders/{{folder}}/{{i}}").read() != f"{{folder}}-{{i}}": wrong.append((folder, i))
+threads = [threading.Thread(target=look, args=(n // 2, n % 2)) for n in range(16)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+tell(wrong)
+"""
+    assert ask(pod, code) == []
+
+
 def test_two_paths_in_a_folder_that_is_not_there_bring_the_one_above(pod: Pod) -> None:
     """Who looks at the replica sees by it that there is nothing, and need not ask; who waits for one path asks on."""
     code = """

@@ -1,4 +1,4 @@
-"""Paths of the target and what is there, as they travel in the answer to a `LookUp`. No I/O here."""
+"""Paths of the target and what is there, as they travel in the answer to a `LookUp`: in blocks. No I/O here."""
 
 import json
 import struct
@@ -10,10 +10,10 @@ SMALL_FILE = 64 * 1024
 LISTING_BUDGET = 4 * 1024 * 1024
 """Most bytes of contents that one listing brings along."""
 
-MAX_NEWS = 64 * 1024 * 1024
-"""Longest message of changes: thousands of paths of thousands of bytes."""
+MAX_BLOCK = 64 * 1024 * 1024
+"""Longest block: thousands of paths of thousands of bytes."""
 
-_LENGTH = struct.Struct(">I")
+_LENGTHS = struct.Struct(">II")
 _dump = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -47,65 +47,85 @@ class Entry(NamedTuple):
     errno: int = 0
 
 
+Found = list[tuple[Entry, bytes | None]]
+"""Entries, each with its content, or None where it has none."""
+
+
 def encode_entries(entries: list[Entry], contents: list[bytes]) -> bytes:
-    """Return the data of a `LookUp` answer: u32 big-endian length of the JSON, the JSON, the contents joined.
+    """Return a block: u32 big-endian lengths of the JSON and of the contents, the JSON, the contents joined.
 
     The JSON is a list of the entries, each a list of its values in the order of the class: there may be thousands.
     `contents` has one item for each entry with `content_bytes` >= 0, in order.
     """
-    head = _dump(entries).encode()
-    return b"".join([_LENGTH.pack(len(head)), head, *contents])
+    head, data = _dump(entries).encode(), b"".join(contents)
+    return b"".join([_LENGTHS.pack(len(head), len(data)), head, data])
 
 
-def decode_entries(data: bytes) -> list[tuple[Entry, bytes | None]]:
-    """Return each entry with its content, or None where it has none.
+def decode_entries(data: bytes) -> Found:
+    """Return the entries of all blocks in `data`, each with its content, or None where it has none.
 
     Raises:
         PeerProtocolError: Lengths or fields that do not fit.
     """
+    reader = EntriesReader()
+    found = [item for block in reader.feed(data) for item in block]
+    reader.end()
+    return found
+
+
+class EntriesReader:
+    """Takes blocks out of a stream of bytes."""
+
+    def __init__(self) -> None:
+        self._data = b""
+
+    def feed(self, data: bytes) -> list[Found]:
+        """Return the blocks that are complete.
+
+        Raises:
+            PeerProtocolError: Too long, or no entries.
+        """
+        self._data = self._data + data if self._data else data
+        blocks: list[Found] = []
+        at = 0
+        while len(self._data) - at >= _LENGTHS.size:
+            lengths = _LENGTHS.unpack_from(self._data, at)
+            if sum(lengths) > MAX_BLOCK:
+                raise PeerProtocolError("too long")
+            head = at + _LENGTHS.size
+            if len(self._data) - head < sum(lengths):
+                break
+            at = head + sum(lengths)
+            blocks.append(_decode(self._data, head, *lengths))
+        self._data = self._data[at:]
+        return blocks
+
+    def end(self) -> None:
+        """Check that no block was cut short.
+
+        Raises:
+            PeerProtocolError: One was.
+        """
+        if self._data:
+            raise PeerProtocolError("cut short")
+
+
+def _decode(data: bytes, start: int, length: int, content_length: int) -> Found:
+    at = start + length
+    found: Found = []
     try:
-        (length,) = _LENGTH.unpack_from(data)
-        raw = json.loads(data[4 : 4 + length])
-        at = 4 + length
-        out: list[tuple[Entry, bytes | None]] = []
-        for item in raw:
+        for item in json.loads(data[start:at]):
             entry = Entry(*item)
             content: bytes | None = None
             if entry.content_bytes >= 0:
                 content = data[at : at + entry.content_bytes]
                 at += entry.content_bytes
-                if len(content) != entry.content_bytes:
-                    raise PeerProtocolError("content cut short")
-            out.append((entry, content))
-    except (struct.error, ValueError, TypeError) as error:
+            found.append((entry, content))
+    except (ValueError, TypeError) as error:
         raise PeerProtocolError("bad listing") from error
-    return out
-
-
-class EntriesReader:
-    """Takes `encode_entries` of no contents, one after the other, out of a stream of bytes."""
-
-    def __init__(self) -> None:
-        self._data = b""
-
-    def feed(self, data: bytes) -> list[Entry]:
-        """Return the entries of what is complete.
-
-        Raises:
-            PeerProtocolError: Too long, or no entries.
-        """
-        self._data += data
-        found: list[Entry] = []
-        while len(self._data) >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._data)
-            if length > MAX_NEWS:
-                raise PeerProtocolError("too long")
-            end = _LENGTH.size + length
-            if len(self._data) < end:
-                break
-            found += [entry for entry, _ in decode_entries(self._data[:end])]
-            self._data = self._data[end:]
-        return found
+    if at != start + length + content_length:
+        raise PeerProtocolError("contents do not fit")
+    return found
 
 
 def path_text(path: bytes) -> str:

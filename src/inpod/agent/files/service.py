@@ -8,7 +8,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from inpod.agent.files.contents import FileReader, look_up
+from inpod.agent.files.contents import FileReader
+from inpod.agent.files.look_up import look_up
+from inpod.agent.files.members import Members
 from inpod.agent.files.watch import Watcher, describe
 from inpod.protocol.agent import LookUp, ReadFile
 from inpod.protocol.listing import path_bytes
@@ -32,12 +34,14 @@ class Files:
         self._telling: asyncio.Task[None] | None = None
 
     async def look_up(self, stream: Stream, request: LookUp) -> None:
-        """Answer with entries as data."""
+        """Answer with blocks of entries as data."""
         watcher = self._watcher
         watch = (lambda _: False) if watcher is None else watcher.watch
-        answer = await self._run(lambda: look_up(self._root, request, watch))
+        block, members = await self._run(lambda: look_up(self._root, request, watch))
         stream.accept()
-        await stream.write(answer)
+        await stream.write(block)
+        if members is not None:
+            await self._pass_on(stream, members)
         stream.write_eof()
 
     async def read_file(self, stream: Stream, request: ReadFile) -> None:
@@ -48,10 +52,7 @@ class Files:
         """
         reader = await self._run(lambda: FileReader(self._root, path_bytes(request.path)))
         stream.accept()
-        while chunk := await self._run(reader.read):
-            await stream.write(chunk)
-        # After a failure or a cancellation a thread may still be reading: then the last reference closes the file.
-        reader.close()
+        await self._pass_on(stream, reader)
         stream.write_eof()
 
     async def watch(self, stream: Stream) -> None:
@@ -73,6 +74,12 @@ class Files:
         while True:
             paths = await self._watcher.changes()
             await stream.write(await self._run(functools.partial(describe, self._root, paths)))
+
+    async def _pass_on(self, stream: Stream, reader: FileReader | Members) -> None:
+        while chunk := await self._run(reader.read):
+            await stream.write(chunk)
+        # After a failure or a cancellation a thread may still be reading: then the last reference closes what it reads.
+        reader.close()
 
     async def _run(self, step: Callable[[], T]) -> T:
         try:

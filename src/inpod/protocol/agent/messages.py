@@ -135,11 +135,11 @@ class ConnectUdp(NamedTuple):
 
 
 class LookUp(NamedTuple):
-    """What is at a path of the target. Answer: data, to be read with `decode_entries`.
+    """What is at a path of the target. Answer: data, blocks of entries (protocol/listing.py).
 
-    The answer names every symbolic link and directory met on the way, then the path itself; for "list" the
-    directory's members with the contents of small files; for "read" of a small file its content. A missing path
-    is an entry with `errno`. Paths are resolved inside the target's root (openat2 RESOLVE_IN_ROOT).
+    The first block names every symbolic link and directory met on the way, then the path itself, for "read" of a small
+    file with its content. For "list" more blocks follow: the directory's members with the contents of small files. A missing
+    path is an entry with `errno`. Paths are resolved inside the target's root (openat2 RESOLVE_IN_ROOT).
 
     Attributes:
         path: Absolute, lexically normalised.

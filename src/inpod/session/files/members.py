@@ -77,10 +77,9 @@ def write_at(fd: int, data: bytes, at: int) -> None:
     Raises:
         OSError: As write(2), for instance no room.
     """
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(fd, view, at)
-        view, at = view[written:], at + written
+    written = os.pwrite(fd, data, at)
+    while written < len(data):
+        written += os.pwrite(fd, memoryview(data)[written:], at + written)
 
 
 def link_text(root: bytes, path: bytes, target: bytes) -> bytes:

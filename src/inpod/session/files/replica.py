@@ -13,15 +13,11 @@ import itertools
 import os
 import stat
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from inpod.protocol.listing import Entry, path_bytes
+from inpod.protocol.listing import Entry, Found, path_bytes
+from inpod.session.files.filling import DIRECTORY, Filling
 from inpod.session.files.members import MARK_NS, WRITE, checked, fill, link_text, make_file, split
-
-_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Replica:
@@ -29,11 +25,11 @@ class Replica:
 
     def __init__(self, root: Path) -> None:
         self._root_path = os.fsencode(root)
-        self._root = os.open(root, _DIR)
+        self._root = os.open(root, DIRECTORY)
         os.utime(self._root, ns=(MARK_NS, MARK_NS))
         coming = root.with_name("coming")
         coming.mkdir(0o700)
-        self._coming = os.open(coming, _DIR)
+        self._coming = os.open(coming, DIRECTORY)
         self._numbers = itertools.count()
 
     def close(self) -> None:
@@ -41,34 +37,19 @@ class Replica:
         os.close(self._root)
         os.close(self._coming)
 
-    def put(self, entries: Sequence[tuple[Entry, bytes | None]]) -> None:
+    def put(self, entries: Found) -> None:
         """Make what the entries say. What is complete already stays as it is.
 
         Raises:
             OSError: No room, or a path that cannot be.
         """
-        folders: list[tuple[Entry, int]] = []
-        with _Folders(self, self._root) as opened:
-            for entry, content in entries:
-                if entry.kind == "missing":
-                    continue
-                parent, name = split(entry)
-                if entry.kind == "dir":
-                    fd = opened.open(parent + b"/" + name if name else b"", is_whole=entry.is_listed)
-                    os.fchmod(fd, stat.S_IMODE(entry.mode) | 0o700)
-                    folders.append((entry, fd))
-                    continue
-                folder = opened.open(parent)
-                if entry.kind == "file" and opened.is_coming(parent):
-                    # Nobody sees it yet: no need to look, to make it beside, and to move it.
-                    make_file(folder, checked(name), entry, content)
-                else:
-                    self._make_member(folder, checked(name), entry, content)
-            opened.show()
-            # Last: members change a directory's times, and its mark may go only when they are there.
-            for entry, fd in folders:
-                is_marked = os.fstat(fd).st_atime_ns == MARK_NS and not entry.is_listed
-                os.utime(fd, ns=(MARK_NS if is_marked else time.time_ns(), entry.mtime_ns))
+        with self.filling() as filling:
+            filling.put(entries)
+            filling.finish()
+
+    def filling(self) -> Filling:
+        """Return what makes entries that come bit by bit."""
+        return Filling(self, self._root)
 
     def renew(self, entry: Entry) -> None:
         """Make what the entry says in the place of what is there; a file's content is asked for anew.
@@ -104,16 +85,16 @@ class Replica:
                 os.close(fd)
                 self.show(number, folder, name)
             elif entry.kind != "missing":
-                self._make_member(folder, name, entry, None)
+                self.make_member(folder, name, entry, None)
         finally:
             os.close(folder)
 
     def begin_file(self, entry: Entry) -> int:
         """Return a descriptor to write the content of a large file into; `finish_file` makes it complete."""
         parent, name = split(entry)
-        with _Folders(self, self._root) as opened:
-            folder = opened.open(parent)
-            self._make_member(folder, checked(name), entry, None)
+        with self.filling() as filling:
+            folder = filling.open(parent)
+            self.make_member(folder, checked(name), entry, None)
             return os.open(name, WRITE, dir_fd=folder)
 
     def is_there(self, path: bytes) -> bool:
@@ -133,7 +114,7 @@ class Replica:
         """Make a directory, marked, beside the replica; return its name for `show`, and a descriptor."""
         number = self._next()
         os.mkdir(number, 0o700, dir_fd=self._coming)
-        fd = os.open(number, _DIR, dir_fd=self._coming)
+        fd = os.open(number, DIRECTORY, dir_fd=self._coming)
         os.utime(fd, ns=(MARK_NS, MARK_NS))
         return number, fd
 
@@ -147,14 +128,19 @@ class Replica:
         for name in path.split(b"/")[1:]:
             before = at
             try:
-                at = os.open(checked(name), _DIR, dir_fd=before)
+                at = os.open(checked(name), DIRECTORY, dir_fd=before)
             except OSError:
                 return -1
             finally:
                 os.close(before)
         return at
 
-    def _make_member(self, parent: int, name: bytes, entry: Entry, content: bytes | None) -> None:
+    def make_member(self, parent: int, name: bytes, entry: Entry, content: bytes | None) -> None:
+        """Make what the entry says in the folder `parent`, whether something is there already or not.
+
+        Raises:
+            OSError: No room.
+        """
         try:
             found = os.stat(name, dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
@@ -183,58 +169,3 @@ class Replica:
 
     def _next(self) -> bytes:
         return b"%d" % next(self._numbers)
-
-
-class _Folders:
-    """Directories of the replica that are open, each once; those that are not there are made, marked."""
-
-    def __init__(self, replica: Replica, root: int) -> None:
-        self._replica = replica
-        self._open: dict[bytes, int] = {b"": root}
-        self._owned: list[int] = []
-        self._coming: dict[bytes, tuple[bytes, int, bytes]] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for fd in self._owned:
-            os.close(fd)
-
-    def open(self, path: bytes, *, is_whole: bool = False) -> int:
-        """Return a descriptor of `path`, "" the root, that is closed at the end.
-
-        Args:
-            is_whole: When it is new, it stays beside the replica until `show`: all its members will be there at once.
-
-        Raises:
-            OSError: A step is no directory here, or no name.
-        """
-        if path in self._open:
-            return self._open[path]
-        before, _, name = path.rpartition(b"/")
-        parent = self.open(before)
-        try:
-            fd = os.open(checked(name), _DIR, dir_fd=parent)
-            self._owned.append(fd)
-        except FileNotFoundError:
-            number, fd = self._replica.make_folder()
-            self._owned.append(fd)
-            if is_whole:
-                self._coming[path] = (number, parent, name)
-            else:
-                self._replica.show(number, parent, name)
-        self._open[path] = fd
-        return fd
-
-    def is_coming(self, path: bytes) -> bool:
-        """Return whether nobody can see `path` yet."""
-        return path in self._coming
-
-    def show(self) -> None:
-        """Put the new folders with all their members into their places."""
-        for number, parent, name in self._coming.values():
-            self._replica.show(number, parent, name)
-        self._coming.clear()

@@ -15,10 +15,11 @@ import os
 from collections.abc import Callable, Coroutine, Sequence
 
 from inpod.protocol import agent, layer, listing
+from inpod.session.files.filling import Overtaken
 from inpod.session.files.members import finish_file, write_at
 from inpod.session.files.replica import Replica
 from inpod.session.files.views import Views
-from inpod.tunnel.streams import StreamRefused, Tunnel
+from inpod.tunnel.streams import MAX_ANSWER, StreamRefused, Tunnel
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,6 @@ LIST_AFTER = 2
 """So many names asked for in one folder make us ask for all of it."""
 
 MAX_FOLDERS_COUNTED = 4096
-
-Found = Sequence[tuple[listing.Entry, bytes | None]]
 
 
 class Files:
@@ -57,10 +56,11 @@ class Files:
         try:
             await stream.accepted()
             while data := await stream.read():
-                news = reader.feed(data)
-                self._renew(news)
-                if self._under_way:
-                    self._news += news
+                for block in reader.feed(data):
+                    news = [entry for entry, _ in block]
+                    self._renew(news)
+                    if self._under_way:
+                        self._news += news
         except (StreamRefused, agent.PeerProtocolError) as error:
             log.info("changes of the pod's files are not followed: %s", error)
         finally:
@@ -127,8 +127,10 @@ class Files:
         known = len(self._news)
         try:
             question = agent.LookUp(listing.path_text(path), want)
-            found = listing.decode_entries(await self._tunnel().fetch(agent.encode(question)))
-            self._replica.put(self._views.of(found))
+            try:
+                found = await self._take_in(question)
+            except Overtaken:
+                found = await self._take_in(question)
             # The answer may be older than what was heard meanwhile.
             self._renew(self._news[known:])
             match what_was_found(found, want):
@@ -146,6 +148,34 @@ class Files:
             return errno.EIO
         except OSError as error:
             return error.errno or errno.EIO
+
+    async def _take_in(self, question: agent.LookUp) -> listing.Found:
+        """Fill the replica with the answer; return its first block: what is on the way, and what is there.
+
+        Raises:
+            Overtaken: Another answer made the same folder meanwhile.
+            OSError: No room.
+            StreamRefused, PeerProtocolError: There is no answer.
+        """
+        stream = self._tunnel().open(agent.encode(question))
+        reader = listing.EntriesReader()
+        first: listing.Found = []
+        size = 0
+        try:
+            await stream.accepted()
+            with self._replica.filling() as filling:
+                while data := await stream.read():
+                    size += len(data)
+                    if size > MAX_ANSWER:
+                        raise listing.PeerProtocolError("too long")
+                    for block in reader.feed(data):
+                        filling.put(self._views.of(block))
+                        first = first or block
+                reader.end()
+                filling.finish()
+        finally:
+            stream.refuse()
+        return first
 
     async def _stream_in(self, entry: listing.Entry) -> int:
         """Fetch the content of a large file.
@@ -173,30 +203,25 @@ class Files:
                 os.close(fd)
 
 
-def what_was_found(found: Found, want: agent.Want) -> listing.Entry | int:
-    """Return 0 when the entries are all that was wanted, an errno, or the entry of which more is needed."""
+def what_was_found(found: listing.Found, want: agent.Want) -> listing.Entry | int:
+    """Return 0 when an answer is all that was wanted, an errno, or the entry of which more is needed.
+
+    Args:
+        found: Its first block.
+    """
     if not found:
         return errno.EIO
     entry, content = found[-1]
-    if want == "list":
-        # Members come last; one that cannot be looked at is no reason to fail.
-        if any(e.is_listed for e, _ in found):
-            return 0
-        if entry.kind in ("missing", "dir"):
-            # Too many members: the replica would deny those that are left out.
-            return entry.errno or errno.EOVERFLOW
-        return errno.EOVERFLOW if _is_member(found) else errno.ENOTDIR
     if entry.kind == "missing":
         return entry.errno or errno.ENOENT
+    if want == "list":
+        if entry.kind != "dir":
+            return errno.ENOTDIR
+        # Too many members: the replica would deny those that are left out.
+        return 0 if entry.is_listed else errno.EOVERFLOW
     if want == "read" and (entry.kind == "dir" or (entry.kind == "file" and content is None)):
         return entry
     return 0
-
-
-def _is_member(found: Found) -> bool:
-    """Return whether the last entry lies in a directory of the answer beside others: part of a listing cut short."""
-    folder = found[-1][0].path.rpartition("/")[0]
-    return sum(e.path.rpartition("/")[0] == folder for e, _ in found) > 1
 
 
 def _errno_of(refused: StreamRefused) -> int:

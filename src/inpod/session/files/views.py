@@ -4,17 +4,15 @@ Programs that the layer does not answer for read them with their own libc: trace
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from inpod.protocol.listing import Entry
+from inpod.protocol.listing import Entry, Found
 
 HOSTS = "/etc/hosts"
 NSSWITCH = "/etc/nsswitch.conf"
 
 _HOSTS_LINE = b"hosts: files dns\n"
-
-Found = Sequence[tuple[Entry, bytes | None]]
 
 
 class Views:
@@ -31,7 +29,7 @@ class Views:
             hosts: Returns what the program sees of the pod's hosts file; None: all of it.
         """
         self._hosts = hosts
-        self.made: Found = (_file(NSSWITCH, name_services(_read(NSSWITCH))),)
+        self.made: Found = [_file(NSSWITCH, name_services(_read(NSSWITCH)))]
         self._own = frozenset(entry.path for entry, _ in self.made)
 
     def of(self, found: Found) -> Found:

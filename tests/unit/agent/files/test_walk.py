@@ -1,4 +1,4 @@
-"""`walk` and `contents` on real files: openat2 needs no rights, so the root is a temporary directory."""
+"""`walk`, `look_up` and `contents` on real files: openat2 needs no rights, so the root is a temporary directory."""
 
 import errno
 import os
@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from inpod.agent.files.contents import FileReader, look_up
+from inpod.agent.files.contents import FileReader
+from inpod.agent.files.look_up import look_up
+from inpod.agent.files.members import BLOCK_MEMBERS
 from inpod.protocol.agent import LookUp, Want
-from inpod.protocol.listing import LISTING_BUDGET, SMALL_FILE, Entry, decode_entries
+from inpod.protocol.listing import LISTING_BUDGET, SMALL_FILE, Entry, Found, decode_entries
 
 
 @pytest.fixture
@@ -20,11 +22,16 @@ def root(tmp_path: Path) -> Iterator[int]:
     os.close(fd)
 
 
-def ask(root: int, path: str, want: Want = "stat") -> list[tuple[Entry, bytes | None]]:
-    return decode_entries(look_up(root, LookUp(path, want)))
+def blocks(root: int, path: str, want: Want) -> list[bytes]:
+    first, members = look_up(root, LookUp(path, want))
+    return [first, *(iter(members.read, b"") if members else ())]
 
 
-def short(answer: list[tuple[Entry, bytes | None]]) -> list[tuple[str, str]]:
+def ask(root: int, path: str, want: Want = "stat") -> Found:
+    return decode_entries(b"".join(blocks(root, path, want)))
+
+
+def short(answer: Found) -> list[tuple[str, str]]:
     return [(entry.path, entry.kind) for entry, _ in answer]
 
 
@@ -135,6 +142,30 @@ def test_listing_brings_attributes_and_small_contents(tmp_path: Path, root: int)
     assert members["/d/big"][0].size == SMALL_FILE + 1
 
 
+def test_listing_comes_in_blocks_and_leaves_nothing_open(tmp_path: Path, root: int) -> None:
+    for i in range(BLOCK_MEMBERS + 1):
+        (tmp_path / f"{i}").write_bytes(b"%d" % i)
+    before = len(os.listdir("/proc/self/fd"))
+    answer = [decode_entries(block) for block in blocks(root, "/", "list")]
+    assert [len(block) for block in answer] == [1, BLOCK_MEMBERS, 1]
+    assert {(e.path, content) for block in answer[1:] for e, content in block} == {
+        (f"/{i}", b"%d" % i) for i in range(BLOCK_MEMBERS + 1)
+    }
+    look_up(root, LookUp("/", "list"))  # and nobody reads its members
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_listing_of_a_folder_whose_members_went_goes_on(tmp_path: Path, root: int) -> None:
+    for i in range(3 * BLOCK_MEMBERS):
+        (tmp_path / f"{i}").touch()
+    _, members = look_up(root, LookUp("/", "list"))
+    assert members is not None
+    for i in range(3 * BLOCK_MEMBERS - 1):
+        (tmp_path / f"{i}").unlink()
+    found = decode_entries(b"".join(iter(members.read, b"")))
+    assert [entry.path for entry, _ in found] == [f"/{3 * BLOCK_MEMBERS - 1}"]
+
+
 def test_listing_keeps_its_budget(tmp_path: Path, root: int) -> None:
     count = LISTING_BUDGET // SMALL_FILE + 5
     for i in range(count):
@@ -150,6 +181,7 @@ def test_listing_keeps_its_budget(tmp_path: Path, root: int) -> None:
 def test_pipes_are_seen_and_not_opened(tmp_path: Path, root: int, want: Want) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert short(ask(root, "/pipe", want)) == [("/pipe", "other")]
+    assert ("/pipe", "other") in short(ask(root, "/", "list"))
     # A reader would make this succeed.
     with pytest.raises(OSError, match="No such device"):
         os.open(tmp_path / "pipe", os.O_WRONLY | os.O_NONBLOCK)

@@ -36,7 +36,7 @@ async def ask(tunnel: Tunnel, path: str) -> str:
 async def told(stream: Stream, path: str) -> None:
     """Wait until a change at `path` is told."""
     reader = EntriesReader()
-    while path not in {entry.path for entry in reader.feed(await stream.read())}:
+    while path not in {entry.path for block in reader.feed(await stream.read()) for entry, _ in block}:
         pass
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inpod.protocol.listing import Entry
+from inpod.session.files.filling import Overtaken
 from inpod.session.files.members import MARK_NS, finish_file, link_text, write_at
 from inpod.session.files.replica import Replica
 
@@ -90,6 +91,46 @@ def test_listed_folder_stays_complete_when_it_is_met_again(root: Path) -> None:
     replica.put([(Entry("/d", "dir", 0o755, mtime_ns=MTIME), None)])
     assert replica.is_plain_and_complete(b"/d")
     replica.close()
+
+
+def test_listed_folder_is_seen_when_all_its_members_are_there(root: Path) -> None:
+    replica = Replica(root)
+    with replica.filling() as filling:
+        filling.put([(Entry("/d", "dir", 0o755, mtime_ns=MTIME, is_listed=True), None)])
+        filling.put([(Entry("/d/a", "file", 0o644, 1, MTIME, content_bytes=1), b"a")])
+        assert not (root / "d").exists()
+        filling.put([(Entry("/d/b", "file", 0o644, 1, MTIME, content_bytes=1), b"b")])
+        filling.finish()
+    assert (sorted(os.listdir(root / "d")), is_marked(root / "d")) == (["a", "b"], False)
+
+
+def test_listing_that_breaks_off_shows_nothing(root: Path) -> None:
+    replica = Replica(root)
+    before = len(os.listdir("/proc/self/fd"))
+    with contextlib.suppress(ConnectionError), replica.filling() as filling:
+        filling.put([(Entry("/d", "dir", 0o755, mtime_ns=MTIME, is_listed=True), None)])
+        filling.put([(Entry("/d/a", "file", 0o644, 1, MTIME, content_bytes=1), b"a")])
+        raise ConnectionError
+    assert not (root / "d").exists()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_folder_that_another_answer_made_meanwhile_stays(root: Path) -> None:
+    replica = Replica(root)
+    listing = [
+        (Entry("/d", "dir", 0o755, mtime_ns=MTIME, is_listed=True), None),
+        (Entry("/d/a", "file", 0o644, 1, MTIME, content_bytes=1), b"a"),
+        (Entry("/d/b", "file", 0o644, 1, MTIME, content_bytes=1), b"b"),
+    ]
+    with replica.filling() as filling:
+        filling.put(listing)
+        replica.put([(Entry("/d", "dir", 0o755, mtime_ns=MTIME), None), (Entry("/d/a", "file", 0o644, 1, MTIME), None)])
+        seen = (root / "d/a").stat().st_ino
+        with pytest.raises(Overtaken):
+            filling.finish()
+    replica.put(listing)
+    assert (sorted(os.listdir(root / "d")), is_marked(root / "d")) == (["a", "b"], False)
+    assert ((root / "d/a").read_text(), (root / "d/a").stat().st_ino) == ("a", seen)
 
 
 def test_large_file_is_marked_until_it_is_finished(root: Path) -> None:

@@ -1,0 +1,115 @@
+"""Entries of the pod that come into a replica, in one piece or bit by bit."""
+
+import os
+import stat
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from inpod.protocol.listing import Entry, Found
+from inpod.session.files.members import MARK_NS, checked, make_file, split
+
+if TYPE_CHECKING:
+    from inpod.session.files.replica import Replica
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Overtaken(Exception):
+    """A folder that was to come with all its members is there by now: what they are has to be asked once more."""
+
+
+class Filling:
+    """Makes what entries say. What is complete already stays as it is.
+
+    A folder that is new and comes with all its members stays beside the replica until `finish`. Directories are held open,
+    each once; those that are not there are made, marked.
+    """
+
+    def __init__(self, replica: "Replica", root: int) -> None:
+        self._replica = replica
+        self._open: dict[bytes, int] = {b"": root}
+        self._owned: list[int] = []
+        self._coming: dict[bytes, tuple[bytes, int, bytes]] = {}
+        self._folders: list[tuple[Entry, int]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for fd in self._owned:
+            os.close(fd)
+
+    def put(self, entries: Found) -> None:
+        """Make some of the entries; a directory before its members.
+
+        Raises:
+            OSError: No room, or a path that cannot be.
+        """
+        for entry, content in entries:
+            if entry.kind == "missing":
+                continue
+            parent, name = split(entry)
+            if entry.kind == "dir":
+                fd = self.open(parent + b"/" + name if name else b"", is_whole=entry.is_listed)
+                os.fchmod(fd, stat.S_IMODE(entry.mode) | 0o700)
+                self._folders.append((entry, fd))
+                continue
+            folder = self.open(parent)
+            if entry.kind == "file" and parent in self._coming:
+                # Nobody sees it yet: no need to look, to make it beside, and to move it.
+                make_file(folder, checked(name), entry, content)
+            else:
+                self._replica.make_member(folder, checked(name), entry, content)
+
+    def finish(self) -> None:
+        """Put the new folders with all their members into their places.
+
+        Raises:
+            Overtaken: Somebody else made one meanwhile.
+            OSError: They cannot be moved.
+        """
+        for number, parent, name in self._coming.values():
+            if _is_there(parent, name):
+                raise Overtaken
+            self._replica.show(number, parent, name)
+        # Last: members change a directory's times, and its mark may go only when they are there.
+        for entry, fd in self._folders:
+            is_marked = os.fstat(fd).st_atime_ns == MARK_NS and not entry.is_listed
+            os.utime(fd, ns=(MARK_NS if is_marked else time.time_ns(), entry.mtime_ns))
+
+    def open(self, path: bytes, *, is_whole: bool = False) -> int:
+        """Return a descriptor of `path`, "" the root, that is closed at the end.
+
+        Args:
+            is_whole: When it is new, it stays beside the replica until `finish`: all its members will be there at once.
+
+        Raises:
+            OSError: A step is no directory here, or no name.
+        """
+        if path in self._open:
+            return self._open[path]
+        before, _, name = path.rpartition(b"/")
+        parent = self.open(before)
+        try:
+            fd = os.open(checked(name), DIRECTORY, dir_fd=parent)
+            self._owned.append(fd)
+        except FileNotFoundError:
+            number, fd = self._replica.make_folder()
+            self._owned.append(fd)
+            if is_whole:
+                self._coming[path] = (number, parent, name)
+            else:
+                self._replica.show(number, parent, name)
+        self._open[path] = fd
+        return fd
+
+
+def _is_there(parent: int, name: bytes) -> bool:
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
