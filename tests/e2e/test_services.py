@@ -126,16 +126,28 @@ def test_other_pods_behind_the_service_are_told(targets: Namespace, tmp_path: Pa
         assert event(alice, "PortServices")["services"] == [why]
 
 
+@pytest.mark.parametrize(
+    ("resource", "is_ephemeral"),
+    # Nothing else of a session needs to list pods when its agent is in the pod that is named.
+    [("services", False), ("pods", True)],
+)
 def test_without_the_right_the_rest_works(
-    targets: Namespace, user: Callable[[list[dict[str, Any]]], str], tmp_path: Path
+    targets: Namespace,
+    lone: str,
+    service: Callable[..., None],
+    user: Callable[[list[dict[str, Any]]], str],
+    tmp_path: Path,
+    resource: str,
+    is_ephemeral: bool,
 ) -> None:
-    assert any((right.verb, right.resource) == ("list", "services") for right in RIGHTS)
-    kubeconfig = user(rules(("list", "services")))
+    assert any((right.verb, right.resource) == ("list", resource) for right in RIGHTS)
+    service(selector={"app": "lone"}, ports=[{"port": 80, "targetPort": PORT}])
+    kubeconfig = user(rules(("list", resource), is_ephemeral=is_ephemeral))
     here = Namespace(Cluster(kubeconfig, targets.cluster.image), targets.name)
-    with developer(here, "pod/web", tmp_path, "alice", STEAL) as alice:
+    with developer(here, lone, tmp_path, "alice", STEAL, ephemeral=is_ephemeral) as alice:
         services = event(alice, "PortServices")["services"]
         assert services == [
-            f"whether a service leads here is not known: no right to list services in namespace '{targets.name}'"
+            f"whether a service leads here is not known: no right to list {resource} in namespace '{targets.name}'"
         ]
-        address = str(targets.pod_of("web")["status"]["podIP"])
+        address = str(targets.pod_of("lone")["status"]["podIP"])
         assert until("it comes", lambda: answers(targets, address, "bob") == ["alice"])

@@ -81,12 +81,24 @@ def forbidden(message: str, doing: str) -> UserError:
 
 def missing_right(verb: str, resource: str, namespace: str | None) -> UserError:
     """Return the error that names a right the user lacks."""
-    where = f" in namespace '{namespace}'" if namespace else " in the cluster"
     return UserError(
-        f"You have no right to {verb} {resource}{where}.",
+        f"You have no right to {_right(verb, resource, namespace)}.",
         hint=f"Ask for a Role with the verb '{verb}' on '{resource}'; all that inpod needs is in docs/reference/rbac.md.",
         exit_code=ExitCode.NO_PERMISSION,
     )
+
+
+def right_wanted(error: ApiRefusal) -> str | None:
+    """Return the right that is missing, for people: "list pods in namespace 'shop'"; None: it is not for a right."""
+    if error.code != 403:
+        return None
+    found = _RBAC.search(error.message)
+    return _right(found["verb"], found["resource"], found["namespace"]) if found else error.doing
+
+
+def _right(verb: str, resource: str, namespace: str | None) -> str:
+    where = f"in namespace '{namespace}'" if namespace else "in the cluster"
+    return f"{verb} {resource} {where}"
 
 
 def unreachable(error: BaseException, server: str) -> UserError:

@@ -30,7 +30,13 @@ class Right:
 
 RIGHTS = (
     Right("get", "", "pods", "read the target"),
-    Right("list", "", "pods", "find a deployment's pods and the agent's pod", ("deployment", "job")),
+    Right(
+        "list",
+        "",
+        "pods",
+        "find a deployment's pods, the agent's pod, who else is behind a Service",
+        ("deployment", "job"),
+    ),
     Right("get", "apps", "deployments", "read the target", ("deployment",)),
     Right("list", "apps", "deployments", "`inpod ls`, and names in hints", is_checked=False),
     Right("create", "batch", "jobs", "start the agent", ("job",)),

@@ -7,7 +7,7 @@ from inpod.protocol.agent import Address, IpProtocol
 from inpod.targets.base import Lead, Leads
 from inpod.targets.kube.cluster import Cluster
 from inpod.targets.kube.objects import Listing, Pod, Service, ServicePort
-from inpod.targets.kube.refusals import ApiRefusal
+from inpod.targets.kube.refusals import ApiRefusal, right_wanted
 from inpod.targets.kube.resolve import pods_path
 
 HEADLESS = "None"
@@ -31,9 +31,9 @@ async def read_leads(cluster: Cluster, pod_name: str) -> Leads:
             if selects(service, pod)
         }
     except ApiRefusal as error:
-        if error.code != 403:
+        if (wanted := right_wanted(error)) is None:
             return lambda port, protocol: []
-        hint = f"whether a service leads here is not known: no right to list services in namespace '{namespace}'"
+        hint = f"whether a service leads here is not known: no right to {wanted}"
         return lambda port, protocol: [Lead(hint)]
     except UserError:
         return lambda port, protocol: []

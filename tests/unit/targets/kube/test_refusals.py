@@ -4,7 +4,15 @@ import ssl
 import pytest
 
 from inpod.errors import ExitCode
-from inpod.targets.kube.refusals import MAX_WORDS, ApiRefusal, explain, forbidden, refusal, unreachable
+from inpod.targets.kube.refusals import (
+    MAX_WORDS,
+    ApiRefusal,
+    explain,
+    forbidden,
+    refusal,
+    right_wanted,
+    unreachable,
+)
 
 SERVER = "https://cluster:6443"
 
@@ -47,9 +55,16 @@ def status(code: int, message: str, reason: str = "Forbidden") -> bytes:
 def test_missing_right_is_named_by_verb_resource_and_namespace(
     message: str, verb: str, resource: str, where: str
 ) -> None:
-    error = explain(refusal(403, status(403, message), "get something"), SERVER)
+    refused = refusal(403, status(403, message), "get something")
+    error = explain(refused, SERVER)
     assert error.message == f"You have no right to {verb} {resource} {where}."
     assert error.exit_code == ExitCode.NO_PERMISSION
+    assert right_wanted(refused) == f"{verb} {resource} {where}"
+
+
+def test_right_that_the_answer_does_not_name_is_what_was_asked() -> None:
+    assert right_wanted(refusal(403, b"no", "get /api/v1/pods")) == "get /api/v1/pods"
+    assert right_wanted(refusal(500, b"no", "get /api/v1/pods")) is None
 
 
 def test_admission_is_told_in_the_servers_words() -> None:
