@@ -70,9 +70,12 @@ class PortForward:
         try:
             async with asyncio.timeout(OPEN_LIMIT_S):
                 await _read_heads(websocket, port)
-        except (ConnectionClosed, TimeoutError) as error:
-            await websocket.close()
-            raise PortForwardFailed(one_line(str(error)) or "no answer") from error
+        except BaseException as error:
+            # Not closed politely: whoever cancels us does not wait, and who has not answered will not.
+            websocket.transport.abort()
+            if isinstance(error, ConnectionClosed | TimeoutError):
+                raise PortForwardFailed(one_line(str(error)) or "no answer") from error
+            raise
         return cls(websocket, background)
 
     async def close(self) -> None:
