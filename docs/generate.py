@@ -2,9 +2,12 @@
 
 import argparse
 import ast
+import inspect
 import json
 import re
 import textwrap
+import types
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +15,13 @@ import msgspec
 
 import inpod.errors
 from inpod.cli.main import parser
+from inpod.cli.output import Failure
 from inpod.config.mistakes import section_of
 from inpod.config.schema import File
 from inpod.config.section import Section
 from inpod.errors import ExitCode
 from inpod.launch.environment import MACHINES_OWN
+from inpod.session.events import Event
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -48,6 +53,7 @@ def pages() -> dict[str, str]:
     return {
         "config.md": config_page(),
         "cli.md": cli_page(),
+        "events.md": events_page(),
         "exit-codes.md": exit_codes_page(),
         "intercepted.md": intercepted_page(),
     }
@@ -91,9 +97,35 @@ def config_page() -> str:
 def cli_page() -> str:
     """Return the page about the command line."""
     whole = parser()
-    lines = ["# Command line", "", "Exit codes: [exit-codes.md](exit-codes.md).", ""]
+    lines = [
+        "# Command line",
+        "",
+        "Exit codes: [exit-codes.md](exit-codes.md). What `--progress json` writes: [events.md](events.md).",
+        "",
+    ]
     for command in ("", "exec", "ls", "status", "demo"):
         lines += [f"## inpod {command}".rstrip(), "", "```text", _help(whole, command), "```", ""]
+    return "\n".join(lines)
+
+
+def events_page() -> str:
+    """Return the page about what `--progress json` writes, from the docstrings of the events."""
+    lines = [
+        "# Events",
+        "",
+        "`inpod exec --progress json` writes what happens to standard error, each event as one line of JSON. The program writes there,",
+        'too: inpod\'s lines begin with `{"event": `, and each has all the fields that stand here. Texts for people may change from',
+        "version to version; later versions may have more events and fields: pass over what you do not know.",
+        "",
+    ]
+    for event in (*typing.get_args(Event), Failure):
+        about, fields = _told(event)
+        hints = typing.get_type_hints(event)
+        lines += [f"## {event.__name__}", "", *textwrap.wrap(about, 118), ""]
+        if fields:
+            lines += ["| Field | Value | Meaning |", "|---|---|---|"]
+            lines += [f"| `{name}` | {_type_of_field(hints[name])} | {text} |" for name, text in fields.items()]
+            lines.append("")
     return "\n".join(lines)
 
 
@@ -136,6 +168,20 @@ def intercepted_page() -> str:
     rings = ", ".join(f"`{name}`" for name in re.findall(r"SYS_(io_uring_\w+)", (NATIVE / TRAPS).read_text()))
     lines += ["", f"Answered ENOSYS: {rings}. With `--fs-mode local` no call of the part files is trapped.", ""]
     return "\n".join(lines)
+
+
+def _told(event: type) -> tuple[str, dict[str, str]]:
+    """Return what an event's docstring says of it, and of each of its fields."""
+    about, _, attributes = inspect.cleandoc(event.__doc__ or "").partition("Attributes:\n")
+    fields = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", attributes, re.MULTILINE)
+    return " ".join(about.split()), {name: " ".join(text.split()) for name, text in fields}
+
+
+def _type_of_field(annotation: object) -> str:
+    if _name(annotation) == "tuple":
+        return "list of strings"
+    parts = [annotation] if not isinstance(annotation, types.UnionType) else list(annotation.__args__)
+    return " or ".join("null" if part is type(None) else _type_of_part(part) for part in parts)
 
 
 def _rows(section: type[Section], place: str) -> Iterator[str]:

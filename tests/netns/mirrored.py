@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.events import Json, read
 from tests.netns.conftest import Pod
 from tests.netns.http2_recorders import COMMANDS
 from tests.netns.traffic import wait_until
@@ -18,8 +19,6 @@ from tests.processes import end
 PORT = 8080
 CLIENT_LIMIT_S = 60.0
 TRIES = 4
-
-Json = dict[str, object]
 
 MINE: Json = {"header_filter": "^x-mine: 1$"}
 
@@ -43,7 +42,7 @@ class Told:
     def events(self, name: str) -> list[Json]:
         """Return the events of its session."""
         lines = self.path.with_suffix(".events").read_text().splitlines()
-        return [found for line in lines if line.endswith("}") and (found := json.loads(line))["event"] == name]
+        return [found for line in lines if line.endswith("}") and (found := read(line))["event"] == name]
 
     def dropped(self) -> int:
         return sum(int(str(event["dropped"])) for event in self.events("PortTraffic"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from inpod.errors import ExitCode
+from tests.events import Json, read
 from tests.netns.conftest import Pod
 from tests.netns.redirects import holding
 from tests.netns.session import in_network_of
@@ -49,7 +50,6 @@ for method, path, headers, body in requests:
 """
 """Sends all requests on one connection."""
 
-Json = dict[str, object]
 Request = tuple[str, str, dict[str, str], str | None]
 
 
@@ -95,10 +95,8 @@ def developer(
 def event(process: "subprocess.Popen[str]", name: str) -> Json:
     """Return the session's next event of that name."""
     while line := next_line(process.stderr):
-        if line.startswith("{"):
-            found: Json = json.loads(line)
-            if found.get("event") == name:
-                return found
+        if line.startswith('{"event": ') and (found := read(line))["event"] == name:
+            return found
     raise AssertionError(f"no {name}")
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.events import Json
 from tests.netns.conftest import Pod
-from tests.netns.test_filter import PORT, Json, event
+from tests.netns.test_filter import PORT, event
 from tests.processes import end, next_line
 
 CONNECTIONS = 10_000

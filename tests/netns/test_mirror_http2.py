@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.events import Json
 from tests.netns.conftest import Pod
 from tests.netns.http2_programs import GRPC_CLIENT
 from tests.netns.http2_recorders import NODE_CLIENT, TOLD
-from tests.netns.mirrored import CLIENT_LIMIT_S, PORT, Json, again, mirrored
+from tests.netns.mirrored import CLIENT_LIMIT_S, PORT, again, mirrored
 from tests.netns.traffic import wait_until
 from tests.packages import need
 

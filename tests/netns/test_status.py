@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.events import Json
 from tests.netns.conftest import Pod
 from tests.netns.session import in_network_of
-from tests.netns.test_filter import PORT, SERVER, Json, answers, developer, event, get, steal
+from tests.netns.test_filter import PORT, SERVER, answers, developer, event, get, steal
 from tests.netns.test_filter import original as original  # the fixture
 from tests.netns.test_udp_agent import PORT as UDP_PORT
 from tests.netns.test_udp_sharing import developer as udp_developer

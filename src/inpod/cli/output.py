@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import sys
-from typing import TextIO
+from typing import Literal, TextIO, TypedDict
 
 from inpod.errors import ExitCode, UserError
 
@@ -59,7 +59,28 @@ def in_words(error: UserError) -> str:
     return "\n".join(filter(None, (f"inpod: {error.message}{stop} {error.hint}", error.shown)))
 
 
+class Failure(TypedDict):
+    """What is wrong: inpod did not start the program, or could not go on with it.
+
+    Comes last.
+
+    Attributes:
+        text: What is wrong, for people.
+        hint: What to do next, for people.
+        shown: The place of a mistake, several lines to be shown below; "" for none.
+        exit_code: What inpod ends with.
+    """
+
+    event: Literal["Failure"]
+    text: str
+    hint: str
+    shown: str
+    exit_code: int
+
+
 def as_json(error: UserError) -> str:
-    """Return what is wrong for `--progress json`: the last line, where the others are events."""
-    said = {"text": error.message, "hint": error.hint, "shown": error.shown, "exit_code": int(error.exit_code)}
-    return json.dumps({"event": "Failure", **said})
+    """Return what is wrong for `--progress json`."""
+    said = Failure(
+        event="Failure", text=error.message, hint=error.hint, shown=error.shown, exit_code=int(error.exit_code)
+    )
+    return json.dumps(said)

@@ -1,4 +1,4 @@
-"""What happens in a session, for those who show it: the terminal, JSON lines, tests."""
+"""What happens in a session, for those who show it: the terminal, JSON lines, tests. Source of docs/reference/events.md."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,19 +10,27 @@ COUNTED = ("seen", "matched", "passed", "whole", "dropped", "moved", "stayed")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of the start began; the one before is done."""
+    """A step of the start began; the one before is done.
+
+    Comes before `Summary`, a few times.
+
+    Attributes:
+        text: What is done, for people: "Talking to the agent".
+    """
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The program starts.
+    """All is ready, and the program starts.
+
+    Comes once. A start that fails has none.
 
     Attributes:
-        target: What it stands in, for people.
-        incoming: "mirror", "steal" or "off".
-        files: "read" or "local".
+        target: What the program stands in, for people: "pod api-7d9f8, container web".
+        incoming: What comes of the target's traffic: "mirror", "steal" or "off".
+        files: Whose files the program has: "read" (the target's, to read) or "local" (this machine's).
     """
 
     target: str
@@ -32,11 +40,14 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class PortSubscribed:
-    """The pod's traffic to a port comes to the program.
+    """The pod's traffic to a port comes to the program, which listens there.
+
+    Comes once for each port.
 
     Attributes:
-        port: Of the pod, and as the program sees it.
-        local: Where the program really listens, "127.0.0.1:3000".
+        port: Of the pod.
+        mode: "mirror" or "steal".
+        local: Where the program really listens on this machine: "127.0.0.1:3000".
         protocol: "tcp" or "udp".
     """
 
@@ -48,13 +59,15 @@ class PortSubscribed:
 
 @dataclass(frozen=True, slots=True)
 class PortDelivered:
-    """What came to the program's listeners lately.
+    """What came to the program's listeners since the last such event of the port.
+
+    Comes where something came, a second later.
 
     Attributes:
         port: Of the pod.
         connections: Connections, copies of them in mirror mode; of UDP, peers.
         refused: Of these, how many the program did not take.
-        why: Why it did not take the last of them.
+        why: Why it did not take the last of them; "" if it took all.
         protocol: "tcp" or "udp".
     """
 
@@ -67,16 +80,20 @@ class PortDelivered:
 
 @dataclass(frozen=True, slots=True)
 class PortTraffic:
-    """What became of a pod's port lately, where requests are told apart or something was lost.
+    """What became of a port's traffic since the last such event of the port.
+
+    Comes where requests are told apart, as by a filter, or something is missing; once a second at most.
 
     Attributes:
         port: Of the pod.
-        seen, matched, passed: Requests read; those that came to the program; those that the original got.
+        seen: Requests read.
+        matched: Of these, those that came to the program.
+        passed: Of these, those that the original alone got.
         whole: Connections that the original got unread.
-        dropped: Packets that are missing in the copy.
+        dropped: Packets that are missing in the copy; of UDP, datagrams.
         moved: Connections of the original that were reset, so that their clients come again.
         stayed: Connections that existed before and stay the original's; copied from their next HTTP/1 request on.
-        why: Why the last request that passed did not come to the program.
+        why: Why the last request that passed did not come to the program; "" if none passed.
         protocol: "tcp" or "udp".
     """
 
@@ -94,11 +111,13 @@ class PortTraffic:
 
 @dataclass(frozen=True, slots=True)
 class PortServices:
-    """Which services lead to a pod's port, and which do not though they might be thought to.
+    """Which services lead to a port, and which do not though they might be thought to.
+
+    Comes once for each port of a target in a cluster, after `PortSubscribed`.
 
     Attributes:
         port: Of the pod.
-        services: A line for each.
+        services: A line for each, for people.
         protocol: "tcp" or "udp".
     """
 
@@ -111,9 +130,13 @@ class PortServices:
 class Note:
     """Something the user should know.
 
+    Comes at any time.
+
     Attributes:
-        port: The pod's port that it is about; None: about none.
-        protocol: Of that port.
+        text: For people.
+        level: "warning": something is not as asked; "info": it is good to know.
+        port: The pod's port that it is about, if any.
+        protocol: Of that port: "tcp" or "udp".
     """
 
     text: str
@@ -124,12 +147,18 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class AgentLost:
-    """The link to the agent broke; it is being made again."""
+    """The link to the agent broke.
+
+    Comes before `Reconnected`, or before the session's end where the link cannot be made again.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Reconnected:
-    """The link to the agent is there again."""
+    """The link to the agent is there again, and the ports are had again.
+
+    Comes after `AgentLost`.
+    """
 
 
 Event = Step | Summary | PortSubscribed | PortDelivered | PortTraffic | PortServices | Note | AgentLost | Reconnected

@@ -4,14 +4,19 @@ import json
 import re
 import runpy
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from inpod.cli.output import Failure
 from inpod.config.load import Options, parse, settings
 from inpod.config.mistakes import keys
 from inpod.errors import ExitCode
+from inpod.session.events import Event
 from inpod.session.incoming.http_filter import compile_filter
+from tests.events import documented
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGES: dict[str, str] = runpy.run_path(str(DOCS / "generate.py"))["pages"]()
@@ -25,6 +30,14 @@ def test_page_is_up_to_date(name: str) -> None:
 def test_every_exit_code_is_explained() -> None:
     for code in ExitCode:
         assert f"| {code.value} | {code.name} | " in PAGES["exit-codes.md"]
+
+
+def test_every_event_is_explained_with_all_its_fields() -> None:
+    told = {name: list(fields) for name, fields in documented().items()}
+    assert told == {
+        **{event.__name__: [field.name for field in fields(event)] for event in get_args(Event)},
+        "Failure": [name for name in Failure.__annotations__ if name != "event"],
+    }
 
 
 def examples() -> Iterator[object]:
