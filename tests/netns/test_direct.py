@@ -1,6 +1,7 @@
 """Processes and network namespaces of this machine as targets of `inpod exec`."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -286,3 +287,13 @@ def test_options_that_mirrord_would_take_from_the_environment_are_named_once(pod
     done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT_S, env=environment)
     assert done.returncode == 0
     assert done.stderr.count("Not looked at: MIRRORD_AGENT_IMAGE.") == 1
+
+
+def test_what_a_file_says_of_a_cluster_is_left_aside_for_a_process_of_this_machine(pod: Pod, tmp_path: Path) -> None:
+    path = tmp_path / "inpod.json"
+    path.write_text(json.dumps({"target": "deployment/api", "kube_context": "staging", "agent": {"ephemeral": True}}))
+    argv = [sys.executable, "-m", "inpod", "exec", "-t", f"pid/{pod.pid}", "-f", str(path), "--", "true"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 0
+    said = f"pid/{pod.pid} is no target in a cluster: kube_context, agent.ephemeral of {path}."
+    assert done.stderr.count(said) == 1

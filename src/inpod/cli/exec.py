@@ -2,18 +2,18 @@
 
 import argparse
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inpod.cli.help import Parser
+from inpod.cli.target import direct_target, left_aside, target_of
 from inpod.errors import UserError
 
 if TYPE_CHECKING:
     from inpod.cli.progress import Mode
-    from inpod.config.load import Settings
     from inpod.session.plan import Plan
     from inpod.targets.base import Target
-    from inpod.targets.spec import DirectSpec
 
 DESCRIPTION = """\
 Run CMD here as if it were inside the target: with its environment and files, its way out to the network, its names,
@@ -115,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
     search = os.environ.get("PATH", "")
     command = find_command(options.command, search)
     # Before the session's modules are loaded: the agent loads its own at the same time.
-    target = _direct_target(options) if options.target else None
+    target = direct_target(options) if options.target else None
 
     from inpod.config.load import Options, read, settings
     from inpod.config.mirrord import unread
@@ -123,6 +123,7 @@ def run(options: argparse.Namespace) -> int:
     from inpod.session.plan import Plan
     from inpod.session.tracer import native_folder
 
+    file = read(options.config_file)
     chosen = settings(
         Options(
             target=options.target,
@@ -141,12 +142,13 @@ def run(options: argparse.Namespace) -> int:
             outgoing_udp=not (options.no_outgoing or options.no_udp_outgoing),
             remote_names=not options.no_remote_dns,
         ),
-        read(options.config_file),
+        file,
     )
     if command.is_pods and chosen.files == "local":
         raise not_found(command.argv[0])
     unread_options = unread(os.environ, options.config_file)
-    target = target or _target(chosen, unread_options)
+    aside = "" if target is None else left_aside(file, options.config_file, options.target)
+    target = target or target_of(options, file, chosen, unread_options)
     http_filter = chosen.http_filter
     if http_filter is not None:
         from inpod.session.incoming.http_filter import compile_filter
@@ -174,10 +176,10 @@ def run(options: argparse.Namespace) -> int:
         skipped=chosen.skipped,
         is_pods=command.is_pods,
     )
-    return _run_session(plan, target, options.progress, unread_options)
+    return _run_session(plan, target, options.progress, filter(None, (unread_options, aside)))
 
 
-def _run_session(plan: "Plan", target: "Target", progress: "Mode", note: str) -> int:
+def _run_session(plan: "Plan", target: "Target", progress: "Mode", notes: Iterable[str]) -> int:
     from inpod.cli.loop import run as run_loop
     from inpod.cli.progress import show
     from inpod.config.processes import is_skipped
@@ -187,7 +189,7 @@ def _run_session(plan: "Plan", target: "Target", progress: "Mode", note: str) ->
 
     events = Events()
     with show(events, progress):
-        if note:
+        for note in notes:
             events.emit(Note(note, "info"))
         if is_skipped(plan.skipped, plan.executable, plan.argv[0]):
             name = os.path.basename(plan.argv[0])
@@ -198,30 +200,6 @@ def _run_session(plan: "Plan", target: "Target", progress: "Mode", note: str) ->
     return end_like(status)
 
 
-def _target(chosen: "Settings", unread_options: str) -> "Target":
-    from inpod.targets.spec import NetnsTarget, ProcessTarget, parse_target
-
-    if not chosen.target:
-        raise UserError(
-            "There is no target.",
-            hint=f"Name one with -t; 'inpod ls' lists those of a cluster, pid/PID is a process here. {unread_options}".strip(),
-        )
-    spec = parse_target(chosen.target)
-    if isinstance(spec, ProcessTarget | NetnsTarget):
-        return _direct(spec)
-    from inpod.targets.kube.container import DEFAULT_AGENT_IMAGE
-    from inpod.targets.kube.target import STARTUP_LIMIT_S, KubeTarget
-
-    return KubeTarget(
-        spec,
-        kube_namespace=chosen.namespace,
-        context=chosen.context,
-        image=chosen.image or DEFAULT_AGENT_IMAGE,
-        is_ephemeral=chosen.is_ephemeral,
-        startup_timeout_s=chosen.startup_timeout_s or STARTUP_LIMIT_S,
-    )
-
-
 def _folder() -> str:
     """Return the working directory."""
     try:
@@ -230,41 +208,6 @@ def _folder() -> str:
         raise UserError(
             f"The folder that inpod was started in is gone: {error.strerror}.", hint="Change to another (cd)."
         ) from None
-
-
-def _direct_target(options: argparse.Namespace) -> "Target | None":
-    """Return the target when it is one of this machine.
-
-    Raises:
-        UserError: It was named together with an option that is about a cluster.
-    """
-    from inpod.targets.spec import NetnsTarget, ProcessTarget, parse_target
-
-    spec = parse_target(options.target)
-    if not isinstance(spec, ProcessTarget | NetnsTarget):
-        return None
-    for name, value in (
-        ("-n", options.target_namespace),
-        ("--context", options.context),
-        ("-i", options.agent_image),
-        ("-e", options.ephemeral_container),
-    ):
-        if value:
-            raise UserError(
-                f"{name} is for targets in a cluster, and {options.target} is one of this machine.",
-                hint=f"Leave {name} out, or name the target as pod/NAME or deployment/NAME.",
-            )
-    return _direct(spec)
-
-
-def _direct(spec: "DirectSpec") -> "Target":
-    from inpod.targets.direct import DirectTarget
-
-    target = DirectTarget(spec)
-    # Before the progress is shown: sudo may ask for a password.
-    target.get_rights()
-    target.start_soon()
-    return target
 
 
 def _seconds(text: str) -> float:

@@ -40,6 +40,10 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["exec", "-t", "x/y", "--", "true"], "form of a target"),
         (["exec", "-t", "pid/1", "-n", "staging", "--", "true"], "-n is for targets in a cluster"),
         (["exec", "-t", "netns/blue", "-e", "--", "true"], "-e is for targets in a cluster"),
+        (
+            ["exec", "-t", "pid/1", "--agent-startup-timeout", "5", "--", "true"],
+            "--agent-startup-timeout is for targets",
+        ),
         (["exec", "-t", "pod/x", "stray", "--", "true"], "stray"),
         (["ls", "-o", "xml"], "xml"),
     ],
@@ -51,6 +55,27 @@ def test_a_mistake_is_one_line_with_a_hint(arguments: list[str], said: str, caps
     assert error.startswith("inpod: ")
     assert error.count("\n") == 1
     assert said in error
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "said"),
+    [
+        ({"target": {"path": "pid/1", "namespace": "staging"}}, [], "target.namespace"),
+        ({"target": "pid/1", "kube_context": "staging"}, [], "kube_context"),
+        ({"target": "netns/blue", "agent": {"image": {"registry": "python"}}}, [], "agent.image"),
+        ({"target": "pid/1", "agent": {"ephemeral": True}}, [], "agent.ephemeral"),
+        ({"target": "pid/1", "agent": {"startup_timeout": 5}}, [], "agent.startup_timeout"),
+        ({"target": "pid/1"}, ["-n", "staging"], "-n"),
+        ({"target": "pid/1"}, ["--context", "staging"], "--context"),
+    ],
+)
+def test_what_is_about_a_cluster_is_refused_beside_a_target_of_this_machine_in_a_file(
+    config: dict[str, object], options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "inpod.json"
+    path.write_text(json.dumps(config))
+    assert main(["exec", "-f", str(path), *options, "--", "true"]) == ExitCode.USAGE
+    assert capsys.readouterr().err.startswith(f"inpod: {said} is for targets in a cluster, and ")
 
 
 @pytest.mark.parametrize(
