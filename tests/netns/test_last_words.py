@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.netns.conftest import Pod
-from tests.netns.session import output_of
-from tests.netns.test_filter import event
+from tests.netns.session import output_of, session
+from tests.netns.test_filter import event, warning
 from tests.processes import LIMIT_S, end, next_line
 
 pytestmark = pytest.mark.usefixtures("interceptor")
@@ -24,7 +25,7 @@ DATAGRAMS = 200
 TIMES = 3
 
 COLLECTOR = """
-import socket, sys, threading
+import socket, sys, threading, time
 tcp, udp = socket.create_server(("10.77.0.1", 2003)), socket.socket(type=socket.SOCK_DGRAM)
 udp.bind(("10.77.0.1", 8125))
 def datagrams():
@@ -36,11 +37,19 @@ while True:
     connection, _ = tcp.accept()
     size = 0
     try:
-        while data := connection.recv(65536):
+        while data := connection.recv(65536, socket.MSG_WAITALL):
             size += len(data)
+            time.sleep(float(sys.argv[1]))
         print(size, flush=True)
     except OSError as error:
         print(size, error, flush=True)
+"""
+
+UPLOAD = f"""
+import os, socket
+sock = socket.create_connection(("10.77.0.1", 2003))
+sock.sendall(b"x" * {SIZE})
+os._exit(0)
 """
 
 ASK = """
@@ -86,9 +95,9 @@ HEAD_SIZE = len("HTTP/1.1 200 OK\r\nContent-Length: 12345678\r\n\r\n")
 
 
 @contextmanager
-def collector(pod: Pod) -> Iterator["subprocess.Popen[str]"]:
-    """Tells the size of each connection at its end, and each datagram."""
-    command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", COLLECTOR]
+def collector(pod: Pod, pause_s: float = 0) -> Iterator["subprocess.Popen[str]"]:
+    """Tells the size of each connection at its end, and each datagram; rests for a while after each 64 KiB."""
+    command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", COLLECTOR, str(pause_s)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert next_line(process.stdout) == "ready"
@@ -98,16 +107,30 @@ def collector(pod: Pod) -> Iterator["subprocess.Popen[str]"]:
 
 
 def test_bytes_sent_just_before_the_end_arrive(pod: Pod) -> None:
-    code = f"""
-import os, socket
-sock = socket.create_connection(("10.77.0.1", 2003))
-sock.sendall(b"x" * {SIZE})
-os._exit(0)
-"""
     with collector(pod) as process:
         for _ in range(TIMES):
-            output_of(f"pid/{pod.pid}", sys.executable, "-c", code)
+            output_of(f"pid/{pod.pid}", sys.executable, "-c", UPLOAD)
             assert next_line(process.stdout) == str(SIZE)
+
+
+def test_bytes_arrive_also_where_the_far_end_is_slow(pod: Pod) -> None:
+    """It takes them for longer than a far end may be still, but it is not still."""
+    with collector(pod, pause_s=0.08) as process:
+        output_of(f"pid/{pod.pid}", sys.executable, "-c", UPLOAD)
+        assert next_line(process.stdout) == str(SIZE)
+
+
+def test_a_signal_leaves_what_is_still_on_its_way(pod: Pod) -> None:
+    with (
+        collector(pod, pause_s=0.08) as process,
+        session(f"pid/{pod.pid}", sys.executable, "-c", UPLOAD) as uploading,
+    ):
+        while "still on its way" not in (line := next_line(uploading.stderr)):
+            assert line
+        uploading.send_signal(signal.SIGINT)
+        assert "the rest is lost" in next_line(uploading.stderr)
+        assert uploading.wait(LIMIT_S) == 0
+        assert int(next_line(process.stdout).split()[0]) < SIZE
 
 
 def test_datagrams_sent_just_before_the_end_arrive(pod: Pod) -> None:
@@ -175,11 +198,11 @@ def test_who_never_reads_does_not_hold_up_the_end_for_ever(pod: Pod, tmp_path: P
     program = [sys.executable, "-c", SERVE_ONCE, str(SIZE // 4)]
     deaf = ASK.replace("time.sleep(0.3)", "print('asked', flush=True); sys.stdin.read()")
     with ExitStack() as undo:
-        session = subprocess.Popen(
+        inpod = subprocess.Popen(
             [sys.executable, "-m", "inpod", "exec", *options, "--", *program], stderr=subprocess.PIPE, text=True
         )
-        undo.callback(end, session)
-        event(session, "PortSubscribed")
+        undo.callback(end, inpod)
+        event(inpod, "PortSubscribed")
         command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", deaf]
         client = undo.enter_context(
             subprocess.Popen(
@@ -188,8 +211,8 @@ def test_who_never_reads_does_not_hold_up_the_end_for_ever(pod: Pod, tmp_path: P
         )
         undo.callback(client.kill)
         assert next_line(client.stdout) == "asked"
-        assert "the rest is lost" in str(event(session, "Note"))
-        assert session.wait(LIMIT_S) == 7
+        assert "the rest is lost" in warning(inpod)
+        assert inpod.wait(LIMIT_S) == 7
 
 
 def test_who_holds_a_connection_and_stays_does_not_hold_up_the_end(pod: Pod) -> None:

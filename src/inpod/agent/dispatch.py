@@ -202,8 +202,12 @@ class _Link:
             case Knock():
                 _say(stream, await self._subscriptions.knock(request))
             case Finish():
-                await outlets.arrived()
-                self._on_finish()
+                try:
+                    have_all = await outlets.arrived()
+                finally:
+                    self._on_finish()
+                if not have_all:
+                    raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
                 stream.accept()
             case Incoming():
                 raise OSError(errno.EPROTO, "only the agent opens incoming connections")

@@ -5,6 +5,8 @@ import select
 import socket
 from collections.abc import Callable
 
+from inpod.protocol.layer import Addr
+from inpod.session.incoming.listeners import Place, places
 from inpod.tunnel.messages import join_messages
 from inpod.tunnel.readiness import Readiness
 from inpod.tunnel.relay import join
@@ -12,6 +14,13 @@ from inpod.tunnel.streams import Stream
 
 GRACE_S = 0.05
 """How long the end of a socket may take to be seen: the kernel of a busy machine tells it a moment after the program's."""
+
+LOOK_EVERY_S = 1.0
+STILL_LOOKS = 10
+"""So many looks at which nothing has moved, and the far ends are taken for such that do not read."""
+
+CLOSING = (4, 9, 11)
+"""FIN_WAIT1, LAST_ACK and CLOSING: a socket that was closed, with its last bytes still on their way (linux/tcp_states.h)."""
 
 _CLOSED = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
@@ -36,27 +45,67 @@ class Relays:
         else:
             join(stream, sock, end)
 
-    async def finish(self) -> None:
-        """Wait until what the program said before it closed its sockets is on its way to the agent.
+    async def finish(self) -> bool:
+        """Wait until what the program said before it closed its sockets is on its way to the agent; return whether all is.
 
-        Sockets that are open, as a process that the program left behind has them, are not waited for.
+        What does not move for `STILL_LOOKS` looks is given up. Sockets that are open, as a process that the program left
+        behind has them, are not waited for.
         """
-        saying = {asyncio.ensure_future(stream.said_all()): sock for stream, sock in self._running.items()}
+        running = dict(self._running)
+        saying = {asyncio.ensure_future(stream.said_all()): stream for stream in running}
         if not saying:
-            return
+            return True
         try:
             _, left = await asyncio.wait(saying, timeout=GRACE_S)
-            if ended := [task for task in left if _is_closed(saying[task])]:
-                await asyncio.wait(ended)
+            closed = _closed({running[saying[task]] for task in left})
+            return await _said({task: saying[task] for task in left if running[saying[task]] in closed})
         finally:
             for task in saying:
                 task.cancel()
 
 
-def _is_closed(sock: socket.socket) -> bool:
-    """Return whether the far end of a connection has said its last."""
+async def _said(saying: dict["asyncio.Future[None]", Stream]) -> bool:
+    """Wait until all streams have said all, and reset those that do not get on; return whether there are none."""
+    still = 0
+    while saying:
+        before = {stream: stream.next_piece for stream in saying.values()}
+        _, left = await asyncio.wait(saying, timeout=LOOK_EVERY_S)
+        # All of them share one link: none is slower than the link, as long as one gets on.
+        gets_on = len(left) < len(saying) or any(stream.next_piece is not piece for stream, piece in before.items())
+        saying = {task: saying[task] for task in left}
+        still = 0 if gets_on else still + 1
+        if still == STILL_LOOKS:
+            for stream in saying.values():
+                stream.refuse()
+            return False
+    return True
+
+
+def _closed(socks: set[socket.socket]) -> set[socket.socket]:
+    """Return the connections of which the far end, on this machine, has said its last."""
+    found = {sock for sock in socks if _has_ended(sock)}
+    if rest := {sock: place for sock in socks if sock not in found and (place := _far_place(sock)) is not None}:
+        # The end waits behind bytes for which we have no room yet.
+        closing = places(CLOSING)
+        found |= {sock for sock, place in rest.items() if place in closing}
+    return found
+
+
+def _has_ended(sock: socket.socket) -> bool:
+    """Return whether the end of the far end is here."""
     if sock.fileno() < 0:
         return True
     poll = select.poll()
     poll.register(sock, select.POLLRDHUP)
     return any(events & _CLOSED for _, events in poll.poll(0))
+
+
+def _far_place(sock: socket.socket) -> Place | None:
+    """Return where the far end stands; None: it has no TCP, by which alone an end can be late."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    try:
+        host, port = sock.getpeername()[:2]
+    except OSError:
+        return None
+    return Addr.of(host.partition("%")[0], port).ip, port

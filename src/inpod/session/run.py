@@ -20,6 +20,7 @@ from inpod.session.incoming.connections import Incoming
 from inpod.session.incoming.services import Services
 from inpod.session.incoming.subscriptions import Subscriptions, Wishes
 from inpod.session.incoming.udp import IncomingUdp
+from inpod.session.last_words import have_arrive
 from inpod.session.layer_server import LayerServer
 from inpod.session.link import Link
 from inpod.session.names.here import LocalNames
@@ -38,15 +39,12 @@ from inpod.session.table import Table
 from inpod.session.tasks import Tasks
 from inpod.session.tracer import Tracer
 from inpod.targets.base import AgentLink, Target
-from inpod.tunnel.streams import Stream, StreamRefused
+from inpod.tunnel.streams import Stream
 
 log = logging.getLogger(__name__)
 
 UNDO_LIMIT_S = 20.0
 """Longest that ending the agent may take; its lease does the rest."""
-
-FINISH_LIMIT_S = 5.0
-"""Longest that what the program said in its last moment may take to arrive."""
 
 OUTGOING_HINT = "Mirroring copies what comes in; what the program sends out is real."
 
@@ -80,7 +78,11 @@ async def run(plan: Plan, target: Target, events: Events) -> int:
             process = await session.start_program(folder, remote, descriptor_limit)
             undo.callback(process.close)
             undo.push_async_callback(process.end)
-            return await session.until_end(process)
+            status = await session.until_end(process)
+            # The terminal is ours again, and its Ctrl-C.
+            process.close()
+            await session.finish(signals)
+            return status
     except asyncio.CancelledError:
         if not signals.caught:
             raise
@@ -209,7 +211,6 @@ class _Session:
         ending = self.tasks.spawn(process.wait())
         await asyncio.wait([keeping, ending], return_when=asyncio.FIRST_COMPLETED)
         if ending.done():
-            await self._finish()
             return ending.result()
         await process.end()
         why = self.link.why_gone
@@ -220,21 +221,13 @@ class _Session:
             exit_code=ExitCode.AGENT_LOST,
         )
 
-    async def _finish(self) -> None:
+    async def finish(self, signals: Signals) -> None:
         """Have arrive what the program said in its last moment."""
         assert self._outgoing is not None
         for incoming in self._incoming.values():
             incoming.close()
         self._outgoing.close()
-        try:
-            async with asyncio.timeout(FINISH_LIMIT_S):
-                await self._relays.finish()
-                await self.link.tunnel().ask(agent.encode(agent.Finish()))
-        except StreamRefused:
-            pass  # the link is lost
-        except TimeoutError:
-            text = f"Not all that the program sent in the end was taken within {FINISH_LIMIT_S:g} s; the rest is lost."
-            self._events.emit(Note(text))
+        await have_arrive(self._relays, self.link.tunnel(), self._events, signals)
 
     async def _again(self) -> None:
         self._follow_files()

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
 
 
 class Signals:
@@ -16,21 +17,22 @@ class Signals:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
             if signal.getsignal(number) is not signal.SIG_IGN
         ]
-        self._catch()
+        for number in self._numbers:
+            self._loop.add_signal_handler(number, self._stop, number)
+
+    def call(self, call: Callable[[], object]) -> None:
+        """Have a signal call `call`: the program has ended, and with it the process's own handlers."""
+        for number in self._numbers:
+            self._loop.add_signal_handler(number, call)
 
     def hold_off(self) -> None:
-        """The program has ended, and with it the process's own handlers: nothing may cut the undoing short."""
-        self._task = None
-        self._catch()
+        """Have a signal do nothing: nothing may cut the undoing short."""
+        self.call(lambda: None)
 
     def close(self) -> None:
         """Back to the defaults."""
         for number in self._numbers:
             self._loop.remove_signal_handler(number)
-
-    def _catch(self) -> None:
-        for number in self._numbers:
-            self._loop.add_signal_handler(number, self._stop, number)
 
     def _stop(self, number: int) -> None:
         if not self.caught and self._task is not None:

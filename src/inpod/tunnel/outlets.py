@@ -6,7 +6,12 @@ import struct
 from typing import Any, Protocol
 
 LOOK_EVERY_S = 0.002
-"""No event tells that all is acknowledged."""
+"""No event tells that all is acknowledged. What takes longer is looked at less and less often."""
+
+LOOK_AT_LEAST_EVERY_S = 0.05
+
+STILL_LOOKS = 200
+"""So many looks at which a far end has taken nothing, about 10 s, and it is taken for one that does not read."""
 
 SIOCOUTQ = 0x5411
 """Bytes, a FIN counted, that the far end has not acknowledged (tcp(7)); of a unix socket: not read."""
@@ -36,19 +41,36 @@ def remove(transport: Outlet | None) -> None:
         _open.discard(transport)
 
 
-async def arrived() -> None:
-    """Wait until the far ends have what was written until now. What comes meanwhile is not waited for."""
-    waiting = [transport for transport in _open if _has_unsent(transport)]
+async def arrived() -> bool:
+    """Wait until the far ends have what was written until now. What comes meanwhile is not waited for.
+
+    Returns:
+        Whether all have it. One that takes nothing for `STILL_LOOKS` looks is waited for no more.
+    """
+    # The least that each had unsent, and for how many looks. What it is given meanwhile can only make it more.
+    waiting = {transport: (unsent, 0) for transport in _open if (unsent := _unsent(transport))}
+    have_all, pause_s = True, LOOK_EVERY_S
     while waiting:
-        await asyncio.sleep(LOOK_EVERY_S)
-        waiting = [transport for transport in waiting if transport in _open and _has_unsent(transport)]
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, LOOK_AT_LEAST_EVERY_S)
+        for transport, (least, looks) in list(waiting.items()):
+            unsent = _unsent(transport) if transport in _open else 0
+            if not unsent:
+                del waiting[transport]
+            elif unsent < least:
+                waiting[transport] = unsent, 0
+            elif looks + 1 < STILL_LOOKS:
+                waiting[transport] = least, looks + 1
+            else:
+                have_all = False
+                del waiting[transport]
+    return have_all
 
 
-def _has_unsent(transport: Outlet) -> bool:
-    if transport.get_write_buffer_size():
-        return True
+def _unsent(transport: Outlet) -> int:
+    """Return how much a far end does not have; 0 of one that is closed."""
     try:
         (count,) = struct.unpack("i", fcntl.ioctl(transport.get_extra_info("socket").fileno(), SIOCOUTQ, bytes(4)))
     except (OSError, ValueError):
-        return False  # it is closed
-    return bool(count)
+        return 0
+    return int(count) + transport.get_write_buffer_size()

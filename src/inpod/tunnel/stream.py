@@ -148,6 +148,11 @@ class Stream:
             self._wake()
             self._check_ended()
 
+    @property
+    def next_piece(self) -> object:
+        """Of what waits to be sent, the next piece: the same object as long as nothing goes. None: nothing waits."""
+        return self._state.pending[0] if self._state.pending else None
+
     async def said_all(self) -> None:
         """Wait until our EOF is on its way, and all data before it; or the stream is gone."""
         while not (self._state.eof_sent or self.closed):

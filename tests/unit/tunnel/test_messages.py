@@ -1,16 +1,19 @@
 """Sockets of messages joined through a tunnel, on both loops: each message comes out as it went in, empty ones too."""
 
 import asyncio
+import fcntl
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
 from inpod.tunnel import outlets
-from inpod.tunnel.messages import join_messages
+from inpod.tunnel.messages import SIOCINQ, join_messages
 from inpod.tunnel.readiness import Readiness
 from inpod.tunnel.streams import Stream
+from tests.netns.traffic import wait_until
 from tests.unit.tunnel.conftest import Run, tunnels
 
 SIZES = [0, 1, 65507, 65508, 0, 0, 150_000, 7]
@@ -129,9 +132,35 @@ def test_what_waits_is_known_as_not_arrived(run: Run) -> None:
                 await asyncio.sleep(0)
                 assert not arriving.done()
                 there.recv(9)
-                await arriving
+                assert await arriving
 
     run(scenario)
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["slowly", "never"])
+def test_far_end_is_waited_for_as_long_as_it_reads(run: Run, monkeypatch: pytest.MonkeyPatch, reads: bool) -> None:
+    monkeypatch.setattr(outlets, "STILL_LOOKS", 20)
+
+    async def scenario() -> None:
+        async with joined() as (here, there, _):
+            count = 100
+            for number in range(count):
+                here.send(bytes([number]))
+            await asyncio.to_thread(wait_until, lambda: _has(there, count), "all of them lie in the far socket")
+            arriving = asyncio.ensure_future(outlets.arrived())
+            for number in range(count if reads else 0):
+                assert await receive(there) == bytes([number])
+                # For each look one is read or two: for all of them more looks than a far end may be still.
+                await asyncio.sleep(outlets.LOOK_AT_LEAST_EVERY_S / 2)
+                assert not arriving.done() or number == count - 1
+            assert await arriving is reads
+
+    run(scenario)
+
+
+def _has(sock: socket.socket, size: int) -> bool:
+    (found,) = struct.unpack("i", fcntl.ioctl(sock, SIOCINQ, bytes(4)))
+    return bool(found == size)
 
 
 @pytest.mark.parametrize("who", ["here", "there"])

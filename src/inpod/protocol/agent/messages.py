@@ -280,7 +280,7 @@ class ConnectUnix(NamedTuple):
 
 class Finish(NamedTuple):
     """The program has ended, and the session will not come back. Answer: an empty ACCEPT, once what it said has reached the
-    far ends of its connections.
+    far ends of its connections; refused with ETIMEDOUT when one of them takes nothing for long.
     """
 
 

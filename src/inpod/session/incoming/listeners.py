@@ -8,14 +8,14 @@ import ipaddress
 import socket
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from inpod.protocol.layer import Addr
 
-LISTEN = b"0A"
-"""State of a listening socket (linux/tcp_states.h), as /proc/net/tcp writes it."""
+LISTEN = 10
+"""State of a listening socket (linux/tcp_states.h)."""
 
 _MAPPED = bytes(10) + b"\xff\xff"
 _ANY = (bytes(16), _MAPPED + bytes(4))
@@ -90,20 +90,25 @@ def is_loopback(ip: bytes) -> bool:
 
 def listening() -> set[Place]:
     """Return where somebody in this network namespace listens."""
+    return places([LISTEN])
+
+
+def places(states: Collection[int]) -> set[Place]:
+    """Return the own addresses of the TCP sockets of this network namespace that are in one of `states`."""
     try:
-        return _asked()
+        return _asked(states)
     except OSError:
-        return _read()
+        return _read(states)
 
 
-def _asked() -> set[Place]:
+def _asked(states: Collection[int]) -> set[Place]:
     """Return the kernel's answer.
 
     Raises:
         OSError: It has no sock_diag.
     """
     found: set[Place] = set()
-    for message in ask_kernel(socket.IPPROTO_TCP, 1 << int(LISTEN, 16)):
+    for message in ask_kernel(socket.IPPROTO_TCP, sum(1 << state for state in states)):
         family, port, ip = _ANSWER.unpack_from(message)
         found.add((place_ip(family, ip), port))
     return found
@@ -149,14 +154,14 @@ def _parse(data: bytes, found: list[bytes]) -> bool:
     return True
 
 
-def _read() -> set[Place]:
+def _read(states: Collection[int]) -> set[Place]:
     found: set[Place] = set()
     for name in ("tcp", "tcp6"):
         try:
             lines = Path("/proc/self/net", name).read_bytes().splitlines()[1:]
         except OSError:
             continue
-        found |= {parse_place(fields[1]) for line in lines if (fields := line.split(None, 4))[3] == LISTEN}
+        found |= {parse_place(fields[1]) for line in lines if int((fields := line.split(None, 4))[3], 16) in states}
     return found
 
 
