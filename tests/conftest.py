@@ -1,9 +1,16 @@
 """Options of the whole suite, and what all of it takes for granted."""
 
+import os
 import signal
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Hundreds of tests start inpod: where Python is told not to keep what it compiles, as in many containers, each start would
+# compile all of it again, which takes half of the start's time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # No test has a limit of time that a busy machine can exceed.
 settings.register_profile("inpod", deadline=None, suppress_health_check=[HealthCheck.too_slow])
