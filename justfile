@@ -54,9 +54,9 @@ cluster *arguments="up":
 test-e2e *arguments: cluster
     {{ python }} -m pytest tests/e2e {{ arguments }}
 
-# Everything, in parts side by side: tests in a cluster mostly wait, and the others compute meanwhile
+# Everything, in parts side by side that share its tests: those in a cluster mostly wait, and others compute meanwhile
 test: packages
-    {{ python }} -m tests.parts test-e2e test-apart test-rest
+    {{ python }} -m tests.parts test-e2e+test-apart test-e2e+test-apart test-apart test-rest+test-apart
 
 # Part of `just test`: tests/netns, with this machine's network left to others
 test-apart:

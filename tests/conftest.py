@@ -7,6 +7,8 @@ import sys
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import shares
+
 # Hundreds of tests start inpod: where Python is told not to keep what it compiles, as in many containers, each start would
 # compile all of it again, which takes half of the start's time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -17,8 +19,12 @@ settings.register_profile("inpod", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("inpod")
 
 
-def pytest_configure() -> None:
-    """Take SIGINT as it comes from a terminal: started in a shell's background, all that tests start would ignore it."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Take a share where the tests are shared, and SIGINT as it comes from a terminal.
+
+    Started in a shell's background, all that tests start would ignore SIGINT.
+    """
+    shares.take(config)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,16 +1,20 @@
-"""Runs parts of the tests side by side: `python -m tests.parts RECIPE…`, each a recipe of the justfile.
+"""Runs parts of the tests side by side: `python -m tests.parts PART…`, each RECIPE+RECIPE… of the justfile, one after the other.
 
-A test in a cluster waits most of its time; others compute meanwhile. What a part says comes line by line with its name before
-it, and at the end a table tells what each took. The exit status is 0 when that of every part is.
+A test in a cluster waits most of its time; others compute meanwhile. A recipe that several parts have is shared by them, module
+by module (`shares`), so that all parts end at about the same time. What a part says comes line by line with its name before it,
+and at the end a table tells what each took. The exit status is 0 when that of every recipe is.
 """
 
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests import shares
 
 JUST = Path(sys.executable).with_name("just")
 
@@ -20,9 +24,10 @@ REST_WITHIN_S = 5
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a part ended.
+    """How a recipe of a part ended.
 
     Attributes:
+        name: Of the recipe, after the part's number.
         processor_s: Of all that it has waited for: what it leaves to others, as a cluster's pods, is not in it.
     """
 
@@ -32,23 +37,29 @@ class Outcome:
     processor_s: float
 
 
-def run(names: list[str]) -> list[Outcome]:
-    """Run all parts to their ends, whatever becomes of the others."""
+def run(parts: list[list[str]]) -> list[Outcome]:
+    """Run all recipes of all parts to their ends, whatever becomes of the others."""
     outcomes: list[Outcome] = []
-    width = max(map(len, names))
-    threads = [threading.Thread(target=lambda name: outcomes.append(_run(name, width)), args=[name]) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    names = [[f"{number} {recipe}" for recipe in part] for number, part in enumerate(parts, 1)]
+    width = max(len(name) for part in names for name in part)
+    with tempfile.TemporaryDirectory(prefix="inpod-parts-") as shared:
+        environment = dict(os.environ, PYTHONUNBUFFERED="1") | {shares.FOLDER: shared}
+
+        def run_part(part: list[str]) -> None:
+            outcomes.extend(_run(name, width, environment) for name in part)
+
+        threads = [threading.Thread(target=run_part, args=[part]) for part in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     return outcomes
 
 
-def _run(name: str, width: int) -> Outcome:
+def _run(name: str, width: int, environment: dict[str, str]) -> Outcome:
     started = time.monotonic()
-    environment = dict(os.environ, PYTHONUNBUFFERED="1")
     # A part does not go on alone; the signal comes with the end of this thread.
-    command = ["setpriv", "--pdeathsig", "TERM", str(JUST), name]
+    command = ["setpriv", "--pdeathsig", "TERM", str(JUST), name.split()[1]]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as part:
         reader = threading.Thread(target=_tell, args=[part, f"{name:<{width}} | "], daemon=True)
         reader.start()
@@ -67,9 +78,9 @@ def _tell(part: "subprocess.Popen[bytes]", before: str) -> None:
 
 def main() -> int:
     """Run the parts that are named, and say what each took."""
-    outcomes = run(sys.argv[1:])
+    outcomes = run([part.split("+") for part in sys.argv[1:]])
     print(f"\n{'part':<16} {'wall':>8} {'processor':>10}")
-    for each in sorted(outcomes, key=lambda outcome: outcome.wall_s):
+    for each in sorted(outcomes, key=lambda outcome: outcome.name):
         ended = "" if each.status == 0 else f"  FAILED ({each.status})"
         print(f"{each.name:<16} {each.wall_s:>6.0f} s {each.processor_s:>8.0f} s{ended}")
     return 1 if any(outcome.status for outcome in outcomes) else 0
