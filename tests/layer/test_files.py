@@ -1,6 +1,7 @@
 """What programs see of the pod's files."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from inpod.protocol.layer import File, Want
 from tests.fakes.pod import MTIME_NS, Link, Pod
 from tests.layer.conftest import Stage
+from tests.packages import need
 
 MTIME_S = MTIME_NS // 1_000_000_000
 
@@ -273,6 +275,28 @@ def test_symlink_loop_is_the_pods(stage: Stage) -> None:
     stage.pod.files["/app/loop"] = Link("loop")
     done = stage.run("cat", "/app/loop")
     assert "Too many levels" in done.stderr
+
+
+def test_child_begins_where_posix_spawn_is_told(stage: Stage) -> None:
+    """Its folder and its standard input are the pod's: libc goes there in the child, by calls of its own."""
+    assert stage.output("spawn_actions", "/app/conf.d", "b.txt", "/app/config.yaml") == "hellobb"
+    assert stage.output("spawn_actions", "/app/conf.d", "../config.yaml", "/app/conf.d/a.txt") == "ahello"
+    for folder, file in (("/app/none", "/app/config.yaml"), ("/app/conf.d", "/app/none")):
+        assert stage.run("spawn_actions", folder, "b.txt", file).stdout == "ENOENT\n"
+
+
+def test_child_begins_in_folders_of_this_machine(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "name").write_text("here")
+    assert stage.output("spawn_actions", tmp_path, "name", tmp_path / "name") == "herehere"
+
+
+def test_catalogue_of_messages(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("$set 1\n1 of the pod\n")
+    subprocess.run([need("gencat"), tmp_path / "made", tmp_path / "text"], check=True)
+    stage.pod.files["/app/messages.cat"] = (tmp_path / "made").read_bytes()
+    assert stage.output("catalogue", "/app/messages.cat") == "of the pod\n"
+    assert stage.output("catalogue", tmp_path / "made") == "of the pod\n"
+    assert stage.output("catalogue", "/app/none.cat") == stage.output("catalogue", "none") == "none\n"
 
 
 def test_path_of_any_bytes(stage: Stage) -> None:

@@ -59,6 +59,7 @@ hooks! {
     fn fts64_read(walk: *mut Walk) -> *mut Entry = hook hooks::fts::fts64_read;
     fn fts_children(walk: *mut Walk, options: c_int) -> *mut Entry = hook hooks::fts::fts_children;
     fn fts64_children(walk: *mut Walk, options: c_int) -> *mut Entry = hook hooks::fts::fts64_children;
+    fn catopen(name: Text, flag: c_int) -> isize = hook hooks::catalogues::catopen;
     fn glob(pattern: Text, flags: c_int, on_error: Any, found: Any) -> c_int = hook hooks::files::glob;
     fn glob64(pattern: Text, flags: c_int, on_error: Any, found: Any) -> c_int = hook hooks::files::glob64;
 
@@ -225,6 +226,9 @@ hooks! {
         child: *mut c_int, file: Text, actions: *const c_void, attributes: *const c_void, arguments: CArray,
         environment: CArray,
     ) -> c_int = hook hooks::exec::posix_spawnp;
+    fn posix_spawn_file_actions_addchdir_np(actions: Any, path: Text) -> c_int = hook hooks::actions::add_chdir;
+    fn posix_spawn_file_actions_addopen(actions: Any, fd: c_int, path: Text, flags: c_int, mode: mode_t) -> c_int
+        = hook hooks::actions::add_open;
     fn system(command: Text) -> c_int = hook hooks::shell::system;
     fn popen(command: Text, mode: Text) -> Any = hook hooks::shell::popen;
     variadic fn execl(path: Text, words: CArray) -> c_int = hook hooks::exec::execl;

@@ -1,6 +1,8 @@
 //! C signatures of the hooks that need more than another path. Thin: they read C's arguments, let `ops` decide, and make
 //! the original call.
 
+pub mod actions;
+pub mod catalogues;
 pub mod datagrams;
 pub mod exec;
 pub mod files;
