@@ -196,11 +196,14 @@ def test_program_that_only_the_pod_has_is_executed(pod: Pod, static_cat: Path, i
     assert inside(pod, interceptor, *ways[way]) == "key: value\n/srv/bin/script\n"
 
 
-def test_what_a_traced_program_leaves_behind_ends_with_it(pod: Pod, tmp_path: Path) -> None:
+@pytest.mark.parametrize("clears", ["", "env -i setsid "])
+def test_what_a_traced_program_leaves_behind_ends_with_it(pod: Pod, tmp_path: Path, clears: str) -> None:
     left = tmp_path / "left"
-    done = exec_in(pod, "tracer", "sh", "-c", f"sleep 300 & echo $! > {left}")
+    child = f"sh -c 'echo $$ > {left}.new; mv {left}.new {left}; while :; do sleep 300; done'"
+    done = exec_in(pod, "tracer", "sh", "-c", f"{clears}{child} & while [ ! -e {left} ]; do sleep 0.05; done")
     assert done.returncode == 0
-    assert "left behind" in done.stderr
+    assert " processes that the program left behind are ended" in done.stderr
+    assert " 0 processes" not in done.stderr
     state = subprocess.run(["ps", "-o", "stat=", "-p", left.read_text().strip()], capture_output=True, text=True).stdout
     assert state[:1] in ("", "Z")
 

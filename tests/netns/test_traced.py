@@ -1,4 +1,4 @@
-"""What could break a traced program: signals, storms, deaths, odd arguments, other libcs, other users."""
+"""What could break a program, above all a traced one: signals, storms, deaths, odd arguments, other libcs, other users."""
 
 import os
 import signal
@@ -12,8 +12,9 @@ import pytest
 
 from tests.matrix import PROGRAMS
 from tests.netns.conftest import Pod
+from tests.netns.pod import ECHO_PORT
 from tests.netns.session import ROOT
-from tests.netns.test_interceptors import inside
+from tests.netns.test_interceptors import INTERCEPTORS, inside
 from tests.packages import need
 from tests.processes import LIMIT_S, next_line
 
@@ -72,11 +73,12 @@ def test_a_signal_ends_a_call_that_waits(pod: Pod, wait: str) -> None:
     assert inside(pod, "tracer", sys.executable, "-c", code % wait).strip() == "rang True"
 
 
-def test_storms_of_children_and_threads(pod: Pod) -> None:
+@pytest.mark.parametrize("interceptor", INTERCEPTORS)
+def test_storms_of_children_and_threads(pod: Pod, interceptor: str) -> None:
     shells = (
-        "for i in $(seq 150); do (cat /srv/app/config >/dev/null && /bin/true || echo failed) & done; wait; echo done"
+        "for i in $(seq 300); do (cat /srv/app/config >/dev/null && /bin/true || echo failed) & done; wait; echo done"
     )
-    assert inside(pod, "tracer", "sh", "-c", shells) == "done\n"
+    assert inside(pod, interceptor, "sh", "-c", shells) == "done\n"
     code = (
         "import concurrent.futures, os, subprocess\n"
         "def work(n):\n"
@@ -85,7 +87,29 @@ def test_storms_of_children_and_threads(pod: Pod) -> None:
         "    return subprocess.run(['/bin/echo', text], capture_output=True, text=True, check=True).stdout\n"
         "with concurrent.futures.ThreadPoolExecutor(16) as pool: print(set(pool.map(work, range(200))))"
     )
-    assert inside(pod, "tracer", sys.executable, "-c", code).strip() == r"{'key: value\n\n'}"
+    assert inside(pod, interceptor, sys.executable, "-c", code).strip() == r"{'key: value\n\n'}"
+
+
+@pytest.mark.parametrize("interceptor", INTERCEPTORS)
+def test_a_storm_of_threads_that_connect_at_once(pod: Pod, interceptor: str) -> None:
+    """Each in blocking calls of its own, all begun at the same moment; again and again."""
+    code = (
+        "import socket, threading\n"
+        f"there = ('10.77.0.1', {ECHO_PORT})\n"
+        "threading.stack_size(256 << 10)\n"
+        "begin, lock, found = threading.Barrier(500), threading.Lock(), set()\n"
+        "def work(number):\n"
+        "    begin.wait()\n"
+        "    with socket.create_connection(there) as sock:\n"
+        "        sock.sendall(b'%d' % number)\n"
+        "        said = sock.recv(9) == b'%d' % number, sock.getpeername() == there, open('/srv/app/config').read()\n"
+        "    with lock: found.add(said)\n"
+        "for _ in range(3):\n"
+        "    threads = [threading.Thread(target=work, args=[number]) for number in range(500)]\n"
+        "    [thread.start() for thread in threads]; [thread.join() for thread in threads]\n"
+        "print(found)"
+    )
+    assert inside(pod, interceptor, sys.executable, "-c", code).strip() == r"{(True, True, 'key: value\n')}"
 
 
 def test_many_threads_accept_on_one_blocking_listener(pod: Pod) -> None:
@@ -140,6 +164,32 @@ def test_killed_inpod_takes_traced_programs_along(pod: Pod, tmp_path: Path) -> N
     while any(os.path.lexists(path) and is_alive(path) for path in left):
         assert time.monotonic() < end, left
         time.sleep(0.02)
+
+
+def test_no_call_of_what_is_left_fails_before_it_is_ended(pod: Pod, tmp_path: Path) -> None:
+    """Without who holds the listener, trapped calls of children in sessions of their own would be ENOSYS for a moment."""
+    code = (
+        "import os, sys\n"
+        "said = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)\n"
+        "for _ in range(4):\n"
+        "    if os.fork(): continue\n"
+        "    os.setsid(); os.write(1, b'%d\\n' % os.getpid())\n"
+        "    while True:\n"
+        "        try: os.close(os.open('/srv/app/config', os.O_RDONLY))\n"
+        "        except OSError as error: os.write(said, b'%d ' % error.errno)\n"
+        "os.write(1, os.environb[b'INPOD_SESSION'] + b'\\n'); os.wait()"
+    )
+    options = ["-t", f"pid/{pod.pid}", "--interceptor", "tracer", "--progress", "off"]
+    command = [sys.executable, "-m", "inpod", "exec", *options, "--", sys.executable, "-c", code, str(tmp_path / "said")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        said = [next_line(process.stdout) for _ in range(5)]
+        process.kill()
+    end = time.monotonic() + LIMIT_S
+    left = [Path("/proc", each, "exe") if each.isdigit() else Path(each) for each in said]
+    while any(os.path.lexists(path) and is_alive(path) for path in left):
+        assert time.monotonic() < end, left
+        time.sleep(0.02)
+    assert (tmp_path / "said").read_text() == ""
 
 
 def is_alive(path: Path) -> bool:

@@ -92,6 +92,14 @@ impl HostName {
     }
 }
 
+/// Returns nanoseconds since the machine's start, of which it may have slept some: what starttime of proc(5) counts in.
+pub fn since_boot_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: room for a timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
 /// Says why on standard error, and ends this process as abort(3) does.
 pub fn end(why: &str) -> ! {
     // SAFETY: text of the length given.

@@ -6,12 +6,13 @@
 //!
 //! `table` lists every system call that is trapped and why, `filter` makes the kernel's program of it. `call` is one
 //! thread that waits; `sockets`, `datagrams`, `files` and `programs` decide, with `inpod_ops` as the layer does, and `serve` has the threads that do;
-//! `closed` says who cannot be served, `known` remembers who is left alone.
+//! `closed` says who cannot be served, `known` remembers who is left alone, `callers` who there is.
 //!
 //! A fault of ours means the original call, as it is.
 
 mod asking;
 mod call;
+mod callers;
 mod closed;
 mod datagrams;
 mod files;

@@ -17,6 +17,7 @@ use inpod_sys::Errno;
 
 use crate::asking::without_asking;
 use crate::call::{Call, Outcome};
+use crate::callers;
 use crate::closed::Closed;
 use crate::known::Known;
 use crate::table::CALLS;
@@ -107,6 +108,7 @@ fn take_turns(served: &Arc<Served>) {
                 }
                 return;
             };
+            callers::saw(notification.thread);
             match handle(served, notification, || drop(turn.take())) {
                 Next::Receive => {}
                 next => break next,

@@ -6,7 +6,6 @@ import logging
 import resource
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from inpod.errors import ExitCode, UserError
 from inpod.launch.process import Process
@@ -72,7 +71,7 @@ async def run(plan: Plan, target: Target, events: Events) -> int:
             session.check(welcome)
             folder = Folder()
             undo.callback(folder.remove)
-            session.serve(folder.path, welcome, undo)
+            session.serve(folder, welcome, undo)
             undo.push_async_callback(session.tasks.close)
             undo.callback(signals.hold_off)
             process = await session.start_program(folder, remote, descriptor_limit)
@@ -133,9 +132,9 @@ class _Session:
             self._reads_files = False
             self._events.emit(Note(f"No files of the target: {reason}"))
 
-    def serve(self, folder: Path, welcome: agent.Welcome, undo: AsyncExitStack) -> None:
+    def serve(self, place: Folder, welcome: agent.Welcome, undo: AsyncExitStack) -> None:
         """Set up what the layer needs, step by step; each is undone by `undo`."""
-        plan, events, tunnel = self._plan, self._events, self.link.tunnel
+        plan, events, tunnel, folder = self._plan, self._events, self.link.tunnel, place.path
         events.listen(Status(folder, plan.argv).on_event)
         table = Table(folder / "table")
         undo.callback(table.close)
@@ -165,7 +164,7 @@ class _Session:
         hostname = welcome.hostname
         rules = rules_text(plan, folder, self._way.mounts, files_work=self._reads_files, hostname=hostname)
         (folder / "rules").write_bytes(rules)
-        tracer = self._tracer = Tracer(plan.native, folder, events)
+        tracer = self._tracer = Tracer(plan.native, place, events)
         undo.push_async_callback(tracer.close)
         server = LayerServer(folder / "layer.sock", self._answer)
         undo.callback(server.close)

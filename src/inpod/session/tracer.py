@@ -17,6 +17,7 @@ from pathlib import Path
 from inpod.errors import ExitCode, UserError
 from inpod.protocol.layer import Trace, encode_reply
 from inpod.session.events import Events, Note
+from inpod.session.folder import Folder
 
 LAYER = "libinpod_layer.so"
 LIBRARY = "libinpod_tracer.so"
@@ -24,6 +25,9 @@ TRACE = "inpod-trace"
 
 LAST_CALLS_S = 0.5
 """The listener of a process that has just ended may be open for a moment."""
+
+MAX_CALLERS = 65536
+"""Threads that are looked at in the end."""
 
 GRACE_S = 2.0
 """Between SIGTERM and SIGKILL to what a program left behind."""
@@ -37,12 +41,19 @@ WHY = {
 }
 
 
+class _Caller(ctypes.Structure):
+    """A thread that has made calls, and when last, in nanoseconds since the machine's start."""
+
+    _fields_ = (("thread", ctypes.c_uint), ("at_ns", ctypes.c_uint64))
+
+
 class Tracer:
     """Answers TRACE requests."""
 
-    def __init__(self, native: Path, folder: Path, events: Events) -> None:
+    def __init__(self, native: Path, folder: Folder, events: Events) -> None:
         self._path = native / LIBRARY
-        self._folder = folder
+        self._folder = folder.path
+        self._guardian = folder.guardian
         self._events = events
         self._library: ctypes.CDLL | None = None
         self.main = 0
@@ -81,7 +92,9 @@ class Tracer:
         except OSError:
             return errno.ENOENT
         with _signals_elsewhere():
-            return int(library.inpod_tracer_serve(os.fsencode(self._folder), request.process, request.listener))
+            holder = self._guardian.holder()
+            folder = os.fsencode(self._folder)
+            return int(library.inpod_tracer_serve(folder, request.process, request.listener, holder))
 
     async def _is_left_within(self, limit_s: float) -> bool:
         """Return whether anything is still traced after that time; at once when nothing is."""
@@ -95,14 +108,21 @@ class Tracer:
             await asyncio.sleep(0.005)
         return False
 
-    def _left_behind(self) -> list[int]:
+    def _left_behind(self) -> set[int]:
+        """Return processes that have our variable, or have made calls that came to us."""
         entry = b"INPOD_SESSION=" + os.fsencode(self._folder)
-        found: list[int] = []
+        found = {process for thread, at_ns in self._callers() if (process := _process_of(thread, at_ns))}
         for name in os.listdir("/proc"):
             with contextlib.suppress(OSError):
                 if name.isdigit() and entry in Path("/proc", name, "environ").read_bytes().split(b"\0"):
-                    found.append(int(name))
+                    found.add(int(name))
         return found
+
+    def _callers(self) -> list[tuple[int, int]]:
+        assert self._library is not None
+        room = (_Caller * MAX_CALLERS)()
+        count = self._library.inpod_tracer_callers(room, MAX_CALLERS)
+        return [(each.thread, each.at_ns) for each in room[:count]]
 
 
 def intercepted_environment(
@@ -140,10 +160,25 @@ def native_folder() -> Path:
 
 def _load(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
-    library.inpod_tracer_serve.argtypes = [ctypes.c_char_p, ctypes.c_uint, ctypes.c_int]
+    library.inpod_tracer_serve.argtypes = [ctypes.c_char_p, ctypes.c_uint, ctypes.c_int, ctypes.c_int]
     library.inpod_tracer_serve.restype = ctypes.c_int
     library.inpod_tracer_served.restype = ctypes.c_uint
+    library.inpod_tracer_callers.argtypes = [ctypes.POINTER(_Caller), ctypes.c_size_t]
+    library.inpod_tracer_callers.restype = ctypes.c_size_t
     return library
+
+
+def _process_of(thread: int, at_ns: int) -> int:
+    """Return the process of a thread that was there at a time; 0 when it is gone, whoever has its number by now."""
+    try:
+        facts = Path(f"/proc/{thread}/stat").read_text().rpartition(")")[2].split()
+        status = Path(f"/proc/{thread}/status").read_text()
+    except OSError:
+        return 0
+    began_ns = int(facts[19]) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")  # starttime, proc(5)
+    if facts[0] in "ZX" or began_ns > at_ns:
+        return 0
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Tgid:"))
 
 
 @contextmanager
