@@ -5,7 +5,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Literal, Protocol
 
 from inpod.cli.output import say
@@ -87,7 +86,7 @@ class _Plain:
 
 class _Json:
     def show(self, event: Event) -> None:
-        say(json.dumps({"event": type(event).__name__, **asdict(event)}))
+        say(json.dumps({"event": type(event).__name__, **event._asdict()}))
 
     def close(self) -> None:
         pass

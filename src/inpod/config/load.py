@@ -1,8 +1,7 @@
 """Where values come from: the command line, then the file, then the defaults."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -24,8 +23,7 @@ NOT_JSON = (".toml", ".yaml", ".yml")
 """Forms of a configuration that mirrord has, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What the command line says. None: nothing."""
 
     target: str | None = None
@@ -45,8 +43,7 @@ class Options:
     is_ephemeral: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What a run of `inpod exec` is to do, from all sources. None: not said anywhere."""
 
     target: str | None = None
@@ -56,15 +53,15 @@ class Settings:
     startup_timeout_s: float | None = None
     incoming: IncomingMode = "mirror"
     files: FilesMode = "read"
-    env: EnvFilter = field(default_factory=EnvFilter)
-    ports: Ports = field(default_factory=Ports)
+    env: EnvFilter = EnvFilter()
+    ports: Ports = Ports()
     http_filter: HttpFilter | None = None
     on_conflict: OnConcurrentSteal = "abort"
     flush: bool = True
     steals_probes: bool = False
     redirect: Literal["auto", "sk_lookup", "nftables"] = "auto"
     interceptor: Interceptor = "auto"
-    way: Way = field(default_factory=Way)
+    way: Way = Way()
     hostname: bool = True
     skipped: tuple[str, ...] = BUILD_TOOLS
     is_ephemeral: bool = False

@@ -1,15 +1,13 @@
 """What happens in a session, for those who show it: the terminal, JSON lines, tests. Source of docs/reference/events.md."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 COUNTED = ("seen", "matched", "passed", "whole", "dropped", "moved", "stayed")
 """What a `PortTraffic` counts; a `PortReport` of the agent does so under the same names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A step of the start began; the one before is done.
 
     Comes before `Summary`, a few times.
@@ -21,8 +19,7 @@ class Step:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """All is ready, and the program starts.
 
     Comes once. A start that fails has none.
@@ -38,8 +35,7 @@ class Summary:
     files: str
 
 
-@dataclass(frozen=True, slots=True)
-class PortSubscribed:
+class PortSubscribed(NamedTuple):
     """The pod's traffic to a port comes to the program, which listens there.
 
     Comes once for each port.
@@ -57,8 +53,7 @@ class PortSubscribed:
     protocol: str = "tcp"
 
 
-@dataclass(frozen=True, slots=True)
-class PortDelivered:
+class PortDelivered(NamedTuple):
     """What came to the program's listeners since the last such event of the port.
 
     Comes where something came, a second later.
@@ -78,8 +73,7 @@ class PortDelivered:
     protocol: str = "tcp"
 
 
-@dataclass(frozen=True, slots=True)
-class PortTraffic:
+class PortTraffic(NamedTuple):
     """What became of a port's traffic since the last such event of the port.
 
     Comes where requests are told apart, as by a filter, or something is missing; once a second at most.
@@ -109,8 +103,7 @@ class PortTraffic:
     protocol: str = "tcp"
 
 
-@dataclass(frozen=True, slots=True)
-class PortServices:
+class PortServices(NamedTuple):
     """Which services lead to a port, and which do not though they might be thought to.
 
     Comes once for each port of a target in a cluster, after `PortSubscribed`.
@@ -126,8 +119,7 @@ class PortServices:
     protocol: str = "tcp"
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """Something the user should know.
 
     Comes at any time.
@@ -145,16 +137,14 @@ class Note:
     protocol: str = "tcp"
 
 
-@dataclass(frozen=True, slots=True)
-class AgentLost:
+class AgentLost(NamedTuple):
     """The link to the agent broke.
 
     Comes before `Reconnected`, or before the session's end where the link cannot be made again.
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Reconnected:
+class Reconnected(NamedTuple):
     """The link to the agent is there again, and the ports are had again.
 
     Comes after `AgentLost`.
