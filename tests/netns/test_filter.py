@@ -375,3 +375,14 @@ def test_what_else_diverts_the_port_is_noticed(pod: Pod, original: None, tmp_pat
         # Who was there first is asked first by the kernel, and it is no agent that could be joined.
         with developer(pod, tmp_path, "alice", {"mode": "steal"}) as alice:
             assert "does not come to the agent" in warning(alice)
+
+
+def test_port_that_nobody_can_call_is_told(tmp_path: Path) -> None:
+    """In a network namespace that was just made not even the loopback interface is up."""
+    command = ["unshare", "--net", "sh", "-c", "echo ready; read _"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as bare:
+        assert next_line(bare.stdout) == "ready"
+        with developer(Pod(bare.pid), tmp_path, "alice", {"mode": "steal"}) as alice:
+            said = warning(alice)
+        bare.communicate()
+    assert f"127.0.0.1:{PORT} does not come to the agent: Network is unreachable; nor can others" in said

@@ -141,11 +141,8 @@ class StealTcp(Steal[StolenPort]):
         if hold.port is None:
             return
         ip = next(iter(self._addresses or own_addresses()), "127.0.0.1")
-        if await hold.port.misses(ip) and hold.port is not None:
-            hold.subscriber.report.trouble(
-                f"a connection to {ip}:{hold.request.port} does not come to the agent: "
-                "something else in the pod, a service mesh for instance, diverts it"
-            )
+        if (why := await hold.port.why_missed(ip)) and hold.port is not None:
+            hold.subscriber.report.trouble(f"a connection to {ip}:{hold.request.port} does not come to the agent: {why}")
 
     async def _move(self, hold: Hold[StolenPort]) -> None:
         """Have the clients of before come again, and count those who do not."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import sys
 import traceback
@@ -70,26 +71,26 @@ class StolenPort:
         if subscriber in self._subscribers:
             self._subscribers.remove(subscriber)
 
-    async def misses(self, ip: str) -> bool:
-        """Return whether a connection to the port at `ip`, an address of the target, fails to come here, as clients' would.
+    async def why_missed(self, ip: str) -> str:
+        """Return why a connection to the port at `ip`, an address of the target, does not come here; "" when it does.
 
         We make one ourselves, know it by its address, and end it; if something else diverts it, that sees it end at once.
         """
         family = socket.AF_INET6 if ":" in ip else socket.AF_INET
         arrived = asyncio.Event()
         with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
-            if sock.connect_ex((ip, self.number)) not in (0, errno.EINPROGRESS):
-                return True
+            if (code := sock.connect_ex((ip, self.number))) not in (0, errno.EINPROGRESS):
+                return f"{os.strerror(code)}; nor can others in this network make one"
             own = _address(sock.getsockname())
             self._own[own] = arrived
             try:
                 async with asyncio.timeout(ARRIVES_WITHIN_S):
                     await arrived.wait()
             except TimeoutError:
-                return True
+                return "something else in the pod, a service mesh for instance, diverts it"
             finally:
                 del self._own[own]
-        return False
+        return ""
 
     def close(self) -> None:
         """Give the port back. Connections that wait for us are reset; those of the programs go on."""
