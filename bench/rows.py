@@ -10,7 +10,7 @@ class Row:
     """One line of the table.
 
     Attributes:
-        unit: "us", "ms", "MiB", "/s" or "MiB/s"; of the last two, more is better.
+        unit: "us", "ms", "MiB", "/s", "MiB/s", or "" of a ratio; of "/s" and "MiB/s" more is better.
         mirrord: Range of mirrord 3.250.0's figure relative to native, both measured on a 2-core machine with the agent on
             the same machine: how many times slower. None: not measured.
         goal: In words.
@@ -116,8 +116,22 @@ ROWS = [
     Row("traced_local", "open+read+close 200 B of this machine, traced", "us", None, "+ 12 us"),
     Row("traced_pod", "open+read+close 200 B of the pod, again, traced", "us", None, ""),
     Row("traced_connect", "TCP connect + close, traced", "us", None, "connect + 100 us"),
-    Row("traced_http", "HTTP of a static Go server, traced, 16 kept connections", "/s", None, ">= 0.95 of native"),
-    Row("traced_http_new", "the same, a connection for each request, one at a time", "us", None, "native + 100 us"),
+    Row(
+        "traced_http",
+        "HTTP of a static Go server, 16 kept connections, traced rate by native",
+        "",
+        None,
+        ">= 0.95",
+        has_native=False,
+    ),
+    Row(
+        "traced_http_new",
+        "the same, a connection for each request, what traced takes more",
+        "us",
+        None,
+        "<= 100 us",
+        has_native=False,
+    ),
     Row("relay_ping", "tunnel alone (native: plain splice): ping-pong", "us", None, ""),
     Row("relay_16", "tunnel alone: 16 connections", "/s", None, ""),
     Row("relay_bulk", "tunnel alone: bulk download", "MiB/s", None, ""),
