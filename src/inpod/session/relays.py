@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 
 from inpod.protocol.layer import Addr
-from inpod.session.incoming.listeners import Place, places
+from inpod.session.incoming.listeners import Place, tcp_sockets
 from inpod.tunnel.messages import join_messages
 from inpod.tunnel.readiness import Readiness
 from inpod.tunnel.relay import join
@@ -84,10 +84,10 @@ async def _said(saying: dict["asyncio.Future[None]", Stream]) -> bool:
 def _closed(socks: set[socket.socket]) -> set[socket.socket]:
     """Return the connections of which the far end, on this machine, has said its last."""
     found = {sock for sock in socks if _has_ended(sock)}
-    if rest := {sock: place for sock in socks if sock not in found and (place := _far_place(sock)) is not None}:
-        # The end waits behind bytes for which we have no room yet.
-        closing = places(CLOSING)
-        found |= {sock for sock, place in rest.items() if place in closing}
+    # By TCP, the end may wait behind bytes for which we have no room yet.
+    if rest := {sock: ends for sock in socks - found if (ends := _ends(sock)) is not None}:
+        closing = tcp_sockets(CLOSING)
+        found |= {sock for sock, (own, far) in rest.items() if (far, own) in closing}
     return found
 
 
@@ -100,12 +100,15 @@ def _has_ended(sock: socket.socket) -> bool:
     return any(events & _CLOSED for _, events in poll.poll(0))
 
 
-def _far_place(sock: socket.socket) -> Place | None:
-    """Return where the far end stands; None: it has no TCP, by which alone an end can be late."""
+def _ends(sock: socket.socket) -> tuple[Place, Place] | None:
+    """Return own and far address; None: it has no TCP, or is gone."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return None
     try:
-        host, port = sock.getpeername()[:2]
+        return _place(sock.getsockname()), _place(sock.getpeername())
     except OSError:
         return None
-    return Addr.of(host.partition("%")[0], port).ip, port
+
+
+def _place(name: tuple[str, int]) -> Place:
+    return Addr.of(name[0].partition("%")[0], name[1]).ip, name[1]

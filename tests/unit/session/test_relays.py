@@ -61,3 +61,37 @@ def test_last_words_are_waited_for_as_long_as_they_get_on(
             assert await finishing is True
 
     run(scenario)
+
+
+def test_who_stays_open_is_not_waited_for_though_another_of_the_same_port_ends(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that the program left behind has it."""
+    monkeypatch.setattr(relays, "LOOK_EVERY_S", 0.01)
+    came: list[Stream] = []
+
+    def on_stream(stream: Stream, head: bytes) -> None:
+        stream.accept()
+        came.append(stream)
+
+    async def scenario() -> None:
+        async with tunnels(on_stream) as (first, _):
+            own, program = Relays(), []
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                for _ in range(2):
+                    sock = socket.create_connection(listener.getsockname())
+                    program.append(listener.accept()[0])
+                    stream = first.open(b"")
+                    await stream.accepted()
+                    own.join(stream, sock)
+            left, ending = program
+            # Its end is not here when one looks for it: it has more to say than goes.
+            size = say_all_at_once(ending)
+            finishing = asyncio.ensure_future(own.finish())
+            await asyncio.sleep(relays.GRACE_S)
+            while size:
+                size -= len(await came[1].read())
+            assert await finishing is True
+            left.close()
+
+    run(scenario)

@@ -31,7 +31,7 @@ _REQUEST_DUMP = 0x301
 _ERROR, _DONE = 2, 3
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port id
 _QUESTION = struct.Struct("=BBBxI48x")  # family, protocol, extensions, states; any socket
-_ANSWER = struct.Struct(">BxxxH2x16s")  # family; own port, own address
+_ANSWER = struct.Struct(">BxxxHH16s16s")  # family; own port, far port; own address, far address
 
 Place = tuple[bytes, int]
 """IP address as in `Addr.ip`, and port."""
@@ -90,27 +90,27 @@ def is_loopback(ip: bytes) -> bool:
 
 def listening() -> set[Place]:
     """Return where somebody in this network namespace listens."""
-    return places([LISTEN])
+    return {own for own, _ in tcp_sockets([LISTEN])}
 
 
-def places(states: Collection[int]) -> set[Place]:
-    """Return the own addresses of the TCP sockets of this network namespace that are in one of `states`."""
+def tcp_sockets(states: Collection[int]) -> set[tuple[Place, Place]]:
+    """Return own and far address of the TCP sockets of this network namespace that are in one of `states`."""
     try:
         return _asked(states)
     except OSError:
         return _read(states)
 
 
-def _asked(states: Collection[int]) -> set[Place]:
+def _asked(states: Collection[int]) -> set[tuple[Place, Place]]:
     """Return the kernel's answer.
 
     Raises:
         OSError: It has no sock_diag.
     """
-    found: set[Place] = set()
+    found: set[tuple[Place, Place]] = set()
     for message in ask_kernel(socket.IPPROTO_TCP, sum(1 << state for state in states)):
-        family, port, ip = _ANSWER.unpack_from(message)
-        found.add((place_ip(family, ip), port))
+        family, port, far_port, ip, far_ip = _ANSWER.unpack_from(message)
+        found.add(((place_ip(family, ip), port), (place_ip(family, far_ip), far_port)))
     return found
 
 
@@ -154,14 +154,17 @@ def _parse(data: bytes, found: list[bytes]) -> bool:
     return True
 
 
-def _read(states: Collection[int]) -> set[Place]:
-    found: set[Place] = set()
+def _read(states: Collection[int]) -> set[tuple[Place, Place]]:
+    found: set[tuple[Place, Place]] = set()
     for name in ("tcp", "tcp6"):
         try:
             lines = Path("/proc/self/net", name).read_bytes().splitlines()[1:]
         except OSError:
             continue
-        found |= {parse_place(fields[1]) for line in lines if int((fields := line.split(None, 4))[3], 16) in states}
+        for line in lines:
+            _, own, far, state, _ = line.split(None, 4)
+            if int(state, 16) in states:
+                found.add((parse_place(own), parse_place(far)))
     return found
 
 
