@@ -103,7 +103,7 @@ def mirrored(
     pod: Pod,
     folder: Path,
     kind: str,
-    http_filter: Mapping[str, object] = MINE,
+    http_filter: Mapping[str, object] | None = MINE,
     options: Json | None = None,
     original: Json | None = None,
 ) -> Iterator[tuple[Told, Told]]:
@@ -114,7 +114,7 @@ def mirrored(
         original: Options of the original.
     """
     config = folder / "config.json"
-    incoming = {"mode": "mirror", "http_filter": http_filter}
+    incoming = {"mode": "mirror"} | ({"http_filter": http_filter} if http_filter else {})
     config.write_text(json.dumps({"feature": {"network": {"incoming": incoming}}}))
     inpod = [
         sys.executable,

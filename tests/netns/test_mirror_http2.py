@@ -1,4 +1,4 @@
-"""HTTP/2 on a mirrored port with a filter: the program gets the matched requests, whole and no others; the original all."""
+"""HTTP/2 on a mirrored port: the program gets the matched requests, whole and no others; without a filter, and the original, all."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from tests.events import Json
 from tests.netns.conftest import Pod
 from tests.netns.http2_programs import GRPC_CLIENT
 from tests.netns.http2_recorders import NODE_CLIENT, TOLD
-from tests.netns.mirrored import CLIENT_LIMIT_S, PORT, again, mirrored
+from tests.netns.mirrored import CLIENT_LIMIT_S, MINE, PORT, again, mirrored
 from tests.netns.traffic import wait_until
 from tests.packages import need
 
@@ -78,9 +78,9 @@ def ask_much(pod: Pod, largest: int) -> None:
     assert ask(pod, "node", "-e", NODE_CLIENT, URL, str(NODE_REQUESTS), str(largest)) == ""
 
 
-def assert_copied(original: list[Json], program: list[Json]) -> None:
+def assert_copied(original: list[Json], program: list[Json], *, is_filtered: bool = True) -> None:
     """All matched requests came as they came to the original, and no others."""
-    wanted = {path: request for path, request in by_path(original).items() if request["mine"]}
+    wanted = {path: request for path, request in by_path(original).items() if request["mine"] or not is_filtered}
     found = by_path(program)
     assert found.keys() <= wanted.keys()
     # What is taken back may be so before the program is asked, or after it answered.
@@ -112,6 +112,23 @@ def test_streams_in_turns_arrive_whole_with_their_trailers(pod: Pod, tmp_path: P
         assert_copied(asked, program.requests())
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"initialWindowSize": 1000, "maxConcurrentStreams": 2}], ids=["usual", "takes little"]
+)
+@again
+def test_without_a_filter_all_requests_arrive_whole(pod: Pod, tmp_path: Path, settings: Json) -> None:
+    """On a connection that is the program's from the start, and keeps to what the program takes."""
+    original_takes: Json = {"settings": {"initialWindowSize": 16 * MIB, "maxFrameSize": MIB}}
+    with mirrored(pod, tmp_path, "node", None, {"settings": settings}, original_takes) as (original, program):
+        ask_much(pod, 2 * MIB)
+        asked = original.wait(NODE_REQUESTS)
+        wanted = {request["path"] for request in asked if not taken_back(request["path"])}
+        program.wait_until(lambda: wanted <= {request["path"] for request in program.requests()})
+        assert_copied(asked, program.requests(), is_filtered=False)
+        wait_until(lambda: program.events("PortDelivered"), "the connection is counted")
+        assert [event["connections"] for event in program.events("PortDelivered")] == [1]
+
+
 @again
 def test_requests_arrive_though_the_client_is_gone_before(pod: Pod, tmp_path: Path) -> None:
     options = {"settings": {"maxConcurrentStreams": 1}, "delay": 100}
@@ -133,9 +150,10 @@ def test_large_bodies_arrive_whole(pod: Pod, tmp_path: Path) -> None:
         assert_copied(asked, program.requests())
 
 
+@pytest.mark.parametrize("http_filter", [MINE, None], ids=["filter", "no filter"])
 @again
-def test_program_that_ends_its_connections_gets_new_ones(pod: Pod, tmp_path: Path) -> None:
-    with mirrored(pod, tmp_path, "node", options={"closes": True}) as (original, program):
+def test_program_that_ends_its_connections_gets_new_ones(pod: Pod, tmp_path: Path, http_filter: Json | None) -> None:
+    with mirrored(pod, tmp_path, "node", http_filter, options={"closes": True}) as (original, program):
         with told_client(pod) as tell:
             number = came = 0
             while came < 5:

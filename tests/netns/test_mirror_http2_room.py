@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from inpod.agent.incoming.http.first import PREFACE
 from inpod.agent.incoming.mirror.copy import COPY_BYTES
 from inpod.config.http_filter import HttpFilter
-from inpod.protocol.agent import PortReport, Subscribe, decode_answer, encode
+from inpod.protocol.agent import PREFACE, PortReport, Subscribe, decode_answer, encode
 from inpod.session.incoming.http_filter import compile_filter
 from inpod.tunnel.streams import Stream
 from tests.netns.conftest import Agent

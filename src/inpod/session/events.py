@@ -76,7 +76,7 @@ class PortDelivered(NamedTuple):
 class PortTraffic(NamedTuple):
     """What became of a port's traffic since the last such event of the port.
 
-    Comes where requests are told apart, as by a filter, or something is missing; once a second at most.
+    Comes where requests are read, for a filter or as mirrored HTTP/2, or something is missing; once a second at most.
 
     Attributes:
         port: Of the pod.

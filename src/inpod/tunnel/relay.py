@@ -17,7 +17,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """struct linger, on with 0 s: close(2) then sends RST instead of FIN (socket(7), tcp(7))."""
 
 
-async def relay(stream: Stream, sock: socket.socket, *, discard: bool = False) -> None:
+async def relay(stream: Stream, sock: socket.socket) -> None:
     """Pass bytes between `stream` and `sock` until both directions ended, as `join`. Cancelling resets both."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -25,30 +25,21 @@ async def relay(stream: Stream, sock: socket.socket, *, discard: bool = False) -
         if not done.done():
             done.set_result(None)
 
-    bridge = join(stream, sock, end, discard=discard)
+    bridge = join(stream, sock, end)
     try:
         await done
     finally:
         bridge.reset()
 
 
-def join(stream: Stream, sock: socket.socket, on_end: Callable[[], None], *, discard: bool = False) -> "Bridge":
+def join(stream: Stream, sock: socket.socket, on_end: Callable[[], None]) -> "Bridge":
     """Pass bytes between `stream` and `sock` from now on; takes over both, and calls `on_end` once both have ended.
 
     A reset of one is a reset of the other. A side that is slow slows the other, and nobody else. What the stream
     received before is passed on, too.
-
-    Args:
-        discard: Throw away what the socket says: the stream is a copy that wants no answer.
     """
-    sock.setblocking(False)
-    bridge = (_Copy if discard else Bridge)(stream, on_end)
-    try:
-        open_transport(sock, bridge)
-    except OSError:
-        # The kernel watches no more sockets (fs.epoll.max_user_watches): this one ends, as by a reset.
-        sock.close()
-        asyncio.get_running_loop().call_soon(bridge.connection_lost, None)
+    bridge = Bridge(stream, on_end)
+    bridge.begin(sock)
     return bridge
 
 
@@ -65,6 +56,16 @@ class Bridge(asyncio.Protocol):
         self._owed = 0
         self._socket_ended = False
         self._stream_ended = False
+
+    def begin(self, sock: socket.socket) -> None:
+        """Take the socket over."""
+        sock.setblocking(False)
+        try:
+            open_transport(sock, self)
+        except OSError:
+            # The kernel watches no more sockets (fs.epoll.max_user_watches): this one ends, as by a reset.
+            sock.close()
+            asyncio.get_running_loop().call_soon(self.connection_lost, None)
 
     # The socket's side.
 
@@ -139,16 +140,3 @@ class Bridge(asyncio.Protocol):
         """Read on."""
         if self._transport is not None:
             self._transport.resume_reading()
-
-
-class _Copy(Bridge):
-    """A bridge towards the socket only; of the other direction nothing passes but its end."""
-
-    __slots__ = ()
-
-    def data_received(self, data: bytes) -> None:
-        pass
-
-    def eof(self) -> None:
-        self._stream.write_eof()
-        super().eof()

@@ -243,31 +243,3 @@ async def tunnels_to_echo() -> AsyncIterator[Callable[[], socket.socket]]:
 
         yield connect
         await asyncio.gather(*tasks)
-
-
-def test_copy_gets_the_stream_and_its_answers_are_thrown_away(run: Run) -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        client, served = socket_pair("tcp")
-        client.setblocking(False)
-        relays: list[asyncio.Future[None]] = []
-
-        def on_stream(stream: Stream, head: bytes) -> None:
-            stream.accept()
-            relays.append(asyncio.ensure_future(relay(stream, served, discard=True)))
-
-        async with tunnels(on_stream) as (first, _):
-            stream = first.open(b"")
-            await stream.write(b"request")
-            assert await loop.sock_recv(client, 100) == b"request"
-            await loop.sock_sendall(client, b"answer nobody wants")
-            client.shutdown(socket.SHUT_WR)
-            await stream.write(b"another")
-            assert await loop.sock_recv(client, 100) == b"another"
-            stream.write_eof()
-            assert await stream.read() == b""
-            assert await loop.sock_recv(client, 100) == b""
-            await asyncio.gather(*relays)
-        client.close()
-
-    run(main)

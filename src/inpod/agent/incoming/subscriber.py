@@ -6,10 +6,10 @@ import socket
 from collections.abc import Sequence
 
 from inpod.agent.incoming.http.choice import Fate, Head, Taker
-from inpod.agent.incoming.http.first import PREFACE, readable
+from inpod.agent.incoming.http.first import readable
 from inpod.agent.incoming.http.rules import Rules
 from inpod.agent.incoming.report import Report
-from inpod.protocol.agent import Address, Incoming, Subscribe, encode
+from inpod.protocol.agent import PREFACE, Address, Incoming, Subscribe, encode
 from inpod.tunnel.streams import Stream, Tunnel
 
 SILENT_AFTER_S = 1.5

@@ -2,6 +2,7 @@
 
 from inpod.protocol.agent.codec import decode_answer, decode_request, encode, errno_of
 from inpod.protocol.agent.messages import (
+    PREFACE,
     PROTOCOL_VERSION,
     Address,
     Answer,
@@ -35,6 +36,7 @@ from inpod.protocol.agent.messages import (
 from inpod.protocol.listing import PeerProtocolError
 
 __all__ = [
+    "PREFACE",
     "PROTOCOL_VERSION",
     "Address",
     "Answer",

@@ -19,6 +19,9 @@ from typing import Literal, NamedTuple
 
 PROTOCOL_VERSION = 1
 
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""What begins a connection of HTTP/2 with prior knowledge (RFC 9113 section 3.4)."""
+
 Mode = Literal["mirror", "steal"]
 IpProtocol = Literal["tcp", "udp"]
 Redirect = Literal["auto", "sk_lookup", "nftables"]
@@ -192,7 +195,7 @@ class PortReport(NamedTuple):
 
     Attributes:
         dropped: Packets that the kernel or the agent had to drop.
-        seen: Requests read, on a port with a filter.
+        seen: Requests read, on a port with a filter; of mirrored HTTP/2 also without.
         matched: Of these, how many the session got.
         passed: And how many the original.
         whole: Connections that were passed to the original without a look at their requests.
@@ -238,13 +241,13 @@ class Incoming(NamedTuple):
     """A connection of a subscription, opened by the agent; or the datagrams of one peer, as data (protocol/datagrams.py).
 
     The session answers ACCEPT when the program took it, RESET when it did not. In mirror mode the program's answers are not
-    sent, unless they are wanted: they go to nobody, but in HTTP/2 they say how much it takes. EOF of either end means that it has no more use for the datagrams' stream.
+    sent, for they go to nobody, but for those of a connection whose first DATA begins with `PREFACE`: in HTTP/2 they say how
+    much the program takes. EOF of either end means that it has no more use for the datagrams' stream.
 
     Attributes:
         port: The subscription's.
         peer: The real client.
         local: What the client called (the pod's side).
-        wants_answers: The agent reads what the program answers, in mirror mode.
     """
 
     port: int
@@ -252,7 +255,6 @@ class Incoming(NamedTuple):
     peer: Address
     local: Address
     protocol: IpProtocol = "tcp"
-    wants_answers: bool = False
 
 
 class Refusal(NamedTuple):

@@ -15,13 +15,13 @@ from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Bind, Listen, encode_reply
 from inpod.session.events import Events, Note, PortSubscribed
 from inpod.session.incoming.listeners import Listener, Place, choose, is_any, is_loopback, listening
+from inpod.session.incoming.mirrored import Mirrored
 from inpod.session.incoming.services import Services
 from inpod.session.incoming.sources import Sources
 from inpod.session.incoming.subscriptions import Answer, Subscriptions
 from inpod.session.relays import Relays
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
-from inpod.tunnel.relay import join
 from inpod.tunnel.streams import Stream
 from inpod.tunnel.tcp_state import is_established
 
@@ -271,7 +271,7 @@ class Incoming:
     def _carry(self, stream: Stream, request: agent.Incoming, sock: socket.socket, source: int) -> None:
         stream.accept()
         if request.mode == "mirror":
-            join(stream, sock, lambda: self._sources.ended(source), discard=not request.wants_answers)
+            Mirrored(stream, lambda: self._sources.ended(source)).begin(sock)
         else:
             self._relays.join(stream, sock, lambda: self._sources.ended(source))
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from inpod.agent.incoming.http import h2_frames as frames
 from inpod.agent.incoming.http import hpack
-from inpod.agent.incoming.http.first import PREFACE
 from inpod.agent.incoming.http.h2_limits import BODY_LIMIT_S, MAX_BODY, MOST_STREAMS
 from inpod.agent.incoming.mirror.copy import Room
 from inpod.agent.incoming.mirror.h2_program import END_LIMIT_S
+from inpod.protocol.agent import PREFACE
 from tests.unit.agent.incoming.h2_copy_world import Copied
 from tests.unit.agent.incoming.http.h2_peers import Message, Server, Values
 from tests.unit.agent.incoming.http.h2_world import request

@@ -9,9 +9,9 @@ from typing import TypeVar
 from inpod.agent.incoming.http.choice import Chooser, Taker
 from inpod.agent.incoming.http.counts import Counts
 from inpod.agent.incoming.http.exchange import Exchange
-from inpod.agent.incoming.http.first import PREFACE
 from inpod.agent.incoming.http.passage import State
 from inpod.agent.incoming.http.wires import OriginalWire, TakerWire, abort_with_reset
+from inpod.protocol.agent import PREFACE
 from inpod.tunnel import outlets
 from inpod.tunnel.stream import StreamRefused
 from inpod.tunnel.transport import Transport, open_transport

@@ -1,10 +1,7 @@
-"""The first bytes of a connection: HTTP/2's preface, and whether there are any."""
+"""The first bytes of a connection: whether there are any."""
 
 import asyncio
 import socket
-
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""What begins a connection of HTTP/2 with prior knowledge (RFC 9113 section 3.4)."""
 
 
 async def readable(*socks: socket.socket) -> None:

@@ -16,7 +16,6 @@ from collections import deque
 from inpod.agent.incoming.http import h2_frames as frames
 from inpod.agent.incoming.http.choice import Chooser, Fate
 from inpod.agent.incoming.http.counts import Counts
-from inpod.agent.incoming.http.first import PREFACE
 from inpod.agent.incoming.http.h2_frames import DATA, END_STREAM, HEADERS, PADDED, FrameReader, Http2Error
 from inpod.agent.incoming.http.h2_limits import (
     FIRST_STREAMS,
@@ -32,6 +31,7 @@ from inpod.agent.incoming.http.h2_request import MalformedError, Request, check_
 from inpod.agent.incoming.http.h2_routing import Routing
 from inpod.agent.incoming.http.h2_stream import Stream, append
 from inpod.agent.incoming.http.hpack import EMPTY_TABLE, MAX_LIST, Block, Decoder, encode
+from inpod.protocol.agent import PREFACE
 
 _NEEDS_BODY = Fate.NEEDS_BODY
 """For what runs with each request: Python 3.11 takes long to find a member in its class."""

@@ -8,11 +8,11 @@ from typing import Protocol
 
 from inpod.agent.incoming.http import h2_frames as frames
 from inpod.agent.incoming.http.choice import Taker
-from inpod.agent.incoming.http.first import PREFACE
 from inpod.agent.incoming.http.h2_frames import END_STREAM, HEADERS, PADDED
 from inpod.agent.incoming.http.h2_limits import MOST_UNREAD, SIDE_ROOM, Held
 from inpod.agent.incoming.http.h2_stream import Stream
 from inpod.agent.incoming.http.hpack import EMPTY_TABLE
+from inpod.protocol.agent import PREFACE
 
 
 class Wire(Protocol):

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from inpod.agent.incoming.http.choice import Fate, Head, Taker
 from inpod.agent.incoming.http.collected import Collected
-from inpod.agent.incoming.http.first import PREFACE
 from inpod.agent.incoming.http.head import Request
 from inpod.agent.incoming.http.requests import RequestReader
+from inpod.protocol.agent import PREFACE
 
 Choose = Callable[[Head, bytes | None], Taker | Fate]
 """As `Chooser.choose`."""

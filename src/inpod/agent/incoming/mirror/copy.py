@@ -45,12 +45,14 @@ class Copy:
     Attributes:
         is_over: The session, the program or the lack of room ended it: nothing more can be given to it.
         is_answered: The program has said all it will say.
+        has_begun: Something was written.
         listener: Told of the program's answers, if somebody wants to know.
     """
 
     def __init__(self, stream: Stream, room: Room) -> None:
         self.is_over = False
         self.is_answered = False
+        self.has_begun = False
         self.listener: Listener | None = None
         self._stream = stream
         self._room = room
@@ -80,6 +82,7 @@ class Copy:
 
     def write(self, data: bytes) -> int:
         """Keep bytes of the client until `flush`. Return 0, or how many chunks are lost: then the copy is over."""
+        self.has_begun = True
         cost = len(data) + _CHUNK_OVERHEAD
         room = self._room
         if self._held + cost > room.copy_bytes or room.used + cost > room.total_bytes:

@@ -1,14 +1,18 @@
-"""A copy of those requests of a connection that a session's filter matches, in either version of HTTP."""
+"""A copy of those requests of a connection that a session's filter matches, in either version of HTTP.
+
+Without a filter that is all of them, and only those of HTTP/2 are read: as the original's, the program's connection is one
+that keeps to what its own end takes.
+"""
 
 import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
 from inpod.agent.incoming.http.choice import Fate, Head, Taker
-from inpod.agent.incoming.http.first import PREFACE
 from inpod.agent.incoming.mirror.copy import Copy, Room
 from inpod.agent.incoming.mirror.h1_copy import Http1Copy
 from inpod.agent.incoming.subscriber import Subscriber, why
+from inpod.protocol.agent import PREFACE
 from inpod.tunnel.stream import Stream
 
 
@@ -37,13 +41,9 @@ class Requests(Protocol):
 
 
 class FilteredCopy:
-    """Stands where a `Copy` does; opens one with the first request that matches.
+    """Stands where a `Copy` does; opens one with the first request that matches, without a filter with the first bytes."""
 
-    Args:
-        open_copy: Told whether the program's answers are wanted.
-    """
-
-    def __init__(self, subscriber: Subscriber, open_copy: Callable[[bool], Copy], room: Room) -> None:
+    def __init__(self, subscriber: Subscriber, open_copy: Callable[[], Copy], room: Room) -> None:
         self._subscriber = subscriber
         self._open_copy = open_copy
         self._room = room
@@ -109,13 +109,15 @@ class FilteredCopy:
 
     def _begin(self, *, is_http2: bool) -> Requests:
         if not is_http2:
-            return Http1Copy(self._choose, lambda: self._open_copy(False))
+            return Http1Copy(self._choose, self._open_copy)
         # Loaded for the first connection that needs it: most sessions have none.
         from inpod.agent.incoming.mirror.h2_copy import Http2Copy
         from inpod.agent.incoming.mirror.h2_program import Program
 
         loop = asyncio.get_running_loop()
-        program = Program(lambda: self._open_copy(True), self._room, loop, self._subscriber.report.dropped)
+        program = Program(self._open_copy, self._room, loop, self._subscriber.report.dropped)
+        if self._subscriber.rules is None:
+            program.connect()
         return Http2Copy(self._choose, program, loop)
 
     def _choose(self, head: Head, body: bytes | None) -> Taker | Fate:

@@ -6,7 +6,6 @@ windows there are. So everything is taken that a client may say to somebody.
 
 from inpod.agent.incoming.http import h2_frames as frames
 from inpod.agent.incoming.http.choice import Fate
-from inpod.agent.incoming.http.first import PREFACE
 from inpod.agent.incoming.http.h2_frames import DATA, END_STREAM, HEADERS, PADDED, FrameReader, Http2Error
 from inpod.agent.incoming.http.h2_limits import BODY_LIMIT_S, MAX_BODY
 from inpod.agent.incoming.http.h2_request import (
@@ -21,6 +20,7 @@ from inpod.agent.incoming.http.hpack import Block, Decoder, encode
 from inpod.agent.incoming.http.splitter import Choose
 from inpod.agent.incoming.mirror.h2_pieces import Pieces
 from inpod.agent.incoming.mirror.h2_program import Clock, Program
+from inpod.protocol.agent import PREFACE
 
 MAX_TABLE = 64 * 1024
 """Largest table of header fields that a client may use: what no original is known to exceed."""

@@ -77,9 +77,23 @@ class Program:
         self.streams[stream.number] = stream
         return True
 
+    def connect(self) -> bool:
+        """Open a connection; return whether there is one."""
+        if len(self._wires) >= MOST_SIDES:
+            self._on_dropped(1)
+            return False
+        copy = self._open_copy()
+        if copy.is_over:
+            return False
+        # Of no taker, as the original is: what it says is not passed on, so its blocks need not be looked at for long.
+        side = self._current = Side(self, None)
+        wire = self._wires[side] = copy.listener = Wire(self, side, copy, self._on_dropped)
+        side.begin(wire, _SETTINGS)
+        return True
+
     def start(self, stream: Stream) -> None:
         """Send a request: it matches."""
-        if self._current is None and not self._open():
+        if self._current is None and not self.connect():
             self.drop(stream)
         else:
             assert self._current is not None
@@ -261,20 +275,6 @@ class Program:
         side.end()
 
     # Parts.
-
-    def _open(self) -> bool:
-        """Open a connection; return whether there is one."""
-        if len(self._wires) >= MOST_SIDES:
-            self._on_dropped(1)
-            return False
-        copy = self._open_copy()
-        if copy.is_over:
-            return False
-        # Of no taker, as the original is: what it says is not passed on, so its blocks need not be looked at for long.
-        side = self._current = Side(self, None)
-        wire = self._wires[side] = copy.listener = Wire(self, side, copy, self._on_dropped)
-        side.begin(wire, _SETTINGS)
-        return True
 
     def _start_again(self, side: Sending) -> None:
         for stream in list(side.waiting):

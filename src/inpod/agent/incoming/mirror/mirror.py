@@ -16,7 +16,7 @@ from inpod.agent.incoming.mirror.reassembly import Event, Kind, Reassembler, beg
 from inpod.agent.incoming.mirror.sockets import speaking
 from inpod.agent.incoming.report import Report
 from inpod.agent.incoming.subscriber import Subscriber
-from inpod.protocol.agent import Incoming, Subscribe, encode
+from inpod.protocol.agent import PREFACE, Incoming, Subscribe, encode
 from inpod.tunnel.streams import Tunnel
 
 TICK_S = 1.0
@@ -212,6 +212,8 @@ class Mirror:
                     self._touched[found[1]] = None
                 found, pieces = self._open(flow), pieces[begin:]
         if found is not None:
+            if isinstance(found[1], Copy) and not found[1].has_begun and b"".join(pieces).startswith(PREFACE):
+                found = self._by_request(flow, found[0], found[1])
             self._write(found, pieces)
 
     def _write(self, found: tuple[MirroredPort, Copy | FilteredCopy], pieces: Sequence[bytes]) -> None:
@@ -241,14 +243,27 @@ class Mirror:
         if port.subscriber.rules is None:
             copy = self._offer(port, flow)
         else:
-            copy = FilteredCopy(port.subscriber, lambda wants: self._offer(port, flow, wants_answers=wants), self._room)
+            copy = FilteredCopy(port.subscriber, lambda: self._offer(port, flow), self._room)
         self._copies[flow] = port, copy
         return port, copy
 
-    def _offer(self, port: MirroredPort, flow: bytes, *, wants_answers: bool = False) -> Copy:
+    def _by_request(self, flow: bytes, port: MirroredPort, first: Copy) -> tuple[MirroredPort, FilteredCopy]:
+        """Copy a connection of HTTP/2 request by request; `first` was offered for it, and got nothing yet."""
+        unused = [first]
+        if first.is_over or first.is_answered:
+            unused.clear()
+            first.finish()
+            first.flush()
+
+        def open_copy() -> Copy:
+            return unused.pop() if unused else self._offer(port, flow)
+
+        found = self._copies[flow] = port, FilteredCopy(port.subscriber, open_copy, self._room)
+        return found
+
+    def _offer(self, port: MirroredPort, flow: bytes) -> Copy:
         peer, address = endpoints(flow)
-        incoming = Incoming(port.port, "mirror", peer, address, wants_answers=wants_answers)
-        copy = Copy(self._tunnel.open(encode(incoming)), self._room)
+        copy = Copy(self._tunnel.open(encode(Incoming(port.port, "mirror", peer, address))), self._room)
         self._running += 1
         port.group.create_task(copy.run()).add_done_callback(lambda _: self._on_gone(flow, copy))
         return copy

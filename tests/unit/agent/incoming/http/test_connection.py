@@ -18,7 +18,7 @@ from inpod.agent.incoming.http.client import SILENCE_LIMIT_S, ConnectOriginal
 from inpod.agent.incoming.http.connection import serve
 from inpod.agent.incoming.http.counts import Counts
 from inpod.agent.incoming.http.exchange import Exchange
-from inpod.agent.incoming.http.first import PREFACE
+from inpod.protocol.agent import PREFACE
 from inpod.tunnel.mux import WINDOW
 from inpod.tunnel.relay import relay
 from inpod.tunnel.streams import Stream, Tunnel

@@ -8,8 +8,8 @@ import pytest
 from inpod.agent.incoming.http import h2
 from inpod.agent.incoming.http import h2_frames as frames
 from inpod.agent.incoming.http.client import LINGER_S
-from inpod.agent.incoming.http.first import PREFACE
 from inpod.agent.incoming.http.h2 import serve_http2
+from inpod.protocol.agent import PREFACE
 from tests.unit.agent.incoming.http.h2_peers import Peer, Server
 from tests.unit.agent.incoming.http.test_connection import Room, Run, room, run
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from inpod.agent.incoming.http import h2_frames as frames
 from inpod.agent.incoming.http import hpack
-from inpod.agent.incoming.http.first import PREFACE
+from inpod.protocol.agent import PREFACE
 from tests.unit.agent.incoming.http.h2_peers import Server
 from tests.unit.agent.incoming.http.h2_world import GET, World, request, side_says, silent
 

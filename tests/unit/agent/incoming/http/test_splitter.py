@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from inpod.agent.incoming.http.choice import Fate, Head, Taker
 from inpod.agent.incoming.http.collected import MAX_BODY
-from inpod.agent.incoming.http.first import PREFACE
 from inpod.agent.incoming.http.splitter import RequestSplitter
+from inpod.protocol.agent import PREFACE
 from inpod.tunnel.stream import Stream
 
 
