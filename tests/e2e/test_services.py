@@ -80,6 +80,18 @@ def test_service_that_leads_to_the_port_is_tried_without_a_request(
             assert [next_line(alice.stdout), next_line(alice.stdout)] == ["ready", "GET /bob"]
 
 
+def test_service_that_is_made_later_is_found_by_who_asks(
+    targets: Namespace, lone: str, service: Callable[..., None], tmp_path: Path
+) -> None:
+    service(selector={"app": "another"}, ports=[{"port": 80}])
+    with developer(targets, lone, tmp_path, "alice", STEAL) as alice:
+        why = "service/lone does not select this pod: it wants app=another, the pod has app=lone"
+        assert event(alice, "PortServices")["services"] == [why]
+        service(selector={"app": "lone"}, ports=[{"port": 80, "targetPort": "http"}])
+        assert "service/lone:80 leads here, as a packet did just now" in status(alice)
+        assert event(alice, "PortServices")["services"] == ["service/lone:80 leads here, as a packet did just now"]
+
+
 @pytest.mark.parametrize(
     ("spec", "why"),
     [

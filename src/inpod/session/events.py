@@ -106,7 +106,7 @@ class PortTraffic(NamedTuple):
 class PortServices(NamedTuple):
     """Which services lead to a port, and which do not though they might be thought to.
 
-    Comes once for each port of a target in a cluster, after `PortSubscribed`.
+    Comes for each port of a target in a cluster, after `PortSubscribed`; again when `inpod status` asks, where it is another.
 
     Attributes:
         port: Of the pod.

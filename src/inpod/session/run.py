@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from inpod.errors import ExitCode, UserError
 from inpod.launch.process import Process
 from inpod.protocol import agent, layer
+from inpod.session.asked import Asked
 from inpod.session.events import Events, Note, Step, Summary
 from inpod.session.files.replica import Replica
 from inpod.session.files.service import Files
@@ -148,6 +149,8 @@ class _Session:
         self._follow_files()
         wishes = self._wishes()
         services = Services(self._way.read_leads, tunnel, self.tasks, events)
+        if self._way.read_leads is not None:
+            undo.callback(Asked(folder, services.look_again, self.tasks).close)
         common = (table, events, plan.mode, self.tasks, self._relays, plan.ports, services)
         incoming = Incoming(*common, Subscriptions(tunnel, wishes, events))
         incoming.addresses = frozenset(layer.Addr.of(text.partition("%")[0], 0).ip for text in welcome.addresses)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from inpod.session.asked import ask
 from inpod.session.events import (
     COUNTED,
     AgentLost,
@@ -87,9 +88,11 @@ def _port(port: int, protocol: str, mode: str, local: str) -> Json:
 
 
 def running_sessions() -> list[Json]:
-    """Return the sessions of this user on this machine, oldest process first."""
+    """Return the sessions of this user on this machine, oldest process first, as they are when they have looked again."""
     found: list[Json] = []
-    for folder in running_folders():
+    folders = running_folders()
+    ask(folders)
+    for folder in folders:
         with contextlib.suppress(OSError, ValueError):
             session = json.loads((folder / NAME).read_text())
             # One that another version of inpod runs may not tell all.

@@ -11,7 +11,7 @@ from inpod.tunnel.streams import StreamRefused, Tunnel
 
 
 class Services:
-    """Looked at once, when the first port is had.
+    """Looked at when the first port is had, and when somebody asks.
 
     Args:
         read: As `AgentLink.read_leads`.
@@ -29,6 +29,7 @@ class Services:
         self._tunnel = tunnel
         self._events = events
         self._reading: asyncio.Task[Leads] | None = None
+        self._told: dict[tuple[int, agent.IpProtocol], list[Lead]] = {}
 
     async def tell(self, port: int, protocol: agent.IpProtocol) -> None:
         """Tell of a port of the target that was just had."""
@@ -36,7 +37,24 @@ class Services:
             return
         if self._reading is None:
             self._reading = self._tasks.spawn(self._read())
-        leads = (await asyncio.shield(self._reading))(port, protocol)
+        await self._tell(port, protocol, await asyncio.shield(self._reading))
+
+    async def look_again(self) -> None:
+        """Look at the services anew, and tell of the ports of which there is something else to be said."""
+        # Others who ask at the same time wait for the same answer.
+        if self._read is not None and self._reading is not None and self._reading.done():
+            self._reading = self._tasks.spawn(self._read())
+        if self._reading is not None:
+            leads_of = await asyncio.shield(self._reading)
+            await asyncio.gather(*(self._tell(port, protocol, leads_of) for port, protocol in list(self._told)))
+
+    async def _tell(self, port: int, protocol: agent.IpProtocol, leads_of: Leads) -> None:
+        leads = leads_of(port, protocol)
+        before = self._told.get((port, protocol))
+        # None at all: the API server does not answer now.
+        if before is not None and (leads == before or not leads):
+            return
+        self._told[port, protocol] = leads
         tried = await asyncio.gather(*(self._try(lead, port) for lead in leads))
         self._events.emit(PortServices(port, tuple(lead.text for lead in tried), protocol))
         what = "UDP port" if protocol == "udp" else "Port"
