@@ -3,12 +3,15 @@
 The session runs on a machine of its own (`machine`), so what this machine says of a name is known.
 """
 
+import contextlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -75,24 +78,75 @@ int main(int count, char **names) {
 """
 
 
+INTERCEPTED = {"layer": ["go", "node", "python", "php", "musl"], "tracer": ["node", "python", "php"]}
+"""Who asks under which interceptor; programs without a dynamic linker are traced in any case."""
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The programs by language, as far as their languages are installed."""
+    folder = tmp_path_factory.mktemp("askers")
+    found = {"python": [sys.executable, "-c", PYTHON]}
+    for language, text in (("go", GO), ("node", NODE), ("php", PHP)):
+        with contextlib.suppress(pytest.skip.Exception):
+            found[language] = command(language, folder, text)
+    if "php" in found:
+        found["php"].append("--")
+    with contextlib.suppress(pytest.skip.Exception):
+        compiler = need("musl-gcc")
+        (folder / "ask.c").write_text(MUSL)
+        subprocess.run([compiler, "-static", "-o", folder / "ask", folder / "ask.c"], check=True)
+        found["musl"] = [str(folder / "ask")]
+    return found
+
+
+class Session:
+    """What programs are told in sessions: each session is had once, with all programs of its interceptor.
+
+    Attributes:
+        language: Of the program whose answers are wanted.
+    """
+
+    told: ClassVar[dict[str, dict[str, list[str]]]] = {}
+
+    def __init__(self, pod: Pod, folder: Path, interceptor: str, language: str, programs: dict[str, list[str]]) -> None:
+        self._pod = pod
+        self._folder = folder
+        self._interceptor = interceptor
+        self._programs = {each: programs[each] for each in INTERCEPTED[interceptor] if each in programs}
+        self.language = language
+
+    def found(self, dns: object, names: list[str]) -> list[str]:
+        """Return what the program finds of these names."""
+        key = json.dumps([self._pod.pid, self._interceptor, dns, names])
+        if key not in self.told:
+            self.told[key] = self._ask(dns, names)
+        return self.told[key][self.language]
+
+    def _ask(self, dns: object, names: list[str]) -> dict[str, list[str]]:
+        asked = [shlex.join([*words, *of_language(each, names)]) for each, words in self._programs.items()]
+        one_by_one = ["sh", "-c", 'for each; do eval "$each" || exit; echo; done', "sh", *asked]
+        interceptor = "auto" if self._interceptor == "layer" else self._interceptor
+        lines = run(self._pod, self._folder, interceptor, dns, *one_by_one)
+        answers = "\n".join(lines).rstrip("\n").split("\n\n")
+        return {each: said.split("\n") for each, said in zip(self._programs, answers, strict=True)}
+
+
+def of_language(language: str, names: list[str]) -> list[str]:
+    """Musl before 1.2.4 has no TCP: what it sees of an answer that does not fit is a piece of it."""
+    return [name for name in names if (language, name) != ("musl", "long.test")]
+
+
 @pytest.fixture(
-    params=["go", "node-layer", "node-tracer", "python-layer", "python-tracer", "php-layer", "php-tracer", "musl"]
+    params=[(language, interceptor) for interceptor in INTERCEPTED for language in INTERCEPTED[interceptor]],
+    ids="-".join,
 )
-def asker(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[list[str], str]:
-    """A program and its interceptor."""
-    language, _, interceptor = request.param.partition("-")
-    if language == "go":
-        return command("go", tmp_path, GO), "auto"
-    if language == "node":
-        return command("node", tmp_path, NODE), interceptor
-    if language == "php":
-        return [*command("php", tmp_path, PHP), "--"], interceptor
-    if language == "python":
-        return [sys.executable, "-c", PYTHON], interceptor
-    need("musl-gcc")
-    (tmp_path / "ask.c").write_text(MUSL)
-    subprocess.run(["musl-gcc", "-static", "-o", tmp_path / "ask", tmp_path / "ask.c"], check=True)
-    return [str(tmp_path / "ask")], "auto"
+def asker(request: pytest.FixtureRequest, pod: Pod, tmp_path: Path, programs: dict[str, list[str]]) -> Session:
+    """A program under an interceptor."""
+    language, interceptor = request.param
+    if language not in programs:
+        pytest.skip(f"{language} is not installed")
+    return Session(pod, tmp_path, interceptor, language, programs)
 
 
 @pytest.fixture
@@ -120,20 +174,15 @@ def run(pod: Pod, folder: Path, interceptor: str, dns: object, *words: str, nssw
 NAMES = ["here.test", "pod.test", "api.svc.test", "long.test"]
 
 
-def test_names_that_the_filter_leaves_here_are_asked_of_this_machines_servers(
-    pod: Pod, tmp_path: Path, asker: tuple[list[str], str]
-) -> None:
-    program, interceptor = asker
-    # musl before 1.2.4 has no TCP: what it sees of an answer that does not fit is a piece of it.
-    is_musl = program[0].endswith("ask")
-    names = NAMES[:3] if is_musl else NAMES
+def test_names_that_the_filter_leaves_here_are_asked_of_this_machines_servers(asker: Session) -> None:
+    names = of_language(asker.language, NAMES)
 
     def found(dns: object) -> list[str]:
-        return run(pod, tmp_path, interceptor, dns, *program, *names)
+        return asker.found(dns, NAMES)
 
     here = ["1 10.8.0.1", "1 10.8.0.2", "none", "90 10.8.1.0"]
     # Of pod.test Go has the address of IPv6 too, and the musl program tells one.
-    of_pod_test = "3 10.64.0.1" if program[0].endswith("main") else "1 10.77.0.1" if is_musl else "2 10.64.0.1"
+    of_pod_test = {"go": "3 10.64.0.1", "musl": "1 10.77.0.1"}.get(asker.language, "2 10.64.0.1")
     pods = ["none", of_pod_test, "1 10.2.0.2", "100 10.3.0.0"]
     chosen = [one for n in range(len(names)) for one in [pods[n] if names[n] == "api.svc.test" else here[n]]]
     assert found({}) == pods[: len(names)]
@@ -143,31 +192,27 @@ def test_names_that_the_filter_leaves_here_are_asked_of_this_machines_servers(
     assert found({"enabled": False}) == here[: len(names)]
 
 
-def test_word_of_the_program_is_what_counts(pod: Pod, tmp_path: Path, asker: tuple[list[str], str]) -> None:
+def test_word_of_the_program_is_what_counts(asker: Session) -> None:
     """Not what its resolver makes of it with the pod's search list."""
-    program, interceptor = asker
-    if "node" in program[0]:
+    if asker.language == "node":
         pytest.skip("c-ares does not search for what it is asked by resolve4")
 
     def found(**names: list[str]) -> list[str]:
-        return run(pod, tmp_path, interceptor, {"filter": names}, *program, "api", "web", "cache")
+        return asker.found({"filter": names}, ["api", "web", "cache"])
 
-    web = "2 10.2.0.1" if program[0].endswith("main") else "1 10.2.0.1"
+    web = "2 10.2.0.1" if asker.language == "go" else "1 10.2.0.1"
     assert found() == ["1 10.2.0.2", web, "none"]
     assert found(local=["api", "cache"]) == ["none", web, "1 10.8.0.3"]
     assert found(remote=["api"]) == ["1 10.2.0.2", "none", "1 10.8.0.3"]
 
 
 @pytest.mark.usefixtures("hosts")
-def test_hosts_file_is_the_pods_but_for_names_of_here(pod: Pod, tmp_path: Path, asker: tuple[list[str], str]) -> None:
-    program, interceptor = asker
-    if program[0] in ("node", "php"):
+def test_hosts_file_is_the_pods_but_for_names_of_here(asker: Session) -> None:
+    if asker.language in ("node", "php"):
         pytest.skip("it asks for records of DNS")
 
     def found(**names: list[str]) -> list[str]:
-        return run(
-            pod, tmp_path, interceptor, {"filter": names}, *program, "pod-hosts", "pod-too", "here-hosts", "not-mine"
-        )
+        return asker.found({"filter": names}, ["pod-hosts", "pod-too", "here-hosts", "not-mine"])
 
     assert found()[1:] == ["1 10.9.8.6", "none", "none"]
     assert found(local=["pod-hosts", "here-hosts"]) == ["none", "1 10.9.8.6", "1 10.8.8.8", "none"]

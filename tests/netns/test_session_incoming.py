@@ -41,7 +41,7 @@ while True:
         heard = b""
         while more := sock.recv(65536):
             heard += more
-        say("heard", heard.decode(), peer[:2], sock.getpeername()[:2], sock.getsockname()[:2])
+        say("heard", heard[:100].decode(), peer[:2], sock.getpeername()[:2], sock.getsockname()[:2])
         sock.sendall(b"program heard " + heard)
         sock.close()
 """
@@ -61,7 +61,7 @@ with socket.create_connection((host, port), 10) as sock:
 
 @contextmanager
 def server(pod: Pod, *places: tuple[str, int], mode: str = "steal") -> Iterator["subprocess.Popen[str]"]:
-    """Run SERVER in the pod's place; its listeners are there."""
+    """Run SERVER in the pod's place; its listeners are there. It says how what it heard begins, and answers with the whole."""
     with session(f"pid/{pod.pid}", sys.executable, "-c", SERVER, json.dumps(places), mode=mode) as process:
         assert json.loads(line(process)) == ["listening", *map(list, places)]
         yield process
