@@ -1,13 +1,16 @@
 """How the tests talk to the cluster, and the target pods that they make."""
 
+import contextlib
 import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+from tests.e2e.api import Api, serving
 
 T = TypeVar("T")
 PODS_READY_WITHIN_S = 60
@@ -25,24 +28,28 @@ class Cluster:
 
     kubeconfig: str
     image: str
+    api: Api
+
+    @classmethod
+    @contextlib.contextmanager
+    def reached(cls, kubeconfig: str, image: str) -> "Iterator[Cluster]":
+        """Return a cluster, whose API is served until the end of the block."""
+        with serving(_kubectl(kubeconfig), kubeconfig) as api:
+            yield cls(kubeconfig, image, api)
 
     def kubectl(self, *arguments: str, text: str | None = None, check: bool = True) -> str:
         """Run kubectl; return what it prints."""
         environment = dict(os.environ, KUBECONFIG=self.kubeconfig)
         done = subprocess.run(
-            [self._kubectl(), *arguments], input=text, env=environment, capture_output=True, text=True, timeout=90
+            [_kubectl(self.kubeconfig), *arguments],
+            input=text,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=90,
         )
         assert not check or done.returncode == 0, f"kubectl {arguments}: {done.stderr}"
         return done.stdout
-
-    def get(self, *arguments: str) -> dict[str, Any]:
-        """Return objects as kubectl prints them in JSON."""
-        found: dict[str, Any] = json.loads(self.kubectl("get", *arguments, "-o", "json"))
-        return found
-
-    def _kubectl(self) -> str:
-        beside = Path(self.kubeconfig).with_name("kubectl")
-        return str(beside) if beside.exists() else "kubectl"
 
 
 @dataclass(frozen=True)
@@ -56,20 +63,36 @@ class Namespace:
         """Run kubectl in it."""
         return self.cluster.kubectl("-n", self.name, *arguments, text=text, check=check)
 
+    def get(self, kind: str, name: str = "", *, labels: str = "", fields: str = "") -> dict[str, Any]:
+        """Return an object of it, or the list of those that selectors of labels and fields choose."""
+        return self.cluster.api.get(self.name, kind, name, labelSelector=labels, fieldSelector=fields)
+
     def jobs(self) -> list[str]:
         """Return the names of the agents' Jobs that are there."""
-        found = self.cluster.get("jobs", "-n", self.name, "-l", "app.kubernetes.io/managed-by=inpod")
+        found = self.get("jobs", labels="app.kubernetes.io/managed-by=inpod")
         return [str(item["metadata"]["name"]) for item in found["items"]]
 
     def pod_of(self, app: str) -> dict[str, Any]:
         """Return a running pod of an app."""
-        found = self.cluster.get("pods", "-n", self.name, "-l", f"app={app}", "--field-selector=status.phase=Running")
+        found = self.get("pods", labels=f"app={app}", fields="status.phase=Running")
         pod: dict[str, Any] = found["items"][0]
         return pod
 
     def inside(self, pod: str, code: str, *arguments: str) -> str:
-        """Run Python code in a pod."""
-        return self.kubectl("exec", pod, "--", "python3", "-c", code, *arguments).strip()
+        """Run Python code in a pod, which must succeed; return what it prints."""
+        is_success, said, errors = self.try_inside(pod, code, *arguments)
+        assert is_success, errors
+        return said
+
+    def try_inside(self, pod: str, code: str, *arguments: str) -> tuple[bool, str, str]:
+        """Run Python code in a pod; return whether it succeeded, what it printed, and its errors."""
+        is_success, said, errors = self.cluster.api.execute(self.name, pod, ["python3", "-c", code, *arguments])
+        return is_success, said.strip(), errors
+
+
+def _kubectl(kubeconfig: str) -> str:
+    beside = Path(kubeconfig).with_name("kubectl")
+    return str(beside) if beside.exists() else "kubectl"
 
 
 def until(what: str, look: Callable[[], T], *, within_s: float = 30.0) -> T:
@@ -90,9 +113,8 @@ def apply_targets(namespace: Namespace) -> None:
     image = namespace.cluster.image
     server = json.dumps(SERVER.read_text())
     namespace.kubectl("apply", "-f", "-", text=_TARGETS.format(image=image, server=server, port=PORT))
-    for kind in ("pod/web", "pod/client", "deployment/api", "deployment/orders"):
-        condition = "condition=Available" if kind.startswith("deploy") else "condition=Ready"
-        namespace.kubectl("wait", f"--for={condition}", kind, f"--timeout={PODS_READY_WITHIN_S}s")
+    for condition, *names in (("Ready", "pod/web", "pod/client"), ("Available", "deployment/api", "deployment/orders")):
+        namespace.kubectl("wait", f"--for=condition={condition}", *names, f"--timeout={PODS_READY_WITHIN_S}s")
 
 
 _CONTAINER = """

@@ -28,13 +28,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest) -> Cluster:
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """The cluster that is named, or that of this machine, which is started if it is not there."""
     named = request.config.getoption("--kubeconfig")
+    image = PYTHON_IMAGE
     if named:
-        return Cluster(named, request.config.getoption("--agent-image") or PYTHON_IMAGE)
-    subprocess.run(UP, cwd=REPOSITORY, check=True)
-    return Cluster(str(KUBECONFIG), PYTHON_IMAGE)
+        image = request.config.getoption("--agent-image") or image
+    else:
+        subprocess.run(UP, cwd=REPOSITORY, check=True)
+    with Cluster.reached(named or str(KUBECONFIG), image) as found:
+        yield found
 
 
 def _fixtures(item: pytest.Item) -> list[str]:

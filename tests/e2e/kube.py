@@ -57,7 +57,7 @@ def inpod_exec(
 
 def agents(here: Namespace) -> list[str]:
     """Return the names of the agents' pods that are there."""
-    found = here.cluster.get("pods", "-n", here.name, "-l", "app.kubernetes.io/managed-by=inpod")
+    found = here.get("pods", labels="app.kubernetes.io/managed-by=inpod")
     return [str(item["metadata"]["name"]) for item in found["items"]]
 
 

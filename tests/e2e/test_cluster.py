@@ -61,7 +61,7 @@ def test_this_machine_reaches_no_pod_by_itself(targets: Namespace, request: pyte
     """What arrives in a pod from here went through inpod."""
     if request.config.getoption("--kubeconfig"):
         pytest.skip("whether it does is the named cluster's affair")
-    service = targets.cluster.get("service", "web", "-n", targets.name)["spec"]["clusterIP"]
+    service = targets.get("services", "web")["spec"]["clusterIP"]
     pods = [(each["ip"], PORT) for each in targets.pod_of("web")["status"]["podIPs"]]
     for address, port in (*pods, (service, 80)):
         with pytest.raises(OSError, match=r"unreachable|No route"):
@@ -72,7 +72,7 @@ def test_image_that_no_registry_has_is_told_quickly(namespace: Namespace) -> Non
     namespace.kubectl("run", "lost", "--image=localhost/no-such-image:1")
 
     def reason() -> str:
-        status = namespace.cluster.get("pod", "lost", "-n", namespace.name)["status"]
+        status = namespace.get("pods", "lost")["status"]
         waiting = [container["state"].get("waiting", {}) for container in status.get("containerStatuses", [])]
         return next((found["reason"] for found in waiting if "Image" in found.get("reason", "")), "")
 

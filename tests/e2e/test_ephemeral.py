@@ -29,7 +29,7 @@ IDLE_LIMIT_S = 30
 
 def agents_in(here: Namespace, pod: str = "web") -> list[dict[str, Any]]:
     """Return the states of the agents' containers in a pod; empty where the kubelet has not said any."""
-    found = here.cluster.get("pod", pod, "-n", here.name)
+    found = here.get("pods", pod)
     states = {each["name"]: each["state"] for each in found["status"].get("ephemeralContainerStatuses", [])}
     return [states.get(each["name"], {}) for each in found["spec"].get("ephemeralContainers", [])]
 

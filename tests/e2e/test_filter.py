@@ -156,7 +156,7 @@ def test_probes_by_grpc_stay_the_originals(targets: Namespace, tmp_path: Path) -
 
 def only_pod(here: Namespace, app: str) -> dict[str, str] | None:
     """Return name, address and readiness of the pod of an app, when there is but one."""
-    items = here.cluster.get("pods", "-n", here.name, "-l", f"app={app}")["items"]
+    items = here.get("pods", labels=f"app={app}")["items"]
     if len(items) != 1:
         return None
     status = items[0]["status"]

@@ -66,7 +66,7 @@ def address_of(here: Namespace, app: str) -> str:
 def test_program_has_the_pods_ipv6(targets: Namespace, mode: str, interceptor: str) -> None:
     pod, client = address_of(targets, "web"), address_of(targets, "client")
     targets.kubectl("apply", "-f", "-", text=json.dumps(SERVICE))
-    service = targets.cluster.get("service", "orders6", "-n", targets.name)["spec"]["clusterIP"]
+    service = targets.get("services", "orders6")["spec"]["clusterIP"]
     options = ["--interceptor", interceptor, "--progress", "json", *(["--steal"] if mode == "steal" else [])]
     program = [sys.executable, "-c", PROGRAM, "orders6", client, str(PORT)]
     with inpod_exec(targets, "pod/web", options, program) as process:

@@ -131,7 +131,7 @@ def test_image_that_cannot_be_pulled_is_told_at_once(targets: Namespace) -> None
 
 
 def test_image_without_python_is_told(targets: Namespace) -> None:
-    nodes = targets.cluster.get("nodes")["items"]
+    nodes = targets.cluster.api.get("", "nodes")["items"]
     names = [name for node in nodes for image in node["status"]["images"] for name in image["names"]]
     pause = next((name for name in names if "pause" in name and "@" not in name), None)
     assert pause is not None, "every node has the image of pod sandboxes"
@@ -157,9 +157,7 @@ def test_quota_is_told_in_the_servers_words(namespace: Namespace) -> None:
     namespace.kubectl("create", "quota", "small", "--hard=pods=1")
     until(
         "the quota to count",
-        lambda: (
-            namespace.cluster.get("quota", "small", "-n", namespace.name)["status"].get("used", {}).get("pods") == "1"
-        ),
+        lambda: namespace.get("resourcequotas", "small")["status"].get("used", {}).get("pods") == "1",
     )
     error = refused(namespace)
     assert error.message.startswith("A quota does not allow the agent:")

@@ -159,7 +159,7 @@ def test_lease_is_renewed(targets: Namespace, monkeypatch: pytest.MonkeyPatch) -
             deadline_s = 60
             while deadline_s < 63:
                 await asyncio.sleep(0.2)
-                (job,) = targets.cluster.get("jobs", "-n", targets.name)["items"]
+                (job,) = targets.get("jobs")["items"]
                 deadline_s = job["spec"]["activeDeadlineSeconds"]
 
     wait_until_nothing_is_left(targets)

@@ -60,7 +60,7 @@ def session(
 def ask(here: Namespace, path: str) -> str:
     """Return who answers another pod that asks pod `web`, "" when the connection is reset."""
     address = str(here.pod_of("web")["status"]["podIP"])
-    return here.kubectl("exec", "client", "--", "python3", "-c", ASK, address, str(PORT), path, check=False).strip()
+    return here.try_inside("client", ASK, address, str(PORT), path)[1]
 
 
 def check(here: Namespace, mode: str, process: "subprocess.Popen[str]", program: str, path: str) -> None:
@@ -131,6 +131,7 @@ def test_silence_lends_the_port_to_the_original(targets: Namespace, tmp_path: Pa
         until("the original serves", lambda: ask(targets, "/meanwhile") == "original")
         while time.monotonic() < silent_until:
             assert ask(targets, "/meanwhile") == "original"
+            time.sleep(0.2)
         way.is_open.set()
         until("the program serves", lambda: ask(targets, "/again") == "program")
         assert next_line(process.stdout) == f"/again orders original {program}"

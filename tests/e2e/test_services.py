@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inpod.targets.kube.rights import RIGHTS
-from tests.e2e.cluster import PORT, Cluster, Namespace, until
+from tests.e2e.cluster import PORT, Namespace, until
 from tests.e2e.kube import wait_until_nothing_is_left
 from tests.e2e.test_filter import answers, developer
 from tests.e2e.test_kube_rights import rules
@@ -75,7 +76,7 @@ def test_service_that_leads_to_the_port_is_tried_without_a_request(
         assert told["services"] == ["service/lone:80 leads here, as a packet did just now"]
         assert "service/lone:80 leads here, as a packet did just now" in status(alice)
         if mode == "steal":
-            address = str(targets.cluster.get("service", "lone", "-n", targets.name)["spec"]["clusterIP"])
+            address = str(targets.get("services", "lone")["spec"]["clusterIP"])
             assert answers(targets, address, "bob", port=80) == ["alice"]
             assert [next_line(alice.stdout), next_line(alice.stdout)] == ["ready", "GET /bob"]
 
@@ -155,7 +156,7 @@ def test_without_the_right_the_rest_works(
     assert any((right.verb, right.resource) == ("list", resource) for right in RIGHTS)
     service(selector={"app": "lone"}, ports=[{"port": 80, "targetPort": PORT}])
     kubeconfig = user(rules(("list", resource), is_ephemeral=is_ephemeral))
-    here = Namespace(Cluster(kubeconfig, targets.cluster.image), targets.name)
+    here = Namespace(replace(targets.cluster, kubeconfig=kubeconfig), targets.name)
     with developer(here, lone, tmp_path, "alice", STEAL, ephemeral=is_ephemeral) as alice:
         services = event(alice, "PortServices")["services"]
         assert services == [
