@@ -13,7 +13,7 @@ from tests.e2e.cluster import Namespace, until
 from tests.e2e.kube import inpod_exec, make_target, refused, run
 from tests.e2e.test_filter import answers, developer
 from tests.e2e.test_kube_errors import pod
-from tests.e2e.test_kube_faults import driver, serves, wait_until_killed
+from tests.e2e.test_kube_faults import serves, wait_until_killed
 from tests.e2e.test_kube_target import talking
 from tests.e2e.test_matrix import build as build  # the fixture
 from tests.e2e.test_matrix import remote_of
@@ -289,7 +289,7 @@ KILLED_AT = [
 def test_kill_between_any_two_calls_of_the_start_leaves_an_agent_that_ends(targets: Namespace) -> None:
     before = len(agents_in(targets))
     for at in range(0, len(KILLED_AT), 3):
-        wait_until_killed({point: driver(targets, point, way="ephemeral") for point in KILLED_AT[at : at + 3]})
+        wait_until_killed(targets, *KILLED_AT[at : at + 3], way="ephemeral")
     assert serves(targets)
     wait_until_all_have_ended(targets, within_s=IDLE_LIMIT_S + 30)
     assert len(agents_in(targets)) == before + len(KILLED_AT) - 3
