@@ -94,10 +94,12 @@ def developer(
 
 def event(process: "subprocess.Popen[str]", name: str) -> Json:
     """Return the session's next event of that name."""
+    said = []
     while line := next_line(process.stderr):
+        said.append(line)
         if line.startswith('{"event": ') and (found := read(line))["event"] == name:
             return found
-    raise AssertionError(f"no {name}")
+    raise AssertionError("\n".join([f"no {name}, but:", *said]))
 
 
 def warning(session: "subprocess.Popen[str]") -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.netns.conftest import Pod
+from tests.netns.session import in_network_of
 from tests.netns.test_filter import PORT, answers, event, get, until_served
 from tests.netns.test_filter import original as original  # the fixture
 from tests.packages import need
@@ -61,6 +62,13 @@ events {} http {
 """
 """Its folders are below /tmp: those of Debian, where it writes too, would be made here and looked for in the pod."""
 
+ASK = """
+import sys, urllib.request
+for _ in range(12):
+    print(urllib.request.urlopen(f"http://10.77.0.1:{sys.argv[1]}/", timeout=20).read().decode())
+"""
+"""By a connection for each."""
+
 SERVERS = {
     "gunicorn": [sys.executable, "-m", "gunicorn", "-w", "3", "-b", f"0.0.0.0:{PORT}", "served:app"],
     "uvicorn with workers": [sys.executable, "-m", "uvicorn", "--workers", "2", "--port", str(PORT), "served_asgi:app"],
@@ -86,7 +94,8 @@ def test_a_server_of_several_processes_gets_the_pods_requests(
         try:
             event(process, "PortSubscribed")
             until_served(pod, ["program"], [get()])
-            served = {answers(pod, get())[0] for _ in range(12)}
+            served = in_network_of(pod.pid, ASK, str(PORT)).splitlines()
+            assert len(served) == 12
             assert all(answer.startswith("program ") for answer in served), served
         finally:
             end(process)
