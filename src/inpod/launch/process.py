@@ -4,8 +4,9 @@ Who gets what, by where inpod stands (credentials(7), tcsetpgrp(3)):
 
     alone in its group      The program has a group of its own, which is the terminal's foreground where inpod's was, as a
                             shell does it: what is typed (Ctrl-C, Ctrl-Z) reaches the program, once, and not us. Signals
-                            sent to inpod are passed on, once. When the program stops, so do we, and so our job in the
-                            shell; continued, we continue it.
+                            sent to inpod are passed on to the program itself, once: a server with workers tells them
+                            what they are to do. If it dies of one, the rest of its group gets it. When the program
+                            stops, so do we, and so our job in the shell; continued, we continue it.
     in the foreground       In a pipeline or a script the terminal belongs to others too (`inpod … | less`), so the
     with others             program stays in that group. What is typed reaches all of them, so we pass on only what is
                             usually sent to one process.
@@ -44,7 +45,11 @@ _prctl = ctypes.CDLL(None).prctl
 
 
 class Process:
-    """The running program."""
+    """The running program.
+
+    Attributes:
+        ignored: Signals that were ignored when we were started: passed on, and ignored by the program from its start.
+    """
 
     def __init__(self, terminal: int, *, joins: bool) -> None:
         """Take the signals before there is a program: what comes while it starts is for it, and handled once it is there.
@@ -59,6 +64,12 @@ class Process:
         self._loop = asyncio.get_running_loop()
         self._status: asyncio.Future[int] = self._loop.create_future()
         self._handled: list[int] = []
+        self._passed_on: set[int] = set()
+        self.ignored = tuple(
+            number
+            for number in (*TO_ONE, signal.SIGINT, signal.SIGQUIT)
+            if signal.getsignal(number) is signal.SIG_IGN and not (joins and number in TYPED)
+        )
         self._ttou_before = signal.getsignal(signal.SIGTTOU)
         self._watch_signals()
 
@@ -93,6 +104,8 @@ class Process:
         for number in self._handled:
             self._loop.remove_signal_handler(number)
         self._handled.clear()
+        for number in self.ignored:
+            signal.signal(number, signal.SIG_IGN)
         if self._terminal >= 0:
             if self._popen is not None:
                 self._take_terminal()
@@ -108,16 +121,18 @@ class Process:
             signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 
     def _handle(self, number: int) -> None:
-        # What was ignored when we were started (nohup) stays ignored, for the program too.
-        if signal.getsignal(number) is signal.SIG_IGN:
+        # What was ignored when we were started (nohup, `&` in a script) the program ignores until it says otherwise.
+        if signal.getsignal(number) is signal.SIG_IGN and number not in self.ignored:
             return
         if number == signal.SIGCONT:
             self._loop.add_signal_handler(number, self._resume)
         elif self._joins and number in TYPED:
             # Ours only by being in the group; the program's own answer decides.
             self._loop.add_signal_handler(number, lambda: None)
-        else:
+        elif number == signal.SIGTSTP:
             self._loop.add_signal_handler(number, self._send, number)
+        else:
+            self._loop.add_signal_handler(number, self._pass_on, number)
         self._handled.append(number)
 
     def _watch(self) -> None:
@@ -142,6 +157,10 @@ class Process:
     def _ended(self, status: int) -> None:
         assert self._popen is not None
         self._popen.returncode = status
+        if -status in self._passed_on and not self._joins:
+            # It told nobody, as a script does not that waits for its command.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, -status)
         if not self._status.done():
             self._status.set_result(status)
 
@@ -186,6 +205,12 @@ class Process:
         if not self._joins and is_foreground(self._terminal, self.pid):
             set_foreground(self._terminal, os.getpgrp())
 
+    def _pass_on(self, number: int) -> None:
+        self._passed_on.add(number)
+        if not self._status.done():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self.pid, number)
+
     def _send(self, number: int) -> None:
         if not self._status.done():
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -229,6 +254,8 @@ def start(
             set_foreground(terminal, os.getpid())
         if ttou == signal.SIG_DFL:
             signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        for number in process.ignored:
+            signal.signal(number, signal.SIG_IGN)
         if descriptor_limit is not None:
             resource.setrlimit(resource.RLIMIT_NOFILE, descriptor_limit)
 

@@ -97,6 +97,50 @@ def test_each_signal_reaches_the_program_once(tmp_path: Path) -> None:
         assert process.returncode == 0
 
 
+WORKER = """
+import os, signal, sys
+child, told = os.fork(), []
+signal.signal(signal.SIGTERM, lambda *_: told.append("told"))
+signal.signal(signal.SIGWINCH, lambda *_: os._exit(len(told)))
+print("ready", flush=True)
+while not (child and told):
+    signal.pause()
+os.kill(child, signal.SIGWINCH)
+print("worker was told", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+"""A server that ends its worker by a signal of its own, which says how often it was told before."""
+
+
+def test_signal_is_for_the_program_itself_and_not_its_workers(tmp_path: Path) -> None:
+    with beside(tmp_path, sys.executable, "-c", WORKER) as process:
+        assert [line(process), line(process)] == ["ready", "ready"]
+        process.terminate()
+        assert line(process) == "worker was told 0"
+        assert process.wait(LIMIT_S) == 0
+
+
+def test_program_that_dies_of_a_signal_takes_its_group_along(tmp_path: Path) -> None:
+    with beside(tmp_path, "sh", "-c", "sleep 600 & echo $!; wait; exit 3") as process:
+        child = int(line(process))
+        process.terminate()
+        assert process.wait(LIMIT_S) == -signal.SIGTERM
+        until_gone(child)
+
+
+def test_signal_that_was_ignored_at_the_start_reaches_who_handles_it(tmp_path: Path) -> None:
+    """A script's `inpod … &` begins with SIGINT ignored."""
+    command = f'trap "" INT HUP; exec {sys.executable} {BESIDE} {tmp_path} {sys.executable} -c "$1"'
+    with subprocess.Popen(
+        ["sh", "-c", command, "sh", COUNTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+        assert line(process) == "ready"
+        for name in ("SIGINT", "SIGHUP", "SIGTERM"):
+            process.send_signal(signal.Signals[name])
+            assert line(process) == f"got {name}"
+        process.communicate("", LIMIT_S)
+        assert process.returncode == 0
+
+
 def test_ignored_signals_stay_ignored_and_others_have_their_default(tmp_path: Path) -> None:
     report = "import signal; print([s.name for s in signal.Signals if signal.getsignal(s) is signal.SIG_IGN])"
     native = subprocess.check_output(["sh", "-c", f'trap "" HUP USR1; exec {sys.executable} -c "{report}"'], text=True)
