@@ -136,6 +136,30 @@ def test_port_of_no_choice_is_local(stage: Stage) -> None:
     assert listen == Listen(Addr.of("127.0.0.1", port), Addr.of("127.0.0.1", port), is_local=True)
 
 
+@pytest.mark.parametrize(("host", "port_is_chosen"), [("10.1.2.3", False), ("fd01::3", False), ("10.1.2.3", True)])
+def test_listener_at_an_address_of_the_pod_is_local_where_its_port_is_not_the_pods(
+    stage: Stage, host: str, port_is_chosen: bool
+) -> None:
+    """A port of no choice, or one that is to be ignored."""
+    port = free_port() if port_is_chosen else 0
+    rules = stage.session.folder / "rules"
+    rules.write_text(rules.read_text() + f"local-port\t{port}\n")
+    script = (
+        "import socket, sys\n"
+        "family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET\n"
+        "s = socket.create_server((sys.argv[1], int(sys.argv[2])), family=family); print(*s.getsockname()[:2], flush=True)\n"
+        "s.accept()[0].sendall(b'hello')"
+    )
+    process = stage.start("python3", "-c", script, host, str(port))
+    assert process.stdout is not None
+    told, told_port = process.stdout.readline().split()
+    (listen,) = stage.session.wait_for(Listen)
+    assert (told, int(told_port), listen.is_local) == (host, listen.real.port, True)
+    with socket.create_connection((listen.real.host, listen.real.port), timeout=DEADLINE_S) as sock:
+        assert sock.recv(99) == b"hello"
+    process.communicate(timeout=DEADLINE_S)
+
+
 def test_listener_is_inherited_by_a_child(stage: Stage) -> None:
     port = free_port()
     script = (

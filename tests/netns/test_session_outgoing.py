@@ -86,6 +86,30 @@ with socket.socket(family(ip)) as sock:
     assert local == ip
 
 
+@pytest.mark.parametrize("ip", ["10.77.0.1", "fd77::1"])
+def test_address_that_only_the_pod_has_is_a_source(pod: Pod, ip: str) -> None:
+    """As who listens on a chosen address binds what he calls from to the same."""
+    code = """
+ip, port = ports
+results = []
+for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+    with socket.socket(family(ip), kind) as sock:
+        sock.bind((ip, 0))
+        results.append([sock.getsockname()[0], sock.getsockname()[1] != 0])
+        if kind == socket.SOCK_STREAM:
+            sock.connect((ip, port))
+            sock.sendall(b"x")
+            results.append([sock.getsockname()[0], sock.recv(1).decode()])
+        else:
+            sock.settimeout(10)
+            query = bytes([0, 7, 1, 0, 0, 1]) + bytes(6) + b"\\3web\\7default\\4test\\0\\0\\1\\0\\1"
+            sock.sendto(query, ("::1" if ":" in ip else "127.0.0.1", 53))
+            results.append(sock.recvfrom(999)[0][:2].hex())
+tell(results)
+"""
+    assert ask(pod, code, [ip, ECHO_PORT]) == [[ip, True], [ip, "x"], [ip, True], "0007"]
+
+
 def test_v6_only_socket_connects(pod: Pod) -> None:
     code = """
 with socket.socket(socket.AF_INET6) as sock:
@@ -163,8 +187,9 @@ with socket.create_connection(("127.0.0.1", ports)) as sock:
 def test_own_listener_is_reached_here(pod: Pod) -> None:
     code = """
 results = []
-for bound, called in [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "10.77.0.1"), ("::", "::1"), ("::", "127.0.0.1")]:
-    with socket.create_server((bound, 0), family=family(bound), dualstack_ipv6=":" in bound) as listener:
+for bound, called in [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "10.77.0.1"), ("::", "::1"), ("::", "127.0.0.1"),
+                      ("10.77.0.1", "10.77.0.1"), ("fd77::1", "fd77::1")]:
+    with socket.create_server((bound, 0), family=family(bound), dualstack_ipv6=bound == "::") as listener:
         port = listener.getsockname()[1]
         with socket.socket(family(called)) as sock:
             sock.connect((called, port))
@@ -175,7 +200,7 @@ for bound, called in [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "10.77.0.1"), ("::
     results.append(errno.errorcode.get(socket.socket(family(called)).connect_ex((called, port))))
 tell(results)
 """
-    assert ask(pod, code) == ["own", "ECONNREFUSED"] * 4
+    assert ask(pod, code) == ["own", "ECONNREFUSED"] * 6
 
 
 def test_names_are_the_pods(pod: Pod) -> None:

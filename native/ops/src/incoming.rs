@@ -16,11 +16,7 @@ pub fn bind(state: &State, fd: i32, wanted: &Addr) -> Option<Result<(), Errno>> 
     }
     let cookie = sockets::cookie(fd)?;
     let Some(real) = state.rules.bind(wanted, sockets::is_v6_only(fd)) else {
-        if is_udp && wanted.port != 0 {
-            // It serves this machine.
-            state.table.put(cookie, &Socket { kind: Some(Kind::Bound), ..Socket::default() });
-        }
-        return None;
+        return bind_here(state, fd, cookie, wanted, is_udp);
     };
     match sockets::bind(fd, &real) {
         Ok(()) => {}
@@ -43,6 +39,24 @@ pub fn bind(state: &State, fd: i32, wanted: &Addr) -> Option<Result<(), Errno>> 
     if is_udp { listening(state, fd) } else { None }.or(Some(Ok(())))
 }
 
+/// bind where no port of the pod is asked for. Loopback stands in the place of an address that this machine lacks: it is
+/// the pod's.
+fn bind_here(state: &State, fd: i32, cookie: u64, wanted: &Addr, is_udp: bool) -> Option<Result<(), Errno>> {
+    // Who binds UDP to a port serves this machine.
+    let serves = is_udp && wanted.port != 0;
+    let mut known = Socket { kind: serves.then_some(Kind::Bound), ..Socket::default() };
+    let mut done = wanted.is_of_one_host().then(|| sockets::bind(fd, wanted));
+    if state.rules.network && done == Some(Err(Errno(libc::EADDRNOTAVAIL))) {
+        done = Some(sockets::bind(fd, &Addr::loopback(wanted.family, sockets::is_v6_only(fd), wanted.port)));
+        let kind = if is_udp && !serves { Kind::Sending } else { Kind::Bound };
+        known = Socket { kind: Some(kind), local: Some(*wanted), ..Socket::default() };
+    }
+    if known.kind.is_some() {
+        state.table.put(cookie, &known);
+    }
+    done
+}
+
 /// After a successful listen, or bind of UDP: tells the session. None: the socket is not of our kind, or is known.
 pub fn listening(state: &State, fd: i32) -> Option<Result<(), Errno>> {
     let is_udp = !sockets::is_tcp(fd);
@@ -53,6 +67,12 @@ pub fn listening(state: &State, fd: i32) -> Option<Result<(), Errno>> {
     let real = sockets::local_address(fd)?;
     let known = state.table.socket(cookie).filter(|socket| socket.kind.is_some());
     let wanted = match known {
+        // At an address of the pod, and not at a port of it.
+        Some(Socket { kind: Some(Kind::Bound), local: Some(wanted), .. })
+            if state.rules.bind(&wanted, false).is_none() =>
+        {
+            None
+        }
         Some(Socket { kind: Some(Kind::Bound), local: Some(wanted), .. }) => {
             state.table.put(cookie, &Socket { kind: Some(Kind::Listener), local: Some(wanted), ..Socket::default() });
             Some(wanted)
@@ -104,6 +124,8 @@ pub fn told(state: &State, fd: i32, end: End, real: &Addr) -> Option<Addr> {
         End::Local => socket.local,
         End::Peer => socket.peer,
     }?;
-    let known = Addr { family: real.family, ..known };
+    // Bound to a port of no choice, it has that of the real one.
+    let port = if known.port == 0 { real.port } else { known.port };
+    let known = Addr { family: real.family, port, ..known };
     known.is_expressible().then_some(known)
 }

@@ -67,6 +67,12 @@ impl Addr {
         }
     }
 
+    /// Whether it is an address of one host, and told by its bytes alone: those of a link need the device, too.
+    pub fn is_of_one_host(&self) -> bool {
+        let is_of_link = matches!(self.ip, [0xfe, second, ..] if second & 0xc0 == 0x80);
+        !self.is_loopback() && !self.is_any() && !self.is_for_many() && !is_of_link
+    }
+
     /// Whether a socket of this family can name the address: an IPv4 socket has no IPv6 peer.
     pub fn is_expressible(&self) -> bool {
         self.family == Family::V6 || self.ipv4().is_some()

@@ -27,7 +27,7 @@ static UNBLOCKED: Mutex<()> = Mutex::new(());
 
 pub fn bind(call: &Call<'_>) -> Outcome {
     let Some(wanted) = call.address(1, 2) else { return Outcome::GoOn };
-    if !call.state.rules.network || wanted.port == 0 {
+    if !call.state.rules.network || (wanted.port == 0 && !wanted.is_of_one_host()) {
         return Outcome::GoOn;
     }
     if !call.may_wait {
