@@ -4,7 +4,7 @@ import os
 
 BUILD_TOOLS = (
     "air", "as", "asm", "bazel", "bazel-real", "c++", "cargo", "cargo-watch", "cc", "cc1", "cc1plus", "cgo", "clang", "clang++",
-    "collect2", "compile", "debugserver", "dlv", "g++", "gcc", "git", "go", "jspawnhelper", "ld", "link", "rustc", "rustup",
+    "collect2", "compile", "debugserver", "dlv", "g++", "gcc", "git", "go", "ld", "link", "rustc", "rustup",
 )  # fmt: skip
 """Compilers and their parts, version control, debuggers: they fetch and read what is this machine's."""
 
