@@ -142,7 +142,9 @@ class StealTcp(Steal[StolenPort]):
             return
         ip = next(iter(self._addresses or own_addresses()), "127.0.0.1")
         if (why := await hold.port.why_missed(ip)) and hold.port is not None:
-            hold.subscriber.report.trouble(f"a connection to {ip}:{hold.request.port} does not come to the agent: {why}")
+            hold.subscriber.report.trouble(
+                f"a connection to {ip}:{hold.request.port} does not come to the agent: {why}"
+            )
 
     async def _move(self, hold: Hold[StolenPort]) -> None:
         """Have the clients of before come again, and count those who do not."""
