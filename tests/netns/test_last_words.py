@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.netns.conftest import Pod
-from tests.netns.session import output_of, session
+from tests.netns.session import output_of
 from tests.netns.test_filter import event, warning
 from tests.processes import LIMIT_S, end, next_line
+from tests.unit.launch.test_job_control import Shell
+from tests.unit.launch.test_job_control import shell as shell  # the fixture
 
 pytestmark = pytest.mark.usefixtures("interceptor")
 
@@ -120,16 +121,16 @@ def test_bytes_arrive_also_where_the_far_end_is_slow(pod: Pod) -> None:
         assert next_line(process.stdout) == str(SIZE)
 
 
-def test_a_signal_leaves_what_is_still_on_its_way(pod: Pod) -> None:
-    with (
-        collector(pod, pause_s=0.08) as process,
-        session(f"pid/{pod.pid}", sys.executable, "-c", UPLOAD) as uploading,
-    ):
-        while "still on its way" not in (line := next_line(uploading.stderr)):
-            assert line
-        uploading.send_signal(signal.SIGINT)
-        assert "the rest is lost" in next_line(uploading.stderr)
-        assert uploading.wait(LIMIT_S) == 0
+def test_control_c_leaves_what_is_still_on_its_way(pod: Pod, tmp_path: Path, shell: Shell, interceptor: str) -> None:
+    upload = tmp_path / "upload.py"
+    upload.write_text(UPLOAD)
+    with collector(pod, pause_s=0.08) as process:
+        inpod = f"{sys.executable} -m inpod exec -t pid/{pod.pid} --interceptor {interceptor}"
+        shell.type(f"{inpod} -- {sys.executable} {upload}; echo ended-$?-\n")
+        shell.expect("still on its way")
+        shell.type("\x03")
+        shell.expect("the rest is lost")
+        shell.expect("ended-0-")
         assert int(next_line(process.stdout).split()[0]) < SIZE
 
 
