@@ -1,4 +1,4 @@
-"""Ten thousand connections at a time on a stolen port: all are answered, and what they take of the agent's memory."""
+"""Ten thousand connections at a time. On a stolen port: all are answered, and what they take of the agent's memory."""
 
 import json
 import os
@@ -77,6 +77,21 @@ sys.stdin.read()
 )
 
 
+PROGRAM = (
+    LIMITS
+    + """
+socks = [socket.create_connection(("10.77.0.1", 8080)) for _ in range(int(sys.argv[1]))]
+for sock in socks:
+    sock.sendall(b"GET / HTTP/1.1\\r\\nHost: pod\\r\\n\\r\\n")
+answered = sum(sock.recv(4096).endswith(b"original") for sock in socks)
+own = {sock.getsockname() for sock in socks}
+print(answered, len(own), {host for host, _ in own}, {sock.getpeername() for sock in socks})
+"""
+)
+
+INTERCEPTED_LIMIT_S = 300
+
+
 @contextmanager
 def running(pod: Pod, *words: str) -> Iterator["subprocess.Popen[str]"]:
     """Run a Python program in the pod's network; it ends with the block."""
@@ -148,3 +163,18 @@ def test_ten_thousand_connections_take_little_of_the_agent_s_memory(
             assert said == f"open {CONNECTIONS}"
             assert len(os.listdir(f"/proc/{agent}/fd")) >= asking * descriptors_each
             assert memory(agent) <= MEMORY_LIMIT
+
+
+@pytest.mark.parametrize("interceptor", ["layer", "tracer"])
+def test_ten_thousand_sockets_of_a_program_know_their_addresses(pod: Pod, interceptor: str) -> None:
+    options = ["-t", f"pid/{pod.pid}", "--interceptor", interceptor, "--progress", "off"]
+    program = [sys.executable, "-c", PROGRAM, str(CONNECTIONS)]
+    with running(pod, SERVER, "original", str(PORT)) as original:
+        assert next_line(original.stdout) == "ready"
+        done = subprocess.run(
+            [sys.executable, "-m", "inpod", "exec", *options, "--", *program],
+            capture_output=True,
+            text=True,
+            timeout=INTERCEPTED_LIMIT_S,
+        )
+    assert done.stdout == f"{CONNECTIONS} {CONNECTIONS} {{'10.77.0.1'}} {{('10.77.0.1', {PORT})}}\n", done.stderr

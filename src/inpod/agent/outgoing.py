@@ -13,7 +13,7 @@ from inpod.tunnel.relay import join
 from inpod.tunnel.streams import Stream
 from inpod.tunnel.tcp_state import is_established
 
-MAX_CONNECTIONS = 8192
+MAX_CONNECTIONS = 16000
 """Connections at a time; further ones are refused with EAGAIN, as connect(2) says of a lack of ports."""
 
 

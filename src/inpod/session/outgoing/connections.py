@@ -31,7 +31,7 @@ PROGRAM_CONNECTS_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.005
 """How soon at the latest that connect() is seen: there is no event for it."""
 
-MAX_CONNECTIONS = 8192
+MAX_CONNECTIONS = 16000
 
 
 class HeldPort:
