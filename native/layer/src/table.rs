@@ -203,8 +203,15 @@ hooks! {
     fn __res_nsend(state: Any, message: *const u8, length: c_int, answer: *mut u8, size: c_int) -> c_int
         = hook hooks::resolver::__res_nsend;
 
+    // The host's name.
     fn gethostname(to: *mut c_char, size: usize) -> c_int = hook hooks::names::gethostname;
     fn uname(to: *mut utsname) -> c_int = hook hooks::names::uname;
+
+    // Users.
+    fn setuid(user: c_uint) -> c_int = hook hooks::users::setuid;
+    fn seteuid(effective: c_uint) -> c_int = hook hooks::users::seteuid;
+    fn setreuid(real: c_uint, effective: c_uint) -> c_int = hook hooks::users::setreuid;
+    fn setresuid(real: c_uint, effective: c_uint, saved: c_uint) -> c_int = hook hooks::users::setresuid;
 
     // Calls by number.
     fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> c_long

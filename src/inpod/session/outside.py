@@ -9,6 +9,7 @@ WHAT = {
     "32-bit": "runs outside the pod: inpod cannot reach a 32-bit program.",
     "closed": "runs outside the pod: the kernel lets nobody look into it (not dumpable, or a file that may not be read).",
     "unreadable": "may not be read: if it is linked statically, it runs outside the pod.",
+    "user": "changes its user: then files, names and connections may be this machine's. '--interceptor tracer' keeps them.",
     "no-new-rights": "runs without its owner's rights: a traced program cannot gain any where inpod is not root.",
 }
 

@@ -14,4 +14,5 @@ pub mod reverse;
 pub mod shell;
 pub mod sockets;
 pub mod syscall;
+pub mod users;
 pub mod walk;

@@ -1,0 +1,57 @@
+//! Who changes its user: the session's folder is for its own user alone. That cannot be said any more once it is done.
+
+use core::ffi::{c_int, c_uint};
+
+use inpod_ops::guard::guarded;
+use inpod_ops::session::ask;
+use inpod_sys::process;
+use inpod_wire::Request;
+
+use crate::start;
+use crate::table::original;
+
+/// An argument that leaves a user as it is (setreuid(2)).
+const SAME: c_uint = c_uint::MAX;
+
+/// # Safety
+/// As setuid(2).
+pub unsafe fn setuid(user: c_uint) -> c_int {
+    tell(user);
+    // SAFETY: the program's own call.
+    unsafe { original::setuid(user) }
+}
+
+/// # Safety
+/// As seteuid(2).
+pub unsafe fn seteuid(effective: c_uint) -> c_int {
+    tell(effective);
+    // SAFETY: the program's own call.
+    unsafe { original::seteuid(effective) }
+}
+
+/// # Safety
+/// As setreuid(2).
+pub unsafe fn setreuid(real: c_uint, effective: c_uint) -> c_int {
+    tell(effective);
+    // SAFETY: the program's own call.
+    unsafe { original::setreuid(real, effective) }
+}
+
+/// # Safety
+/// As setresuid(2).
+pub unsafe fn setresuid(real: c_uint, effective: c_uint, saved: c_uint) -> c_int {
+    tell(effective);
+    // SAFETY: the program's own call.
+    unsafe { original::setresuid(real, effective, saved) }
+}
+
+fn tell(user: c_uint) {
+    let (own, _) = process::effective_ids();
+    if user == SAME || user == own {
+        return;
+    }
+    guarded(|| {
+        let path = process::executed_as()?.to_bytes();
+        ask(start::state()?, &Request::Warn { why: "user", path }, None, |_, _| Some(()))
+    });
+}
