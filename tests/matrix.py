@@ -1,18 +1,19 @@
 """One matrix for every kind of target: each program of tests/programs stands in a pod and tells what it sees.
 
-A probe (probe.py, probe_uvicorn.py, probe.js, Probe.java, probe.c) takes PROBE_FILE, PROBE_URL and PROBE_PORT from its own
-environment and prints, a line each:
+A probe (tests/programs/probe*) takes PROBE_FILE, PROBE_URL and PROBE_PORT from its own environment and prints, a line each:
 
     env GREETING            the pod's variable
     file TEXT               content of the pod's file PROBE_FILE
     list a,b                names in its folder
     cwd PATH SIZE           after chdir into that folder: getcwd, and the file's size by its relative name
+    child TEXT              what a child that it starts in that folder reads in the file
+    host NAME               the host's name
     call TEXT               body of PROBE_URL, a service that only the pod can reach
     listening ADDRESS PORT  its listener, by getsockname
     request PATH PEER PORT LOCAL PORT
     bye                     asked for /stop: it exits with status 7
 
-It answers requests with "program NAME".
+It answers requests with "program NAME". bash cannot listen: a child of it does.
 """
 
 import os
@@ -25,40 +26,82 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.packages import need
+
 PROGRAMS = Path(__file__).parent / "programs"
 DEADLINE_S = 60
 
 
 @dataclass(frozen=True)
 class Program:
-    """One probe: its name in answers, and how it is run (`{build}` is the folder of what was compiled)."""
+    """One probe. In its commands `{build}` is the folder of what was compiled, and `{here}` that of the sources.
+
+    Attributes:
+        name: Its language, and how it was made.
+        command: How it is run.
+        made_by: What compiles it.
+        needs: What must be installed.
+        is_beyond_layer: Only the tracer reaches it (docs/limits.md).
+    """
 
     name: str
     command: tuple[str, ...]
+    made_by: tuple[str, ...] = ()
+    needs: str = ""
+    is_beyond_layer: bool = False
 
-    def argv(self, build: Path) -> list[str]:
-        """Return the command."""
-        return [word.format(build=build, programs=PROGRAMS, python=sys.executable) for word in self.command]
+    @property
+    def language(self) -> str:
+        """As it says in its answers."""
+        return self.name.partition("-")[0]
 
+    def make(self, build: Path) -> list[str]:
+        """Compile it, unless it was, and return its command; skip the test where that needs something."""
+        if self.needs:
+            need(self.needs)
+        made = build / f"{self.name}.made"
+        if self.made_by and not made.exists():
+            subprocess.run(_filled(self.made_by, build), check=True, cwd=build)
+            made.touch()
+        return _filled(self.command, build)
+
+
+def _filled(command: Sequence[str], build: Path) -> list[str]:
+    return [word.format(build=build, here=PROGRAMS, python=sys.executable) for word in command]
+
+
+def _c(name: str, compiler: str, *options: str) -> Program:
+    made_by = (compiler, "-O1", "-Wall", *options, "-o", f"{{build}}/probe-{name}", "{here}/probe.c")
+    return Program(name, (f"{{build}}/probe-{name}",), made_by, compiler, is_beyond_layer=name != "c")
+
+
+def _go(name: str, cgo: str, *options: str) -> Program:
+    made_by = ("env", f"CGO_ENABLED={cgo}", "go", "build", *options, "-o", f"{{build}}/probe-{name}", "{here}/probe.go")
+    return Program(name, (f"{{build}}/probe-{name}",), made_by, "go", is_beyond_layer=True)
+
+
+PYTHON = Program("python", ("{python}", "{here}/probe.py"))
+GO = _go("go", "0")
+"""Without libc: it resolves by itself."""
 
 MATRIX = (
-    Program("python", ("{python}", "{programs}/probe.py")),
-    Program("uvicorn", ("{python}", "{programs}/probe_uvicorn.py")),
-    Program("node", ("node", "{programs}/probe.js")),
-    Program("java", ("java", "-cp", "{build}", "Probe")),
-    Program("c", ("{build}/probe",)),
-    Program("c", ("{build}/probe_static",)),
-    Program("go", ("{build}/probe_go",)),
+    PYTHON,
+    Program("uvicorn", ("{python}", "{here}/probe_uvicorn.py")),
+    Program("node", ("node", "{here}/probe.js"), (), "node"),
+    Program("java", ("java", "-cp", "{build}", "Probe"), ("javac", "-d", "{build}", "{here}/Probe.java"), "javac"),
+    Program("ruby", ("ruby", "{here}/probe.rb"), (), "ruby"),
+    Program("php", ("php", "{here}/probe.php"), (), "php"),
+    Program("rust", ("{build}/probe-rust",), ("rustc", "-o", "{build}/probe-rust", "{here}/probe.rs"), "rustc"),
+    Program(
+        "bash", ("bash", "{here}/probe.sh", "{build}/served", "bash"), ("gcc", "-o", "{build}/served", "{here}/probe.c")
+    ),
+    _c("c", "gcc"),
+    _c("c-static", "gcc", "-static"),
+    _c("c-musl", "musl-gcc"),
+    _c("c-musl-static", "musl-gcc", "-static"),
+    GO,
+    _go("go-cgo", "1", "-tags", "netcgo"),
 )
-
-
-def compile_probes(build: Path) -> None:
-    """Compile the probes in C, Go and Java into `build`."""
-    subprocess.run(["gcc", "-O1", "-o", build / "probe", PROGRAMS / "probe.c"], check=True)
-    subprocess.run(["gcc", "-O1", "-static", "-o", build / "probe_static", PROGRAMS / "probe.c"], check=True)
-    environment = {**os.environ, "CGO_ENABLED": "0"}
-    subprocess.run(["go", "build", "-o", build / "probe_go", PROGRAMS / "probe.go"], check=True, env=environment)
-    subprocess.run(["javac", "-d", build, PROGRAMS / "Probe.java"], check=True)
 
 
 @dataclass
@@ -76,6 +119,7 @@ class Remote:
         port: The pod's port.
         original: What the original's answers contain.
         address: The pod's address that `ask` calls.
+        hostname: The pod's.
     """
 
     target: str
@@ -89,6 +133,7 @@ class Remote:
     port: int
     original: str
     address: str
+    hostname: str
     options: Sequence[str] = ()
     kubeconfig: str = ""
 
@@ -145,15 +190,19 @@ def inpod() -> list[str]:
     return [sys.executable, "-m", "inpod"]
 
 
-def check(remote: Remote, program: Program, mode: str, build: Path, scratch: Path) -> None:
+def check(
+    remote: Remote, program: Program, mode: str, build: Path, scratch: Path, *, interceptor: str = "auto"
+) -> None:
     """Run `program` in the place of `remote` and check all that it sees and all that the far end sees."""
+    words = program.make(build)
     stderr = scratch / "stderr"
     environment = dict(os.environ, PROBE_FILE=remote.file, PROBE_URL=remote.url, PROBE_PORT=str(remote.port))
     environment["GREETING"] = "of this machine"
     if remote.kubeconfig:
         environment["KUBECONFIG"] = remote.kubeconfig
     steal = ["--steal"] if mode == "steal" else []
-    argv = [*inpod(), "exec", "--target", remote.target, *remote.options, *steal, "--", *program.argv(build)]
+    options = ["--target", remote.target, "--interceptor", interceptor, *remote.options, *steal]
+    argv = [*inpod(), "exec", *options, "--", *words]
     assert remote.original in remote.ask("/before")[0]
     running = Running.start(argv, environment, stderr)
     try:
@@ -164,13 +213,15 @@ def check(remote: Remote, program: Program, mode: str, build: Path, scratch: Pat
         cwd, size = running.expect("cwd").split()
         assert cwd == os.path.dirname(remote.file)
         assert int(size) >= len(remote.file_text)
+        assert running.expect("child") == remote.file_text
+        assert running.expect("host") == remote.hostname
         assert running.expect("call").startswith(remote.url_text)
         address, port = running.expect("listening").split()
         assert address in ("0.0.0.0", "0:0:0:0:0:0:0:0", "::")
         assert int(port) == remote.port
 
         body, client = remote.ask("/hello")
-        expected = f"program {program.name}" if mode == "steal" else remote.original
+        expected = f"program {program.language}" if mode == "steal" else remote.original
         assert expected in body
         path, peer, _, local, local_port = running.expect("request").split()
         assert path == "/hello"

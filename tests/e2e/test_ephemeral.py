@@ -18,7 +18,7 @@ from tests.e2e.test_kube_target import talking
 from tests.e2e.test_matrix import build as build  # the fixture
 from tests.e2e.test_matrix import remote_of
 from tests.e2e.test_reconnect import ask, check, cut_off, session
-from tests.matrix import MATRIX, Program
+from tests.matrix import GO, PYTHON, Program
 from tests.matrix import check as check_program
 from tests.netns.test_filter import event
 from tests.processes import LIMIT_S, end, next_line
@@ -48,7 +48,7 @@ def nothing_left(targets: Namespace) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("mode", ["mirror", "steal"])
-@pytest.mark.parametrize("program", [MATRIX[0], MATRIX[-1]], ids=lambda program: program.name)
+@pytest.mark.parametrize("program", [PYTHON, GO], ids=lambda program: program.name)
 def test_program_stands_in_the_pod(
     program: Program, mode: str, targets: Namespace, build: Path, tmp_path: Path
 ) -> None:

@@ -1,13 +1,12 @@
 """Unmodified programs stand in pods of a real cluster: environment, files, names, connections, incoming traffic."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.cluster import PORT, Namespace
-from tests.matrix import MATRIX, Program, Remote, check, compile_probes
+from tests.matrix import MATRIX, Program, Remote, check
 
 ASK = """
 import json, sys, http.client
@@ -21,23 +20,14 @@ print(json.dumps([connection.getresponse().read().decode(), client]))
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The compiled probes."""
-    folder = tmp_path_factory.mktemp("probes")
-    compile_probes(folder)
-    return folder
-
-
-@pytest.fixture(params=["pod", "deployment"])
-def remote(request: pytest.FixtureRequest, targets: Namespace) -> Iterator[Remote]:
-    """A pod, by its own name and by its deployment's."""
-    app, target = ("web", "pod/web") if request.param == "pod" else ("api", "deployment/api")
-    yield remote_of(targets, app, target)
-    assert targets.jobs() == [], "an agent's Job was left"
+    """Where probes are compiled."""
+    return tmp_path_factory.mktemp("probes")
 
 
 def remote_of(targets: Namespace, app: str, target: str, *options: str) -> Remote:
     """Return an app's pod as the matrix needs it."""
-    address = str(targets.pod_of(app)["status"]["podIP"])
+    pod = targets.pod_of(app)
+    address = str(pod["status"]["podIP"])
 
     def ask(path: str) -> tuple[str, str]:
         body, client = json.loads(targets.inside("client", ASK, address, str(PORT), path))
@@ -55,12 +45,20 @@ def remote_of(targets: Namespace, app: str, target: str, *options: str) -> Remot
         port=PORT,
         original="original",
         address=address,
+        hostname=str(pod["metadata"]["name"]),
         options=("-n", targets.name, "-i", targets.cluster.image, *options),
         kubeconfig=targets.cluster.kubeconfig,
     )
 
 
-@pytest.mark.parametrize("mode", ["mirror", "steal"])
+@pytest.mark.parametrize(
+    ("target", "mode", "interceptor"), [("pod/web", "steal", "auto"), ("deployment/api", "mirror", "tracer")]
+)
 @pytest.mark.parametrize("program", MATRIX, ids=lambda program: program.name)
-def test_program_stands_in_the_pod(program: Program, mode: str, remote: Remote, build: Path, tmp_path: Path) -> None:
-    check(remote, program, mode, build, tmp_path)
+def test_program_stands_in_the_pod(
+    program: Program, target: str, mode: str, interceptor: str, targets: Namespace, build: Path, tmp_path: Path
+) -> None:
+    """A subset of the cells of tests/netns/test_matrix.py: each program once by each interceptor that reaches it."""
+    remote = remote_of(targets, target.partition("/")[2], target)
+    check(remote, program, mode, build, tmp_path, interceptor=interceptor)
+    assert targets.jobs() == [], "an agent's Job was left"

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.matrix import MATRIX, Program, Remote, check, compile_probes
+from inpod.errors import ExitCode
+from tests.matrix import MATRIX, Program, Remote, check, inpod
+from tests.processes import LIMIT_S
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root")
 
 POD = Path(__file__).with_name("web_pod.py")
 NAMESPACES = ["--net", "--mount", "--pid", "--uts", "--fork", "--kill-child"]
@@ -17,10 +21,8 @@ NAMESPACES = ["--net", "--mount", "--pid", "--uts", "--fork", "--kill-child"]
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The compiled probes."""
-    folder = tmp_path_factory.mktemp("probes")
-    compile_probes(folder)
-    return folder
+    """Where probes are compiled."""
+    return tmp_path_factory.mktemp("probes")
 
 
 @pytest.fixture
@@ -55,12 +57,32 @@ def remote(tmp_path: Path) -> Iterator[Remote]:
             port=8080,
             original="the pod web-0 answers",
             address="10.77.0.2",
+            hostname="web-0",
         )
         writer.close()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="stealing needs root")
+CELLS = [
+    pytest.param(program, interceptor, id=f"{program.name}-{interceptor}")
+    for program in MATRIX
+    for interceptor in ("layer", "tracer")
+    if interceptor == "tracer" or not program.is_beyond_layer
+]
+
+
 @pytest.mark.parametrize("mode", ["mirror", "steal"])
-@pytest.mark.parametrize("program", MATRIX, ids=lambda program: program.name)
-def test_program_stands_in_a_process(program: Program, mode: str, remote: Remote, build: Path, tmp_path: Path) -> None:
-    check(remote, program, mode, build, tmp_path)
+@pytest.mark.parametrize(("program", "interceptor"), CELLS)
+def test_program_stands_in_a_process(
+    program: Program, interceptor: str, mode: str, remote: Remote, build: Path, tmp_path: Path
+) -> None:
+    check(remote, program, mode, build, tmp_path, interceptor=interceptor)
+
+
+@pytest.mark.parametrize("program", [each for each in MATRIX if each.is_beyond_layer], ids=lambda each: each.name)
+def test_the_layer_is_refused_where_it_cannot_be(program: Program, remote: Remote, build: Path) -> None:
+    """The cells that are not in the matrix."""
+    options = ["--target", remote.target, "--interceptor", "layer"]
+    command = [*inpod(), "exec", *options, "--", *program.make(build)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
+    assert (done.returncode, done.stdout) == (ExitCode.NOT_INTERCEPTABLE, "")
+    assert "the layer cannot be in it" in done.stderr

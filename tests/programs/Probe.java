@@ -1,5 +1,6 @@
 // Probe, Java: prints what a program sees of the pod. The lines are described in tests/matrix.py.
 import com.sun.net.httpserver.HttpServer;
+import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.URI;
 import java.net.http.HttpClient;
@@ -29,6 +30,9 @@ public class Probe {
         }
         // A JVM has no chdir: the real path stands for it.
         say("cwd", file.getParent().toRealPath(), Files.size(file));
+        Process child = new ProcessBuilder("cat", file.getFileName().toString()).directory(file.getParent().toFile()).start();
+        say("child", new String(child.getInputStream().readAllBytes()).strip());
+        say("host", InetAddress.getLocalHost().getHostName());
         HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
         HttpRequest request = HttpRequest.newBuilder(URI.create(System.getenv("PROBE_URL"))).build();
         say("call", client.send(request, HttpResponse.BodyHandlers.ofString()).body().strip());

@@ -1,4 +1,5 @@
 // Probe, C: prints what a program sees of the pod. The lines are described in tests/matrix.py.
+// With the argument NAME it only serves, as a program of that name.
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <libgen.h>
@@ -39,6 +40,17 @@ static void look_at_files(const char *path) {
     printf("\ncwd %s %lld\n", cwd, (long long)found.st_size);
 }
 
+static void look_at_child_and_host(const char *path) {
+    char command[4200], line[256] = "", name[256];
+    snprintf(command, sizeof command, "cd \"${PROBE_FILE%%/*}\" && cat %s", strrchr(path, '/') + 1);
+    FILE *said = popen(command, "r");
+    if (!said || !fgets(line, sizeof line, said)) die(command);
+    pclose(said);
+    line[strcspn(line, "\n")] = 0;
+    if (gethostname(name, sizeof name)) die("gethostname");
+    printf("child %s\nhost %s\n", line, name);
+}
+
 static void call(const char *url) {
     char host[256], port[8] = "80", path[256] = "", text[4096];
     if (sscanf(url, "http://%255[^:/]:%7[0-9]/%255s", host, port, path) < 2) sscanf(url, "http://%255[^/]/%255s", host, path);
@@ -58,12 +70,19 @@ static void call(const char *url) {
     printf("call %s\n", body ? strtok(body + 4, "\n") : "");
 }
 
-int main(void) {
-    setvbuf(stdout, NULL, _IOLBF, 0);
+static void look_around(void) {
     const char *greeting = getenv("GREETING");
     printf("env %s\n", greeting ? greeting : "");
     look_at_files(getenv("PROBE_FILE"));
+    look_at_child_and_host(getenv("PROBE_FILE"));
     call(getenv("PROBE_URL"));
+}
+
+int main(int count, char **arguments) {
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (count == 1) look_around();
+    char body[64];
+    int length = snprintf(body, sizeof body, "program %s", count == 1 ? "c" : arguments[1]);
     int listener = socket(AF_INET, SOCK_STREAM, 0), one = 1;
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(atoi(getenv("PROBE_PORT")))}, peer, local;
@@ -84,7 +103,7 @@ int main(void) {
         getsockname(fd, (void *)&local, &local_size);
         strcpy(from, inet_ntoa(peer.sin_addr));
         printf("request %s %s %d %s %d\n", path, from, ntohs(peer.sin_port), inet_ntoa(local.sin_addr), ntohs(local.sin_port));
-        dprintf(fd, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nprogram c");
+        dprintf(fd, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", length, body);
         close(fd);
         if (!strcmp(path, "/stop")) puts("bye"), exit(7);
     }

@@ -1,4 +1,4 @@
-// Probe, Go without libc: prints what a program sees of the pod. The lines are described in tests/matrix.py.
+// Probe, Go: prints what a program sees of the pod. The lines are described in tests/matrix.py.
 package main
 
 import (
@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -45,6 +46,14 @@ func lookAround() {
 	found, err := os.Stat(filepath.Base(path))
 	must(err)
 	fmt.Println("cwd", folder, found.Size())
+	child := exec.Command("cat", filepath.Base(path))
+	child.Dir = filepath.Dir(path)
+	said, err := child.Output()
+	must(err)
+	fmt.Println("child", strings.TrimSpace(string(said)))
+	name, err := os.Hostname()
+	must(err)
+	fmt.Println("host", name)
 	client := http.Client{Timeout: 20 * time.Second}
 	answer, err := client.Get(os.Getenv("PROBE_URL"))
 	must(err)

@@ -1,6 +1,8 @@
 // Probe, Node: prints what a program sees of the pod. The lines are described in tests/matrix.py.
+const { execFileSync } = require("child_process");
 const fs = require("fs");
 const http = require("http");
+const os = require("os");
 const path = require("path");
 
 const say = (...words) => fs.writeSync(1, words.join(" ") + "\n");
@@ -12,6 +14,8 @@ async function main() {
   say("list", (await fs.promises.readdir(path.dirname(file))).sort().join(","));
   process.chdir(path.dirname(file));
   say("cwd", process.cwd(), fs.statSync(path.basename(file)).size);
+  say("child", execFileSync("cat", [path.basename(file)], { cwd: path.dirname(file), encoding: "utf8" }).trim());
+  say("host", os.hostname());
   const answer = await fetch(process.env.PROBE_URL, { headers: { connection: "close" } });
   say("call", (await answer.text()).trim());
   const server = http.createServer((request, response) => {

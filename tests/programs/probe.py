@@ -1,6 +1,8 @@
 """Probe, Python http.server: prints what a program sees of the pod. The lines are described in tests/matrix.py."""
 
 import os
+import socket
+import subprocess
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -41,6 +43,8 @@ def main() -> None:
     say("list", ",".join(sorted(os.listdir(os.path.dirname(path)))))
     os.chdir(os.path.dirname(path))
     say("cwd", os.getcwd(), os.path.getsize(os.path.basename(path)))
+    say("child", subprocess.check_output(["cat", os.path.basename(path)], cwd=os.path.dirname(path), text=True).strip())
+    say("host", socket.gethostname())
     with urllib.request.urlopen(os.environ["PROBE_URL"], timeout=20) as answer:
         say("call", answer.read().decode().strip())
     server = ThreadingHTTPServer(("0.0.0.0", int(os.environ["PROBE_PORT"])), Handler)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -37,6 +38,10 @@ async def app(
         say("list", ",".join(sorted(os.listdir(os.path.dirname(path)))))
         os.chdir(os.path.dirname(path))
         say("cwd", os.getcwd(), os.path.getsize(os.path.basename(path)))
+        words, folder = ("cat", os.path.basename(path)), os.path.dirname(path)
+        child = await asyncio.create_subprocess_exec(*words, cwd=folder, stdout=asyncio.subprocess.PIPE)
+        say("child", (await child.communicate())[0].decode().strip())
+        say("host", socket.gethostname())
         say("call", await call(os.environ["PROBE_URL"]))
         await send({"type": "lifespan.startup.complete"})
         await receive()
