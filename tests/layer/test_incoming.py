@@ -174,6 +174,30 @@ def test_listener_is_inherited_by_a_child(stage: Stage) -> None:
     assert out == f"10.7.7.7 9 0.0.0.0 {port}\n"
 
 
+TAKES = (
+    "import socket, sys\n"
+    "with socket.socket(fileno=int(sys.argv[1])) as way: (fd,) = socket.recv_fds(way, 1, 1)[1]\n"
+    "a, p = socket.socket(fileno=fd).accept()\n"
+    "print(*p, *a.getpeername(), *a.getsockname(), flush=True); a.sendall(a.recv(99).upper())"
+)
+
+
+def test_listener_is_passed_to_another_program(stage: Stage) -> None:
+    """By SCM_RIGHTS, to a program that was there before."""
+    port = free_port()
+    script = (
+        "import socket, subprocess, sys\n"
+        "way, theirs = socket.socketpair()\n"
+        "words = [sys.executable, '-c', sys.argv[1], str(theirs.fileno())]\n"
+        "with subprocess.Popen(words, pass_fds=[theirs.fileno()]) as taker:\n"
+        f" with socket.create_server(('0.0.0.0', {port})) as s: socket.send_fds(way, [b'x'], [s.fileno()])\n"
+        "sys.exit(taker.returncode)"
+    )
+    process = stage.start("python3", "-c", script, TAKES)
+    out = finish(process, stage.session.call(port, peer=Addr.of("10.7.7.7", 9)))
+    assert out == f"10.7.7.7 9 10.7.7.7 9 10.1.2.3 {port}\n"
+
+
 def test_waiting_accept_can_be_cancelled_and_interrupted(stage: Stage) -> None:
     out = stage.output("cancel_waiting", "accept", str(free_port()))
     assert out == "cancelled 1 cleaned 1 said nothing\ninterrupted EINTR\n"

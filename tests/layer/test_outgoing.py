@@ -181,6 +181,26 @@ def test_many_threads_connect_at_once(stage: Stage) -> None:
     assert stage.output("python3", "-c", script) == f"0 {errno.ECONNREFUSED}\n"
 
 
+TAKES = (
+    "import socket, sys\n"
+    "with socket.socket(fileno=int(sys.argv[1])) as way: (fd,) = socket.recv_fds(way, 1, 1)[1]\n"
+    "s = socket.socket(fileno=fd); s.sendall(b'hi'); print(s.recv(9).decode(), *s.getpeername(), *s.getsockname())"
+)
+
+
+def test_connection_that_is_passed_to_another_program_is_the_pods(stage: Stage) -> None:
+    """By SCM_RIGHTS, to a program that was there before."""
+    script = (
+        "import socket, subprocess, sys\n"
+        "way, theirs = socket.socketpair()\n"
+        "words = [sys.executable, '-c', sys.argv[1], str(theirs.fileno())]\n"
+        "with subprocess.Popen(words, pass_fds=[theirs.fileno()]) as taker:\n"
+        f" with socket.create_connection(('{FAR}', {ECHO})) as s: socket.send_fds(way, [b'x'], [s.fileno()])\n"
+        "sys.exit(taker.returncode)"
+    )
+    assert stage.output("python3", "-c", script, TAKES) == f"hi {FAR} {ECHO} 10.1.2.3 40000\n"
+
+
 def _read_within(fd: int, seconds: float) -> bytes:
     import select
 
