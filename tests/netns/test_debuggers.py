@@ -77,13 +77,14 @@ def connected(port: int) -> socket.socket:
             time.sleep(0.05)
 
 
+@pytest.mark.parametrize("interceptor", ["layer", "tracer"])
 @pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root")
-def test_debugpy_attaches_and_the_program_calls_from_the_pod(remote: Remote, tmp_path: Path) -> None:
+def test_debugpy_attaches_and_the_program_calls_from_the_pod(remote: Remote, interceptor: str, tmp_path: Path) -> None:
     source = tmp_path / "debugged.py"
     source.write_text(PROGRAM)
     port = free_port()
     debugger = [sys.executable, "-Xfrozen_modules=off", "-m", "debugpy", "--listen", str(port), "--wait-for-client"]
-    argv = [*inpod(), "exec", "--target", remote.target, "--", *debugger, str(source)]
+    argv = [*inpod(), "exec", "--target", remote.target, "--interceptor", interceptor, "--", *debugger, str(source)]
     running = Running.start(argv, dict(os.environ), tmp_path / "stderr")
     try:
         with connected(port) as editor, editor.makefile("rwb") as file:
@@ -115,15 +116,29 @@ def test_debugpy_attaches_and_the_program_calls_from_the_pod(remote: Remote, tmp
         running.end()
 
 
+@pytest.mark.parametrize("interceptor", ["layer", "tracer"])
 @pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root")
-def test_node_inspector_answers_here_and_the_program_calls_from_the_pod(remote: Remote, tmp_path: Path) -> None:
+def test_node_inspector_answers_here_and_the_program_calls_from_the_pod(
+    remote: Remote, interceptor: str, tmp_path: Path
+) -> None:
     source = tmp_path / "debugged.js"
     source.write_text(
         'fetch("http://orders:9000/debugged").then((r) => r.text()).then((t) => console.log("call " + t));'
         "setInterval(() => {}, 1000);"
     )
     port = free_port()
-    argv = [*inpod(), "exec", "--target", remote.target, "--", "node", f"--inspect={port}", str(source)]
+    argv = [
+        *inpod(),
+        "exec",
+        "--target",
+        remote.target,
+        "--interceptor",
+        interceptor,
+        "--",
+        "node",
+        f"--inspect={port}",
+        str(source),
+    ]
     running = Running.start(argv, dict(os.environ), tmp_path / "stderr")
     try:
         assert running.expect("call") == "two orders /debugged"
@@ -134,13 +149,27 @@ def test_node_inspector_answers_here_and_the_program_calls_from_the_pod(remote: 
         running.end()
 
 
+@pytest.mark.parametrize("interceptor", ["layer", "tracer"])
 @pytest.mark.skipif(os.geteuid() != 0, reason="a process of this machine is entered as root")
-def test_jdb_attaches_and_the_program_calls_from_the_pod(remote: Remote, tmp_path: Path) -> None:
+def test_jdb_attaches_and_the_program_calls_from_the_pod(remote: Remote, interceptor: str, tmp_path: Path) -> None:
     (tmp_path / "Debugged.java").write_text(JAVA)
     subprocess.run(["javac", "Debugged.java"], cwd=tmp_path, check=True)
     port = free_port()
     agent = f"-agentlib:jdwp=transport=dt_socket,server=y,suspend=y,address={port}"
-    argv = [*inpod(), "exec", "--target", remote.target, "--", "java", agent, "-cp", str(tmp_path), "Debugged"]
+    argv = [
+        *inpod(),
+        "exec",
+        "--target",
+        remote.target,
+        "--interceptor",
+        interceptor,
+        "--",
+        "java",
+        agent,
+        "-cp",
+        str(tmp_path),
+        "Debugged",
+    ]
     running = Running.start(argv, dict(os.environ), tmp_path / "stderr")
     try:
         running.expect("Listening for transport")

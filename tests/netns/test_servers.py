@@ -79,15 +79,17 @@ SERVERS = {
 }
 
 
+@pytest.mark.parametrize("interceptor", ["layer", "tracer"])
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_server_of_several_processes_gets_the_pods_requests(
-    name: str, pod: Pod, original: None, tmp_path: Path
+    name: str, interceptor: str, pod: Pod, original: None, tmp_path: Path
 ) -> None:
     need(SERVERS[name][0])
     files = {"served.py": WSGI, "served_asgi.py": ASGI, "served.js": CLUSTER, "reuse.py": REUSE, "nginx.conf": NGINX}
     for file, text in files.items():
         (tmp_path / file).write_text(text)
     command = [sys.executable, "-m", "inpod", "exec", "-t", f"pid/{pod.pid}", "--steal", "--progress", "json"]
+    command += ["--interceptor", interceptor]
     with subprocess.Popen(
         [*command, "--", *SERVERS[name]], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=tmp_path
     ) as process:
