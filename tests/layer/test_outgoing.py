@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import socketserver
+import subprocess
 import threading
 from collections.abc import Iterator
 
@@ -154,6 +155,11 @@ def test_unix_sockets_and_udp_are_left_alone(stage: Stage) -> None:
     )
     assert stage.output("python3", "-c", script) == "True\nb'x'\n91\n"
     assert stage.session.asked(Connect) == []
+
+
+def test_interfaces_are_this_machines(stage: Stage) -> None:
+    """hostname(1) asks getifaddrs(3)."""
+    assert stage.output("hostname", "--all-ip-addresses") == subprocess.check_output(["hostname", "-I"], text=True)
 
 
 def test_bulk_passes_whole(stage: Stage) -> None:

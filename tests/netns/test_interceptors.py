@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.matrix import PROGRAMS
 from tests.netns.conftest import Pod
+from tests.netns.pod import ECHO_PORT
 from tests.netns.session import ROOT
 from tests.processes import LIMIT_S, next_line
 
@@ -148,12 +150,16 @@ def static_cat(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "cat"
 
 
-@pytest.mark.parametrize("way", ["sh", "python", "node", "make"])
+@pytest.mark.parametrize("way", ["sh", "python", "node", "java", "make"])
 def test_static_child_of_a_program_under_the_layer_is_traced(
     pod: Pod, static_cat: Path, tmp_path: Path, way: str
 ) -> None:
     text = inside(pod, "layer", "cat", "/srv/app/config")
     (tmp_path / "Makefile").write_text(f"all:\n\t@{static_cat} /srv/app/config\n")
+    (tmp_path / "Starts.java").write_text(
+        "public class Starts { public static void main(String[] words) throws Exception {\n"
+        "System.exit(new ProcessBuilder(words).inheritIO().start().waitFor()); } }"
+    )
     ways = {
         "sh": ["sh", "-c", f"{static_cat} /srv/app/config"],
         "python": [
@@ -166,9 +172,17 @@ def test_static_child_of_a_program_under_the_layer_is_traced(
             "-e",
             f"process.stdout.write(require('child_process').execFileSync('{static_cat}', ['/srv/app/config']))",
         ],
+        "java": ["java", str(tmp_path / "Starts.java"), str(static_cat), "/srv/app/config"],
         "make": ["make", "-C", str(tmp_path), "--no-print-directory"],
     }
     assert inside(pod, "auto", *ways[way]) == text
+
+
+def test_a_storm_of_static_children(pod: Pod, static_cat: Path) -> None:
+    """Each is traced by a filter of its own: first one after the other, then many at a time."""
+    start = f"{static_cat} /srv/app/config >/dev/null || echo failed"
+    code = f"for i in $(seq 300); do {start}; done; for i in $(seq 300); do ({start}) & done; wait; echo done"
+    assert inside(pod, "auto", "sh", "-c", code) == "done\n"
 
 
 @pytest.mark.parametrize("interceptor", ["auto", "tracer"])
@@ -206,6 +220,33 @@ def test_what_a_traced_program_leaves_behind_ends_with_it(pod: Pod, tmp_path: Pa
     assert " 0 processes" not in done.stderr
     state = subprocess.run(["ps", "-o", "stat=", "-p", left.read_text().strip()], capture_output=True, text=True).stdout
     assert state[:1] in ("", "Z")
+
+
+def test_what_a_program_under_the_layer_leaves_behind_goes_on_on_this_machine(pod: Pod, tmp_path: Path) -> None:
+    code = (
+        "import os, socket, sys, time\n"
+        "def said(call):\n"
+        "    try: return str(call())\n"
+        "    except OSError as error: return type(error).__name__\n"
+        f"sock = socket.create_connection(('10.77.0.1', {ECHO_PORT})); text = open('/srv/app/config').read()\n"
+        "open(sys.argv[1] + '/begun', 'w').close()\n"
+        "while not os.path.exists(sys.argv[1] + '/alone'): time.sleep(0.05)\n"
+        "calls = [lambda: sock.recv(9), lambda: open('/srv/app/config').read(), lambda: os.listdir(sys.argv[1]) != [],\n"
+        "         lambda: socket.gethostbyname('only.default.test'), lambda: socket.create_server(('0.0.0.0', 0)).fileno() > 0]\n"
+        "found = [said(call) for call in calls]\n"
+        "open(sys.argv[1] + '/new', 'w').write(' '.join(found)); os.rename(sys.argv[1] + '/new', sys.argv[1] + '/said')"
+    )
+    (tmp_path / "left.py").write_text(code)
+    start = f"setsid {sys.executable} {tmp_path}/left.py {tmp_path} >/dev/null 2>&1 &"
+    inside(pod, "layer", "sh", "-c", f"{start} while [ ! -e {tmp_path}/begun ]; do sleep 0.05; done")
+    (tmp_path / "alone").touch()
+    end = time.monotonic() + LIMIT_S
+    while not (tmp_path / "said").exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    connection, *calls = (tmp_path / "said").read_text().split()
+    assert connection in ("b''", "ConnectionResetError")
+    assert calls == ["FileNotFoundError", "True", "gaierror", "True"]
 
 
 def test_nested_tracer_is_told(pod: Pod) -> None:
