@@ -290,6 +290,32 @@ def test_child_begins_in_folders_of_this_machine(stage: Stage, tmp_path: Path) -
     assert stage.output("spawn_actions", tmp_path, "name", tmp_path / "name") == "herehere"
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/app/conf.d/*.txt", "/app/conf.d/a.txt /app/conf.d/b.txt"),
+        ("first /app/conf.d/[b-z]* last", "first /app/conf.d/b.txt /app/conf.d/deep last"),
+        (
+            "/app/*/deep/?.txt /app/to-f*",
+            "/app/conf.d/deep/c.txt /app/to-folder/deep/c.txt /app/to-file /app/to-folder",
+        ),
+        ("/app/conf.d/none* /app/none/*", "/app/conf.d/none* /app/none/*"),
+        ("/app/config.yaml", "/app/config.yaml"),
+        ("'/app/conf.d/*' x", "/app/conf.d/* x"),
+        ("/et[c]/host[n]ame", "/etc/hostname"),
+    ],
+)
+def test_words_are_expanded_in_the_pod(stage: Stage, text: str, words: str) -> None:
+    assert stage.output("expand", text) == f"{words}\n"
+
+
+def test_words_are_expanded_where_the_program_stands(stage: Stage, tmp_path: Path) -> None:
+    assert stage.output("expand", "/app", "c*/*.txt") == "conf.d/a.txt conf.d/b.txt\n"
+    (tmp_path / "here").touch()
+    assert stage.output("expand", tmp_path, f"h* {tmp_path}/h*") == f"here {tmp_path}/here\n"
+    assert stage.run("expand", "a;b").stdout == "error 2\n"
+
+
 def test_catalogue_of_messages(stage: Stage, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("$set 1\n1 of the pod\n")
     subprocess.run([need("gencat"), tmp_path / "made", tmp_path / "text"], check=True)

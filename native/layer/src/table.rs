@@ -20,6 +20,7 @@ use crate::hooked::hooks;
 use crate::hooks;
 use crate::hooks::fts::{Entry, Walk};
 use crate::hooks::walk::Visit;
+use crate::hooks::words::Words;
 
 /// A C string.
 type Text = *const c_char;
@@ -62,6 +63,7 @@ hooks! {
     fn catopen(name: Text, flag: c_int) -> isize = hook hooks::catalogues::catopen;
     fn glob(pattern: Text, flags: c_int, on_error: Any, found: Any) -> c_int = hook hooks::files::glob;
     fn glob64(pattern: Text, flags: c_int, on_error: Any, found: Any) -> c_int = hook hooks::files::glob64;
+    fn wordexp(text: Text, found: *mut Words, flags: c_int) -> c_int = hook hooks::words::wordexp;
 
     // Looking.
     fn stat(path: Text, to: Any) -> c_int = path look { path, Want::Stat };

@@ -225,7 +225,7 @@ unsafe fn working_dir(to: *mut c_char, size: usize, call: impl Fn() -> *mut c_ch
 ///
 /// # Safety
 /// NULL, or a C string that may be written.
-unsafe fn told_in_place(found: *mut c_char) -> *mut c_char {
+pub unsafe fn told_in_place(found: *mut c_char) -> *mut c_char {
     // SAFETY: the caller's promise.
     let text = unsafe { c_text(found) };
     let told = text.and_then(|text| place::pod_path_of(files_state()?, text.to_bytes()));

@@ -16,3 +16,4 @@ pub mod sockets;
 pub mod syscall;
 pub mod users;
 pub mod walk;
+pub mod words;
