@@ -1,7 +1,8 @@
 //! How a line of the table becomes a function that takes libc's place, and `original::` the way to libc's own.
 //!
 //! `= path op { … }`, `= at op { directory, … }`: the call with another path, as `ops::files` decides. `= hook function`:
-//! does more. `variadic fn`: the hook gets all words but the first as an array.
+//! does more. `variadic fn`: the hook gets all words but the first as an array. `jump fn`: the hook chooses the second
+//! argument (`inpod_sys::jump`).
 
 macro_rules! hooks {
     ($(
@@ -9,7 +10,8 @@ macro_rules! hooks {
         fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $result:ty = $how:ident $op:path
             $({ $($chosen:tt)* })?;
     )*
-    $(variadic fn $listed:ident($first:ident: Text, $rest:ident: CArray) -> c_int = hook $run:path;)*) => {
+    $(variadic fn $listed:ident($first:ident: Text, $rest:ident: CArray) -> c_int = hook $run:path;)*
+    $(jump fn $seeing:ident($one:ident: Text, $two:ident: c_int) -> Any = hook $plan:path;)*) => {
         $(
             #[no_mangle]
             #[doc = concat!("# Safety\nAs ", stringify!($name), " of libc.")]
@@ -22,6 +24,13 @@ macro_rules! hooks {
             inpod_sys::variadic! {
                 #[doc = concat!("# Safety\nAs ", stringify!($listed), " of libc.")]
                 $listed => $run
+            }
+        )*
+
+        $(
+            inpod_sys::jump! {
+                #[doc = concat!("# Safety\nAs ", stringify!($seeing), " of libc.")]
+                $seeing => $plan
             }
         )*
 

@@ -243,6 +243,9 @@ hooks! {
     variadic fn execl(path: Text, words: CArray) -> c_int = hook hooks::exec::execl;
     variadic fn execlp(file: Text, words: CArray) -> c_int = hook hooks::exec::execlp;
     variadic fn execle(path: Text, words: CArray) -> c_int = hook hooks::exec::execle;
+
+    // Libraries.
+    jump fn dlopen(path: Text, flags: c_int) -> Any = hook hooks::libraries::dlopen;
 }
 
 /// What a call with these flags wants to see.

@@ -13,6 +13,7 @@ pub mod errno;
 pub mod exec;
 pub mod files;
 pub mod hosts;
+pub mod jump;
 pub mod memory;
 pub mod messages;
 pub mod next;

@@ -8,6 +8,7 @@ pub mod exec;
 pub mod files;
 pub mod fts;
 pub mod hosts;
+pub mod libraries;
 pub mod names;
 pub mod resolver;
 pub mod reverse;
