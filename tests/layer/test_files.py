@@ -328,3 +328,19 @@ def test_catalogue_of_messages(stage: Stage, tmp_path: Path) -> None:
 def test_path_of_any_bytes(stage: Stage) -> None:
     stage.pod.files["/app/sp ace/ü\n"] = b"odd"
     assert stage.output("cat", "/app/sp ace/ü\n") == "odd"
+
+
+def test_way_to_a_mount_of_the_pod_is_there_name_by_name(stage: Stage) -> None:
+    """As Node's realpath goes it. A folder that this machine has stays its own."""
+    folder = f"/run/inpod-test-{os.getpid()}"
+    stage.pod.files |= {f"{folder}/secrets/app/token": b"t", f"{folder}/beside": b"b", "/run/of-the-pod": b"p"}
+    rules = stage.session.folder / "rules"
+    rules.write_text(rules.read_text() + f"remote-tree\t{folder}/secrets/app\n")
+    script = (
+        "import os, pathlib, sys\n"
+        "folder = sys.argv[1]\n"
+        "print(pathlib.Path(folder, 'secrets/app/token').resolve(strict=True))\n"
+        "print(sorted(os.listdir(folder)), os.path.exists(folder + '/beside'), os.path.exists('/run/of-the-pod'))\n"
+    )
+    told = stage.output("python3", "-c", script, folder)
+    assert told == f"{folder}/secrets/app/token\n['beside', 'secrets'] False False\n"

@@ -80,7 +80,8 @@ pub enum Place {
 /// Whether a path is as it is without a closer look: nearly all are.
 pub fn is_plainly_local(state: &State, path: &[u8]) -> bool {
     if path.starts_with(b"/") {
-        return is_normal(path) && !state.rules.is_pod_path(path, Reached::ByName);
+        let rules = &state.rules;
+        return is_normal(path) && !rules.is_pod_path(path, Reached::ByName) && !rules.leads_to_mount(path);
     }
     path.is_empty() || !state.table.pod_directory_seen()
 }
@@ -102,7 +103,7 @@ pub fn place(caller: &Caller<'_>, dir: i32, path: &[u8], text: &mut PathText) ->
     let to = text.as_bytes().len();
     let pod_path = text.as_bytes().get(from..to)?;
     let reached = if is_absolute { Reached::ByName } else { Reached::ThroughPodDirectory };
-    if state.rules.is_pod_path(pod_path, reached) {
+    if state.rules.is_pod_path(pod_path, reached) || is_missing_here(state, pod_path, text, from) {
         if caller.is_skipped() {
             return Some(Place::AsIs);
         }
@@ -114,6 +115,14 @@ pub fn place(caller: &Caller<'_>, dir: i32, path: &[u8], text: &mut PathText) ->
     }
     text.cut_front(from);
     (to > from || text.push(b"/")).then_some(Place::Here)
+}
+
+/// Whether `path`, which is `text` from `from` on, leads to a mount of the pod and this machine does not have it.
+fn is_missing_here(state: &State, path: &[u8], text: &PathText, from: usize) -> bool {
+    state.rules.leads_to_mount(path)
+        && text.with_nul().get(from..).and_then(until_nul).is_some_and(|path| {
+            files::look(AT_CWD, path, libc::AT_SYMLINK_NOFOLLOW).err() == Some(Errno(libc::ENOENT))
+        })
 }
 
 /// Adds the pod path of a directory that the program has open or stands in; false when it is not the pod's.

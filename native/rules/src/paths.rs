@@ -6,6 +6,9 @@
 //! 3. Suffixes and names of program code are local: an interpreter's modules are those of this machine.
 //! 4. Of the built-in trees the longest decides; `/` itself is local.
 //! 5. Everything else is the pod's.
+//!
+//! A local folder above a mount of the pod that this machine lacks is the pod's all the same (`leads_to_mount`): who walks the
+//! way to a file of the mount, name by name, must find it.
 
 use crate::facts::{Line, Owner};
 use crate::{FilesMode, Rules};
@@ -96,6 +99,12 @@ impl Rules<'_> {
 }
 
 impl Rules<'_> {
+    /// Whether a mount of the pod lies below `path`.
+    pub fn leads_to_mount(&self, path: &[u8]) -> bool {
+        let below = |(tree, owner): (&[u8], Owner)| owner == Owner::Pod && tree.len() > path.len() && is_in(tree, path);
+        self.files != FilesMode::Local && self.trees().any(below)
+    }
+
     fn leads_to_local_tree(&self, path: &[u8]) -> bool {
         let local =
             |(tree, owner): (&[u8], Owner)| owner == Owner::Here && tree.len() > path.len() && is_in(tree, path);
