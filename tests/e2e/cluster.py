@@ -109,10 +109,14 @@ def until(what: str, look: Callable[[], T], *, within_s: float = 30.0) -> T:
 
 
 def apply_targets(namespace: Namespace) -> None:
-    """Make the pod `web`, the deployment `api`, the private service `orders` and the pod `client`; wait for them."""
+    """Make the pod `web`, the deployment `api`, the private service `orders` and the pod `client`."""
     image = namespace.cluster.image
     server = json.dumps(SERVER.read_text())
     namespace.kubectl("apply", "-f", "-", text=_TARGETS.format(image=image, server=server, port=PORT))
+
+
+def wait_for_targets(namespace: Namespace) -> None:
+    """Wait until they serve."""
     for condition, *names in (("Ready", "pod/web", "pod/client"), ("Available", "deployment/api", "deployment/orders")):
         namespace.kubectl("wait", f"--for=condition={condition}", *names, f"--timeout={PODS_READY_WITHIN_S}s")
 

@@ -1,4 +1,7 @@
-"""Fixtures: the cluster (paid once), a namespace of targets (once for a module), an empty namespace (for a test)."""
+"""Fixtures: the cluster (paid once), a namespace of targets (once for a module), an empty namespace (for a test).
+
+The targets of the next module start while a module runs.
+"""
 
 import contextlib
 import secrets
@@ -11,7 +14,7 @@ import pytest
 
 from tests.cluster.build import PYTHON_IMAGE
 from tests.cluster.state import KUBECONFIG
-from tests.e2e.cluster import Cluster, Namespace, apply_targets
+from tests.e2e.cluster import Cluster, Namespace, apply_targets, wait_for_targets
 
 REPOSITORY = Path(__file__).parent.parent.parent
 UP = [sys.executable, "-m", "tests.cluster", "up"]
@@ -62,9 +65,50 @@ def namespace(cluster: Cluster) -> Iterator[Namespace]:
         yield found
 
 
+class Ahead:
+    """Namespaces of targets, of which one more is made than is needed, as long as modules are left."""
+
+    def __init__(self, cluster: Cluster, needed: int) -> None:
+        self._cluster = cluster
+        self._left = needed
+        self._made: list[tuple[Namespace, contextlib.ExitStack]] = []
+
+    @contextlib.contextmanager
+    def next(self) -> Iterator[Namespace]:
+        """A namespace until the end of the block."""
+        self.fill(2)
+        found, undo = self._made.pop(0)
+        with undo:
+            wait_for_targets(found)
+            yield found
+
+    def fill(self, count: int) -> None:
+        """Have as many that were not taken, or all that are needed."""
+        while self._left and len(self._made) < count:
+            undo = contextlib.ExitStack()
+            made = undo.enter_context(_namespace(self._cluster))
+            self._left -= 1
+            self._made.append((made, undo))
+            apply_targets(made)
+
+    def close(self) -> None:
+        """Delete what was not taken."""
+        for _, undo in self._made:
+            undo.close()
+
+
+@pytest.fixture(scope="session")
+def ahead(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Ahead]:
+    """The targets of all modules of the run."""
+    found = Ahead(cluster, len({item.path for item in request.session.items if "targets" in _fixtures(item)}))
+    try:
+        yield found
+    finally:
+        found.close()
+
+
 @pytest.fixture(scope="module")
-def targets(cluster: Cluster) -> Iterator[Namespace]:
+def targets(ahead: Ahead) -> Iterator[Namespace]:
     """A namespace with pod `web`, deployments `api` and `orders`, and a pod `client` to ask from."""
-    with _namespace(cluster) as found:
-        apply_targets(found)
+    with ahead.next() as found:
         yield found

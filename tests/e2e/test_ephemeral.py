@@ -286,20 +286,25 @@ KILLED_AT = [
 ]
 
 
-def test_kill_between_any_two_calls_of_the_start_leaves_an_agent_that_ends(targets: Namespace) -> None:
+def test_what_is_killed_leaves_agents_that_end(targets: Namespace) -> None:
+    """One after the other, so that their ends are waited for together."""
     before = len(agents_in(targets))
-    for at in range(0, len(KILLED_AT), 3):
-        wait_until_killed(targets, *KILLED_AT[at : at + 3], way="ephemeral")
+    kill_a_session_that_steals(targets)
+    kill_between_any_two_calls_of_the_start(targets)
     assert serves(targets)
     wait_until_all_have_ended(targets, within_s=IDLE_LIMIT_S + 30)
-    assert len(agents_in(targets)) == before + len(KILLED_AT) - 3
+    assert len(agents_in(targets)) == before + 1 + len(KILLED_AT) - 3
     assert serves(targets)
-
-
-def test_kill_of_a_session_that_steals_gives_the_port_back_and_ends_the_agent(targets: Namespace) -> None:
-    with session(targets, "steal", "-e") as (process, _):
-        assert ask(targets, "/before") == "program"
-        process.kill()
-        until("the original serves", lambda: ask(targets, "/after") == "original")
-    wait_until_all_have_ended(targets, within_s=IDLE_LIMIT_S + 30)
     assert ask(targets, "/after") == "original"
+
+
+def kill_a_session_that_steals(here: Namespace) -> None:
+    with session(here, "steal", "-e") as (process, _):
+        assert ask(here, "/before") == "program"
+        process.kill()
+        until("the original serves", lambda: ask(here, "/meanwhile") == "original")
+
+
+def kill_between_any_two_calls_of_the_start(here: Namespace) -> None:
+    for at in range(0, len(KILLED_AT), 3):
+        wait_until_killed(here, *KILLED_AT[at : at + 3], way="ephemeral")
