@@ -56,7 +56,11 @@ test-e2e *arguments: cluster
 
 # Everything, in parts side by side that share its tests: those in a cluster mostly wait, and others compute meanwhile
 test: packages
-    {{ python }} -m tests.parts test-e2e+test-apart test-e2e+test-apart test-apart test-rest+test-apart
+    {{ python }} -m tests.parts test-cluster+test-apart test-apart test-rest+test-apart
+
+# Part of `just test`: tests/e2e in the cluster of this machine, with this machine's ports left to others (root)
+test-cluster: cluster
+    {{ python }} -m tests.cluster apart {{ python }} -m pytest tests/e2e
 
 # Part of `just test`: tests/netns, with this machine's network left to others
 test-apart:

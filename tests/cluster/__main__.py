@@ -1,4 +1,4 @@
-"""`python -m tests.cluster up|down|status|load|env`: starts, stops, looks at the cluster of this machine. Root only."""
+"""`python -m tests.cluster up|down|status|load|env|apart`: starts, stops, looks at the cluster of this machine. Root only."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cluster import state
+from tests.cluster import apart, state
 from tests.cluster.build import CACHE, HERE, PACKAGES, Built, build, say
 from tests.cluster.state import KUBECONFIG, STATE
 from tests.packages import install
@@ -102,6 +102,8 @@ def main() -> int:
     commands.add_parser("status", help="a line, and exit status 0 or 1")
     commands.add_parser("load", help="give images to every node").add_argument("archive", nargs="+")
     commands.add_parser("env", help="what a shell evaluates to use it")
+    beside = commands.add_parser("apart", help="run a command in a network of its own that reaches the nodes")
+    beside.add_argument("argv", nargs=argparse.REMAINDER, metavar="COMMAND…")
     options = parser.parse_args()
     if os.geteuid() != 0:
         print("python -m tests.cluster: root is needed: nodes are network and mount namespaces", file=sys.stderr)
@@ -118,6 +120,8 @@ def main() -> int:
                 return load([str(Path(archive).resolve()) for archive in options.archive])
         case "env":
             return env()
+        case "apart":
+            apart.run(options.argv)
         case _:
             return status()
 
