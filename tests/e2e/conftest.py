@@ -58,6 +58,12 @@ def _namespace(cluster: Cluster) -> Iterator[Namespace]:
         cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where probes are compiled."""
+    return tmp_path_factory.mktemp("probes")
+
+
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[Namespace]:
     """An empty namespace."""

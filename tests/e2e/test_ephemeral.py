@@ -15,7 +15,6 @@ from tests.e2e.test_filter import answers, developer
 from tests.e2e.test_kube_errors import pod
 from tests.e2e.test_kube_faults import serves, wait_until_killed
 from tests.e2e.test_kube_target import talking
-from tests.e2e.test_matrix import build as build  # the fixture
 from tests.e2e.test_matrix import remote_of
 from tests.e2e.test_reconnect import ask, check, cut_off, session
 from tests.matrix import GO, PYTHON, Program

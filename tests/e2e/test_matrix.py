@@ -18,12 +18,6 @@ print(json.dumps([connection.getresponse().read().decode(), client]))
 """
 
 
-@pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where probes are compiled."""
-    return tmp_path_factory.mktemp("probes")
-
-
 def remote_of(targets: Namespace, app: str, target: str, *options: str) -> Remote:
     """Return an app's pod as the matrix needs it."""
     pod = targets.pod_of(app)
