@@ -120,9 +120,11 @@ pub fn place(caller: &Caller<'_>, dir: i32, path: &[u8], text: &mut PathText) ->
 /// Whether `path`, which is `text` from `from` on, leads to a mount of the pod and this machine does not have it.
 fn is_missing_here(state: &State, path: &[u8], text: &PathText, from: usize) -> bool {
     state.rules.leads_to_mount(path)
-        && text.with_nul().get(from..).and_then(until_nul).is_some_and(|path| {
-            files::look(AT_CWD, path, libc::AT_SYMLINK_NOFOLLOW).err() == Some(Errno(libc::ENOENT))
-        })
+        && text
+            .with_nul()
+            .get(from..)
+            .and_then(until_nul)
+            .is_some_and(|path| files::look(AT_CWD, path, libc::AT_SYMLINK_NOFOLLOW).err() == Some(Errno(libc::ENOENT)))
 }
 
 /// Adds the pod path of a directory that the program has open or stands in; false when it is not the pod's.
