@@ -45,8 +45,9 @@ class Api:
             connection.sock.connect(str(self._path))
             connection.request("GET", f"{_url(namespace, kind, name)}?{urlencode(query)}")
             answer = connection.getresponse()
-            found: dict[str, Any] = json.loads(answer.read())
-        assert answer.status == 200, found
+            said = answer.read()
+        assert answer.status == 200, said
+        found: dict[str, Any] = json.loads(said)
         return found
 
     def execute(self, namespace: str, pod: str, command: Sequence[str]) -> tuple[bool, str, str]:
@@ -75,7 +76,8 @@ def serving(kubectl: str, kubeconfig: str) -> Iterator[Api]:
         path = Path(folder, "socket")
         # Without the filter, that keeps browsers of this machine from pods.
         command = [kubectl, "proxy", f"--unix-socket={path}", "--reject-paths=^$"]
-        environment = dict(os.environ, KUBECONFIG=kubeconfig)
+        # By HTTP/2 all requests are on one connection, which client-go gives up where a busy server is silent for 15 s.
+        environment = dict(os.environ, KUBECONFIG=kubeconfig, DISABLE_HTTP2="1")
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
             try:
                 assert next_line(process.stdout).startswith("Starting to serve")
