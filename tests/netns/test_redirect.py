@@ -135,7 +135,8 @@ def test_original_sees_the_address_that_was_called_as_peer(hosts: Hosts, techniq
 def test_link_local_address(hosts: Hosts, technique: str) -> None:
     def address() -> str:
         lines = (line.split() for line in Path("/proc/thread-self/net/if_inet6").read_text().splitlines())
-        return next(str(IPv6Address(bytes.fromhex(words[0]))) for words in lines if words[0].startswith("fe80"))
+        found = (str(IPv6Address(bytes.fromhex(words[0]))) for words in lines if words[0].startswith("fe80"))
+        return next(found, "")
 
     wait_until(lambda: hosts.pod.inside(address), "the device has its address")
     ip = hosts.pod.inside(address)
