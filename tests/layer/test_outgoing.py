@@ -123,6 +123,17 @@ def test_socket_that_failed_connects_elsewhere(stage: Stage) -> None:
     assert stage.output("python3", "-c", script) == f"{errno.ECONNREFUSED} 0 {ECHO}\n"
 
 
+def test_connect_with_the_first_bytes_is_refused_as_where_the_kernel_lacks_it(stage: Stage) -> None:
+    """MSG_FASTOPEN: its programs then connect as ever."""
+    script = (
+        "import socket\n"
+        "s = socket.socket()\n"
+        "try: s.sendto(b'x', 0x20000000, ('10.1.2.4', 80))\n"
+        "except OSError as error: print(error.errno)\n"
+    )
+    assert int(stage.output("python3", "-c", script)) == errno.EOPNOTSUPP
+
+
 def test_debugger_port_stays_here(stage: Stage) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

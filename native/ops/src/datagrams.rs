@@ -34,6 +34,11 @@ pub fn connect(state: &State, fd: i32, wanted: &Addr) -> Option<Plan> {
 pub fn send_to(state: &State, fd: i32, wanted: &Addr) -> Option<Result<Addr, Errno>> {
     let leaves = leaves(state, wanted);
     let is_here = leaves == Leaves::Here;
+    if sockets::is_tcp(fd) {
+        // It would connect, with its first bytes on the way (MSG_FASTOPEN, tcp(7)); who may not have that calls connect.
+        let leaves = state.rules.leaves(wanted, Protocol::Tcp);
+        return (leaves != Leaves::Here && sockets::is_unconnected(fd)).then_some(Err(Errno(libc::EOPNOTSUPP)));
+    }
     if (is_here && !wanted.is_loopback()) || !sockets::is_udp(fd) {
         return None;
     }
