@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.netns.conftest import Pod
+from tests.netns.pod import ECHO_PORT
 from tests.netns.test_filter import PORT, answers, event, get, until_served, warning
 from tests.netns.test_filter import original as original  # the fixture
 from tests.netns.test_interceptors import INTERCEPTORS, exec_in
@@ -80,6 +81,25 @@ def test_gunicorn_with_workers_of_another_user(pod: Pod, original: None, folder:
     with served(pod, interceptor, folder, sys.executable, *words, "served:app"):
         expected = "program 65534 key: value" if interceptor == "tracer" else "program 65534 403"
         assert {answers(pod, get())[0] for _ in range(6)} == {expected}
+
+
+@pytest.mark.parametrize("interceptor", INTERCEPTORS)
+def test_threads_of_another_user_connect_from_the_pod(pod: Pod, interceptor: str) -> None:
+    """A process that changes its user keeps what it can ask the session by, for several threads at a time."""
+    code = (
+        "import encodings.idna, os, socket, threading\n"
+        "begin, lock, found = threading.Barrier(12), threading.Lock(), set()\n"
+        "def work():\n"
+        "    for _ in range(20):\n"
+        "        begin.wait()\n"
+        f"        with socket.create_connection(('10.77.0.1', {ECHO_PORT}), timeout=20) as sock:\n"
+        "            with lock: found.add(sock.getsockname()[0])\n"
+        "os.setuid(65534)\n"
+        "threads = [threading.Thread(target=work) for _ in range(12)]\n"
+        "[thread.start() for thread in threads]; [thread.join() for thread in threads]\n"
+        "print(found)"
+    )
+    assert exec_in(pod, interceptor, sys.executable, "-c", code).stdout == "{'10.77.0.1'}\n"
 
 
 @pytest.mark.parametrize("interceptor", INTERCEPTORS)

@@ -49,6 +49,19 @@ extern "C" fn forked() {
     OWNER.store(process::id(), Relaxed);
 }
 
+/// Fills the seats while the session's door is open to this process, for the time when it is not.
+pub fn fill_seats(state: &State) {
+    if OWNER.load(Relaxed) != process::id() {
+        return;
+    }
+    for seat in &POOL {
+        if seat.fd.load(Relaxed) == EMPTY {
+            let Ok(connection) = sockets::connect_to_session(state.door) else { return };
+            keep(connection);
+        }
+    }
+}
+
 /// Asks on a connection of its own something whose reply is an errno; neither sends nor receives messages, only bytes,
 /// as the caller's filter may trap those. None: no answer.
 pub fn ask_on(connection: &OwnedFd, request: &Request<'_>) -> Option<i32> {

@@ -3,7 +3,7 @@
 use core::ffi::{c_int, c_uint};
 
 use inpod_ops::guard::guarded;
-use inpod_ops::session::ask;
+use inpod_ops::session::{ask, fill_seats};
 use inpod_sys::process;
 use inpod_wire::Request;
 
@@ -51,7 +51,10 @@ fn tell(user: c_uint) {
         return;
     }
     guarded(|| {
-        let path = process::executed_as()?.to_bytes();
-        ask(start::state()?, &Request::Warn { why: "user", path }, None, |_, _| Some(()))
+        let (state, path) = (start::state()?, process::executed_as()?.to_bytes());
+        ask(state, &Request::Warn { why: "user", path }, None, |_, _| Some(()))?;
+        // Its threads go on asking.
+        fill_seats(state);
+        Some(())
     });
 }
