@@ -12,7 +12,7 @@ import pytest
 
 from inpod.protocol.layer import Connect
 from tests.fakes.pod import Pod
-from tests.layer.conftest import Stage
+from tests.layer.conftest import Stage, is_root
 
 FAR = "10.9.9.9"
 ECHO, REFUSED, UNREACHABLE, TIMED_OUT = 5432, 81, 82, 83
@@ -132,6 +132,11 @@ def test_connect_with_the_first_bytes_is_refused_as_where_the_kernel_lacks_it(st
         "except OSError as error: print(error.errno)\n"
     )
     assert int(stage.output("python3", "-c", script)) == errno.EOPNOTSUPP
+
+
+@pytest.mark.skipif(not is_root(), reason="changes its user")
+def test_program_that_changes_its_user_first_of_all_connects(stage: Stage) -> None:
+    assert stage.output("drop_rights", FAR, str(ECHO)) == "h\n"
 
 
 def test_debugger_port_stays_here(stage: Stage) -> None:
