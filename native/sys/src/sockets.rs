@@ -93,6 +93,9 @@ pub fn local_address(fd: i32) -> Option<Addr> {
 }
 
 /// Connects to a unix socket that keeps datagrams apart (SOCK_SEQPACKET).
+///
+/// Inlined, as a frame of its own is one more on the program's stack, of which there may be little.
+#[inline(always)]
 pub fn connect_to_session(path: &[u8]) -> Result<OwnedFd, Errno> {
     let mut address = libc::sockaddr_un { sun_family: libc::AF_UNIX as u16, sun_path: [0; 108] };
     if path.len() >= address.sun_path.len() {
