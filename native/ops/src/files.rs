@@ -266,6 +266,9 @@ impl InReplica<'_> {
     }
 
     /// Whether of the folders above, the nearest one that is there has all its members.
+    ///
+    /// Never part of its caller, whose frame would keep the room for the path while it asks: stacks may be small.
+    #[inline(never)]
     fn is_surely_missing(&self) -> bool {
         let mut above = PathText::default();
         let path = self.path.to_bytes();

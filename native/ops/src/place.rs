@@ -118,6 +118,7 @@ pub fn place(caller: &Caller<'_>, dir: i32, path: &[u8], text: &mut PathText) ->
 }
 
 /// Whether `path`, which is `text` from `from` on, leads to a mount of the pod and this machine does not have it.
+#[inline(never)]
 fn is_missing_here(state: &State, path: &[u8], text: &PathText, from: usize) -> bool {
     state.rules.leads_to_mount(path)
         && text
@@ -128,6 +129,9 @@ fn is_missing_here(state: &State, path: &[u8], text: &PathText, from: usize) -> 
 }
 
 /// Adds the pod path of a directory that the program has open or stands in; false when it is not the pod's.
+///
+/// Never part of its caller, whose frame would keep the room for the link until the call is made: stacks may be small.
+#[inline(never)]
 fn push_pod_directory(caller: &Caller<'_>, dir: i32, text: &mut PathText) -> bool {
     let mut room = [0; inpod_rules::paths::PATH_MAX];
     let found = files::read_link(AT_CWD, caller.link_to(dir).as_c_str(), &mut room).ok();
