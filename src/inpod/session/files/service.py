@@ -144,7 +144,7 @@ class Files:
                     return await self._once((None, listing.path_bytes(entry.path)), lambda: self._stream_in(entry))
         except StreamRefused as refused:
             return _errno_of(refused)
-        except agent.PeerProtocolError:
+        except (agent.PeerProtocolError, Overtaken):
             return errno.EIO
         except OSError as error:
             return error.errno or errno.EIO

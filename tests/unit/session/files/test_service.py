@@ -1,6 +1,7 @@
 """FILE requests of a layer: a real tunnel and replica, an agent that says things when the test wants it to; both loops."""
 
 import asyncio
+import errno
 import os
 from pathlib import Path
 
@@ -16,6 +17,30 @@ from tests.unit.tunnel.conftest import Run, tunnels
 
 FOLDER = Entry("/d", "dir", 0o755)
 A, B = (Entry(f"/d/{name}", "file", 0o644, 1, content_bytes=1) for name in "ab")
+
+
+def test_listing_that_gets_in_its_own_way_is_an_error_of_input(run: Run, tmp_path: Path) -> None:
+    """An agent that is not ours names other folders each time, and something else at their places."""
+    (tmp_path / "replica").mkdir()
+
+    async def main() -> None:
+        answers = set[asyncio.Task[None]]()
+
+        async def answer(stream: Stream, path: str) -> None:
+            stream.accept()
+            listed, link = Entry(path, "dir", 0o755, is_listed=True), Entry(path, "link", target="x")
+            await stream.write(encode_entries([listed, link], []))
+            stream.write_eof()
+
+        def on_stream(stream: Stream, head: bytes) -> None:
+            answers.add(asyncio.ensure_future(answer(stream, f"/d{len(answers)}")))
+
+        async with tunnels(on_stream) as (tunnel, _):
+            files = Files(lambda: tunnel, Replica(tmp_path / "replica"), Views())
+            assert await files.make_available(File(Want.LIST, b"/d")) == encode_reply(errno.EIO)
+            assert len(answers) == 2
+
+    run(main)
 
 
 def test_look_into_a_folder_that_is_being_listed_is_answered_at_once(run: Run, tmp_path: Path) -> None:
