@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,21 +40,17 @@ class Outcome:
 
 def run(parts: list[list[str]]) -> list[Outcome]:
     """Run all recipes of all parts to their ends, whatever becomes of the others."""
-    outcomes: list[Outcome] = []
     names = [[f"{number} {recipe}" for recipe in part] for number, part in enumerate(parts, 1)]
     width = max(len(name) for part in names for name in part)
     with tempfile.TemporaryDirectory(prefix="inpod-parts-") as shared:
         environment = dict(os.environ, PYTHONUNBUFFERED="1") | {shares.FOLDER: shared}
 
-        def run_part(part: list[str]) -> None:
-            outcomes.extend(_run(name, width, environment) for name in part)
+        def run_part(part: list[str]) -> list[Outcome]:
+            return [_run(name, width, environment) for name in part]
 
-        threads = [threading.Thread(target=run_part, args=[part]) for part in names]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    return outcomes
+        with ThreadPoolExecutor(len(names)) as threads:
+            # What cannot be started ends us, after the others: a recipe without an outcome would be one that did not fail.
+            return [outcome for part in threads.map(run_part, names) for outcome in part]
 
 
 def _run(name: str, width: int, environment: dict[str, str]) -> Outcome:
