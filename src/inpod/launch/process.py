@@ -144,6 +144,8 @@ class Process:
                     # The tracer, a thread of ours, has it stopped for a moment: that stop is not ours to take.
                     time.sleep(TRAPPED_S)
                     continue
+                if found is not None and found.si_code in (os.CLD_KILLED, os.CLD_DUMPED):
+                    self._tell_rest(found.si_status)
                 _, status = os.waitpid(self.pid, os.WUNTRACED)
             except ChildProcessError:
                 status = 0
@@ -157,12 +159,15 @@ class Process:
     def _ended(self, status: int) -> None:
         assert self._popen is not None
         self._popen.returncode = status
-        if -status in self._passed_on and not self._joins:
-            # It told nobody, as a script does not that waits for its command.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, -status)
         if not self._status.done():
             self._status.set_result(status)
+
+    def _tell_rest(self, number: int) -> None:
+        """Pass a signal on that the program has died of: it told nobody, as a script does not that waits for its command."""
+        # While it is a zombie: its number, and so that of its group, is nobody else's yet.
+        if number in self._passed_on and not self._joins:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
 
     def _stopped(self, number: int) -> None:
         """The program stopped: so do we, where there is a shell with job control to see it."""
