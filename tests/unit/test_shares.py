@@ -41,7 +41,11 @@ def test_each_module_is_run_once_and_as_a_whole(tmp_path: Path) -> None:
     environment = {**os.environ, shares.FOLDER: str(begun), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pytest", "-sq", "-p", "no:cacheprovider", "--rootdir", str(suite), "."]
     runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=suite, env=environment) for _ in range(2)]
-    said = [run.communicate(timeout=LIMIT_S)[0] for run in runs]
+    try:
+        said = [run.communicate(timeout=LIMIT_S)[0] for run in runs]
+    finally:
+        for run in runs:
+            run.kill()  # one alone waits for the other for ever
     assert [run.returncode for run in runs] == [0, 0], said
     lines = [[line.lstrip(".") for line in text.splitlines() if "test_" in line] for text in said]
     assert all(lines)
