@@ -22,14 +22,16 @@ class Overtaken(Exception):
 class Filling:
     """Makes what entries say. What is complete already stays as it is.
 
-    A folder that is new and comes with all its members stays beside the replica until `finish`. Directories are held open,
-    each once; those that are not there are made, marked.
+    A folder that is new and comes with all its members stays beside the replica until `finish`. Directories that are not
+    there are made, marked. Those on the way, which come first, are held open, each once; of those that are members, of
+    which there may be more than descriptors, only those of one `put`.
     """
 
     def __init__(self, replica: "Replica", root: int) -> None:
         self._replica = replica
+        self._root = root
         self._open: dict[bytes, int] = {b"": root}
-        self._owned: list[int] = []
+        self._knows_way = False
         self._coming: dict[bytes, tuple[bytes, int, bytes]] = {}
         self._folders: list[tuple[Entry, int]] = []
 
@@ -39,8 +41,9 @@ class Filling:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for fd in self._owned:
-            os.close(fd)
+        for fd in self._open.values():
+            if fd != self._root:
+                os.close(fd)
 
     def put(self, entries: Found) -> None:
         """Make some of the entries; a directory before its members.
@@ -48,6 +51,7 @@ class Filling:
         Raises:
             OSError: No room, or a path that cannot be.
         """
+        known, members = len(self._open), list[tuple[Entry, int]]()
         for entry, content in entries:
             if entry.kind == "missing":
                 continue
@@ -55,7 +59,8 @@ class Filling:
             if entry.kind == "dir":
                 fd = self.open(parent + b"/" + name if name else b"", is_whole=entry.is_listed)
                 os.fchmod(fd, stat.S_IMODE(entry.mode) | 0o700)
-                self._folders.append((entry, fd))
+                is_done = self._knows_way and not entry.is_listed
+                (members if is_done else self._folders).append((entry, fd))
                 continue
             folder = self.open(parent)
             if entry.kind == "file" and parent in self._coming:
@@ -63,6 +68,10 @@ class Filling:
                 make_file(folder, checked(name), entry, content)
             else:
                 self._replica.make_member(folder, checked(name), entry, content)
+        if self._knows_way:
+            _settle(members)
+            self._close_since(known)
+        self._knows_way = True
 
     def finish(self) -> None:
         """Put the new folders with all their members into their places.
@@ -76,9 +85,7 @@ class Filling:
                 raise Overtaken
             self._replica.show(number, parent, name)
         # Last: members change a directory's times, and its mark may go only when they are there.
-        for entry, fd in self._folders:
-            is_marked = os.fstat(fd).st_atime_ns == MARK_NS and not entry.is_listed
-            os.utime(fd, ns=(MARK_NS if is_marked else time.time_ns(), entry.mtime_ns))
+        _settle(self._folders)
 
     def open(self, path: bytes, *, is_whole: bool = False) -> int:
         """Return a descriptor of `path`, "" the root, that is closed at the end.
@@ -94,17 +101,29 @@ class Filling:
         before, _, name = path.rpartition(b"/")
         parent = self.open(before)
         try:
-            fd = os.open(checked(name), DIRECTORY, dir_fd=parent)
-            self._owned.append(fd)
+            fd = self._open[path] = os.open(checked(name), DIRECTORY, dir_fd=parent)
         except FileNotFoundError:
             number, fd = self._replica.make_folder()
-            self._owned.append(fd)
+            self._open[path] = fd
             if is_whole:
                 self._coming[path] = (number, parent, name)
             else:
                 self._replica.show(number, parent, name)
-        self._open[path] = fd
         return fd
+
+    def _close_since(self, known: int) -> None:
+        """Close the directories that were opened after so many, but for those that `finish` needs."""
+        needed = {fd for _, fd in self._folders} | {parent for _, parent, _ in self._coming.values()}
+        for path in list(self._open)[known:]:
+            if self._open[path] not in needed:
+                os.close(self._open.pop(path))
+
+
+def _settle(folders: list[tuple[Entry, int]]) -> None:
+    """Give directories their times, and those that are complete no mark."""
+    for entry, fd in folders:
+        is_marked = os.fstat(fd).st_atime_ns == MARK_NS and not entry.is_listed
+        os.utime(fd, ns=(MARK_NS if is_marked else time.time_ns(), entry.mtime_ns))
 
 
 def _is_there(parent: int, name: bytes) -> bool:

@@ -115,6 +115,21 @@ def test_listing_that_breaks_off_shows_nothing(root: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_folder_of_more_folders_than_there_may_be_descriptors(root: Path) -> None:
+    replica = Replica(root)
+    with replica.filling() as filling:
+        filling.put([(Entry("/d", "dir", 0o755, mtime_ns=MTIME, is_listed=True), None)])
+        before = len(os.listdir("/proc/self/fd"))
+        for block in range(10):
+            names = range(10 * block, 10 * block + 10)
+            filling.put([(Entry(f"/d/{name}", "dir", 0o755, mtime_ns=MTIME), None) for name in names])
+        assert len(os.listdir("/proc/self/fd")) == before
+        filling.finish()
+    assert len(os.listdir(root / "d")) == 100
+    assert {(is_marked(folder), folder.stat().st_mtime_ns) for folder in (root / "d").iterdir()} == {(True, MTIME)}
+    assert (is_marked(root / "d"), (root / "d").stat().st_mtime_ns) == (False, MTIME)
+
+
 def test_folder_that_another_answer_made_meanwhile_stays(root: Path) -> None:
     replica = Replica(root)
     listing = [
