@@ -121,6 +121,8 @@ def main() -> int:
         case "env":
             return env()
         case "apart":
+            if not options.argv:
+                parser.error("apart: which command?")
             apart.run(options.argv)
         case _:
             return status()

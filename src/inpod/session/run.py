@@ -81,6 +81,7 @@ async def run(plan: Plan, target: Target, events: Events) -> int:
             status = await session.until_end(process)
             # The terminal is ours again, and its Ctrl-C.
             process.close()
+            signals.hold_off()
             await session.finish(signals)
             return status
     except asyncio.CancelledError:

@@ -53,5 +53,6 @@ unsafe fn added(path: *const c_char, add: impl Fn(*const c_char) -> c_int, prepa
     let Some((text, true)) = guarded(|| text.zip(is_pods(text?))) else { return add(path) };
     // What the pod lacks is missing in the child.
     guarded(|| Some(prepare(text)));
-    add(as_c_str(&place).as_ptr())
+    // A relative path begins where the child stands by then; where we stand in the pod, that is in the replica already.
+    add(if text.to_bytes().starts_with(b"/") { as_c_str(&place).as_ptr() } else { path })
 }

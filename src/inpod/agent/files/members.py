@@ -42,7 +42,7 @@ class Members:
         self._path = path.rstrip(b"/") + b"/"
         with os.scandir(self._fd) as members:
             # Their kinds come with their names (getdents(2)).
-            found = [(os.fsencode(m.name), m.is_file(follow_symlinks=False)) for m in islice(members, MAX_MEMBERS + 1)]
+            found = [(os.fsencode(member.name), _is_file(member)) for member in islice(members, MAX_MEMBERS + 1)]
         # Reading a pseudo file may have effects, so it has to be asked for: nothing fits in this budget.
         self._budget = -1 if is_pseudo_file_system(self._fd) else LISTING_BUDGET
         self.is_complete = len(found) <= MAX_MEMBERS
@@ -103,3 +103,11 @@ class Members:
             return os.open(name, READ | os.O_NOFOLLOW, dir_fd=self._fd)
         except OSError:
             return -1
+
+
+def _is_file(member: "os.DirEntry[str]") -> bool:
+    """Return whether a member is a regular file; what cannot be known is none: some file systems tell no kinds."""
+    try:
+        return member.is_file(follow_symlinks=False)
+    except OSError:
+        return False
