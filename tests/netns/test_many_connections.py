@@ -92,6 +92,13 @@ print(answered, len(own), {host for host, _ in own}, {sock.getpeername() for soc
 INTERCEPTED_LIMIT_S = 300
 
 
+@pytest.fixture(autouse=True)
+def ports(pod: Pod) -> None:
+    """Enough for each test: those of the one before would not be free for a minute (TIME_WAIT)."""
+    write = "echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets"
+    subprocess.run(["nsenter", "-t", str(pod.pid), "-n", "sh", "-c", write], check=True)
+
+
 @contextmanager
 def running(pod: Pod, *words: str) -> Iterator["subprocess.Popen[str]"]:
     """Run a Python program in the pod's network; it ends with the block."""
