@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -388,3 +389,27 @@ def test_port_that_nobody_can_call_is_told(tmp_path: Path) -> None:
             said = warning(alice)
         bare.communicate()
     assert f"127.0.0.1:{PORT} does not come to the agent: Network is unreachable; nor can others" in said
+
+
+RESTS = """
+import socket
+sock = socket.create_connection(("10.77.0.1", 8080), 20)
+sock.sendall(b"GET / HTTP/1.1\\r\\nHost: pod\\r\\n\\r\\n")
+sock.recv(65536)
+print("answered", flush=True)
+while data := sock.recv(65536):
+    pass
+print("closed", flush=True)
+"""
+
+
+def test_kept_connection_that_rests_is_closed_and_not_reset_at_the_end(
+    pod: Pod, original: None, tmp_path: Path
+) -> None:
+    command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", RESTS]
+    with developer(pod, tmp_path, "alice", steal(header_filter="^x-user: alice$")) as alice:
+        client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert next_line(client.stdout) == "answered"
+        alice.terminate()
+        assert alice.wait(LIMIT_S) == -signal.SIGTERM
+        assert client.communicate(timeout=LIMIT_S)[0] == "closed\n"

@@ -89,7 +89,11 @@ class Client(asyncio.Protocol):
                     await self._event
         finally:
             if self._transport is not None:
-                abort_with_reset(self._transport)
+                if self.exchange.is_at_rest:
+                    # As any server that stops: nobody waits for anything.
+                    self._transport.close()
+                else:
+                    abort_with_reset(self._transport)
             self._end()
         return self._first
 

@@ -36,6 +36,12 @@ class Exchange(Passage):
         self._taker: Taker | None = None
         self._collected = Collected()
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the client has said nothing that is not answered."""
+        is_answered = self._side is None or not self._side.answers.waiting
+        return self.state is _READY and self._reader.is_empty and is_answered
+
     # What the client does.
 
     def client_data(self, data: bytes) -> None:
