@@ -5,8 +5,7 @@ import select
 import socket
 from collections.abc import Callable
 
-from inpod.protocol.layer import Addr
-from inpod.session.incoming.listeners import Place, tcp_sockets
+from inpod.session.kernel_sockets import Ends, place_of, tcp_sockets
 from inpod.tunnel.messages import join_messages
 from inpod.tunnel.readiness import Readiness
 from inpod.tunnel.relay import join
@@ -87,7 +86,7 @@ def _closed(socks: set[socket.socket]) -> set[socket.socket]:
     # By TCP, the end may wait behind bytes for which we have no room yet.
     if rest := {sock: ends for sock in socks - found if (ends := _ends(sock)) is not None}:
         closing = tcp_sockets(CLOSING)
-        found |= {sock for sock, (own, far) in rest.items() if (far, own) in closing}
+        found |= {sock for sock, ends in rest.items() if Ends(ends.peer, ends.own) in closing}
     return found
 
 
@@ -100,15 +99,11 @@ def _has_ended(sock: socket.socket) -> bool:
     return any(events & _CLOSED for _, events in poll.poll(0))
 
 
-def _ends(sock: socket.socket) -> tuple[Place, Place] | None:
-    """Return own and far address; None: it has no TCP, or is gone."""
+def _ends(sock: socket.socket) -> Ends | None:
+    """Return where a connection stands; None: it has no TCP, or is gone."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return None
     try:
-        return _place(sock.getsockname()), _place(sock.getpeername())
+        return Ends(place_of(sock.getsockname()), place_of(sock.getpeername()))
     except OSError:
         return None
-
-
-def _place(name: tuple[str, int]) -> Place:
-    return Addr.of(name[0].partition("%")[0], name[1]).ip, name[1]

@@ -14,11 +14,12 @@ from inpod.config.incoming import Ports
 from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Bind, Listen, encode_reply
 from inpod.session.events import Events, Note, PortSubscribed
-from inpod.session.incoming.listeners import Listener, Place, choose, is_any, is_loopback, listening
+from inpod.session.incoming.listeners import Listener, choose, is_any, is_loopback, listening
 from inpod.session.incoming.mirrored import Mirrored
 from inpod.session.incoming.services import Services
 from inpod.session.incoming.sources import Sources
 from inpod.session.incoming.subscriptions import Answer, Subscriptions
+from inpod.session.kernel_sockets import Place
 from inpod.session.relays import Relays
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks

@@ -11,7 +11,8 @@ import socket
 from inpod.protocol import agent
 from inpod.protocol.layer import Addr, Connect
 from inpod.session.incoming.connections import Incoming
-from inpod.session.incoming.listeners import Listener, Place
+from inpod.session.incoming.listeners import Listener
+from inpod.session.kernel_sockets import Place
 from inpod.session.outgoing.datagram_relay import Endpoint, Relay
 from inpod.session.outgoing.datagram_sockets import datagram_sockets
 from inpod.tunnel.readiness import Readiness

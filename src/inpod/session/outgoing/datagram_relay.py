@@ -8,7 +8,7 @@ from typing import Protocol
 
 from inpod.protocol.datagrams import MAX_DATAGRAM, DatagramDecoder, DatagramError, encode
 from inpod.protocol.layer import Addr, Connect
-from inpod.session.incoming.listeners import Place
+from inpod.session.kernel_sockets import Place
 from inpod.tunnel.readiness import Readiness
 from inpod.tunnel.streams import Stream
 

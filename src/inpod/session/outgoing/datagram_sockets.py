@@ -1,29 +1,20 @@
 """The kernel's list of UDP sockets: which are still there, and where they are connected to.
 
-Nothing tells when a program closes a socket. Asked by netlink (sock_diag(7)), else read in /proc/net/udp (proc(5)).
+Nothing tells when a program closes a socket.
 """
 
 import socket
 import struct
 from pathlib import Path
-from typing import NamedTuple
 
-from inpod.session.incoming.listeners import Place, ask_kernel, parse_place, place_ip
+from inpod.session.kernel_sockets import Ends, ask_kernel, ends_in, parse_place
 
 ALL_STATES = 0xFFFFFFFF
 
-_ANSWER = struct.Struct(">BxxxHH16s16s")  # family; own port, peer's; own address, peer's
 _INODE = struct.Struct("=I")
 _INODE_AT = 68
 _OWN, _PEER, _INODE_FIELD = 1, 2, 9
 """Fields of a line of /proc/net/udp."""
-
-
-class Ends(NamedTuple):
-    """Where a socket stands, and where it is connected to."""
-
-    own: Place
-    peer: Place
 
 
 def datagram_sockets() -> dict[int, Ends]:
@@ -41,9 +32,8 @@ def datagram_sockets() -> dict[int, Ends]:
 def _asked() -> dict[int, Ends]:
     found: dict[int, Ends] = {}
     for message in ask_kernel(socket.IPPROTO_UDP, ALL_STATES):
-        family, port, peer_port, ip, peer_ip = _ANSWER.unpack_from(message)
         (inode,) = _INODE.unpack_from(message, _INODE_AT)
-        found[inode] = Ends((place_ip(family, ip), port), (place_ip(family, peer_ip), peer_port))
+        found[inode] = ends_in(message)
     return found
 
 

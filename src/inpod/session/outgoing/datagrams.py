@@ -26,10 +26,11 @@ from collections.abc import Callable
 from inpod.protocol import agent
 from inpod.protocol.layer import NOWHERE_ELSE, Addr, Connect, Redirect, encode_reply
 from inpod.session.incoming.listeners import is_loopback
+from inpod.session.kernel_sockets import Ends
 from inpod.session.loopback import HOST6, loopback_of, plain
 from inpod.session.names.here import LocalNames
 from inpod.session.outgoing.datagram_relay import Endpoint, Relay
-from inpod.session.outgoing.datagram_sockets import Ends, datagram_sockets
+from inpod.session.outgoing.datagram_sockets import datagram_sockets
 from inpod.session.table import Table
 from inpod.session.tasks import Tasks
 from inpod.tunnel.readiness import Readiness

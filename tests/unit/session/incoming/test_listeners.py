@@ -1,12 +1,11 @@
-"""Which of the program's listeners takes a connection, and the kernel's list of them."""
+"""Which of the program's listeners takes a connection, and whether it listens."""
 
 import socket
 
 import pytest
 
 from inpod.protocol.layer import Addr
-from inpod.session.incoming import listeners as kernel
-from inpod.session.incoming.listeners import Listener, choose, is_loopback, listening, parse_place
+from inpod.session.incoming.listeners import Listener, choose, is_loopback, listening
 
 V4 = Listener(Addr.of("0.0.0.0", 80), Addr.of("127.0.0.1", 80))
 V6_ONLY = Listener(Addr.of("::", 80), Addr.of("::1", 80))
@@ -49,12 +48,6 @@ def test_own_listener_is_reached_by_loopback(listener: Listener, to: str, reache
     assert str(listener.address_for(Addr.of(to, 80))) == reached
 
 
-def test_place_is_read_as_the_kernel_writes_it() -> None:
-    assert parse_place(b"0100007F:1F90") == (Addr.of("127.0.0.1", 0).ip, 8080)
-    assert parse_place(b"0000000000000000FFFF00000100007F:0050") == (Addr.of("127.0.0.1", 0).ip, 80)
-    assert parse_place(b"00000000000000000000000001000000:0050") == (Addr.of("::1", 0).ip, 80)
-
-
 def test_listening_is_what_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         place = (Addr.of("127.0.0.1", 0).ip, listener.getsockname()[1])
@@ -70,17 +63,3 @@ def test_loopback(host: str, is_so: bool) -> None:
     assert is_loopback(Addr.of(host, 0).ip) is is_so
     if ":" not in host:
         assert is_loopback(Addr.of(f"::ffff:{host}", 0).ip) is is_so
-
-
-def test_both_lists_of_the_kernel_say_the_same() -> None:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as one,
-        socket.create_server(("::1", 0), family=socket.AF_INET6) as other,
-    ):
-        mine = {
-            (kernel.LOOPBACK, one.getsockname()[1]),
-            (kernel.LOOPBACK6, other.getsockname()[1]),
-        }
-        assert mine <= {own for own, _ in kernel._asked([kernel.LISTEN])}
-        assert mine <= {own for own, _ in kernel._read([kernel.LISTEN])}
-    assert not mine & kernel.listening()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from inpod.protocol.layer import NOWHERE_ELSE, Addr, Connect, decode_addr, encode_addr
+from inpod.session.kernel_sockets import Ends
 from inpod.session.outgoing import datagram_sockets as kernel
 from inpod.session.outgoing import datagrams as subject
 from inpod.session.outgoing.connections import Outgoing
@@ -344,5 +345,5 @@ def test_both_lists_of_the_kernel_say_the_same() -> None:
             there = (Addr.of("127.0.0.1", 0).ip, server.getsockname()[1])
             for sock in (one, other):
                 ends = found[os.fstat(sock.fileno()).st_ino]
-                assert ends == kernel.Ends((there[0], sock.getsockname()[1]), there)
+                assert ends == Ends((there[0], sock.getsockname()[1]), there)
             assert found[os.fstat(server.fileno()).st_ino].peer[1] == 0
