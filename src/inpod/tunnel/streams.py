@@ -25,7 +25,7 @@ MAX_UNSENT = 64 * 1024 * 1024
 """Bytes that a peer who does not read can make us hold (answers to its PINGs and OPENs) before the link ends."""
 
 MAX_ANSWER = 64 * 1024 * 1024
-"""Most bytes that `fetch` collects."""
+"""Most bytes of the data that answers one question."""
 
 _OPEN, _ACCEPT, _DATA, _EOF, _RESET, _CREDIT = (
     int(kind) for kind in (Kind.OPEN, Kind.ACCEPT, Kind.DATA, Kind.EOF, Kind.RESET, Kind.CREDIT)
@@ -122,19 +122,27 @@ class Tunnel(asyncio.BufferedProtocol):
         Raises:
             StreamRefused: Refused, the link is gone, or the answer has more than MAX_ANSWER bytes.
         """
-        stream = self.open(head)
         parts: list[bytes] = []
+        await self.fetch_by(head, parts.append)
+        return b"".join(parts)
+
+    async def fetch_by(self, head: bytes, take: Callable[[bytes], None]) -> None:
+        """Open a stream for one question; give `take` its data as it comes. What that raises ends it.
+
+        Raises:
+            StreamRefused: As `fetch`.
+        """
+        stream = self.open(head)
         size = 0
         try:
             await stream.accepted()
             while data := await stream.read():
-                parts.append(data)
                 size += len(data)
                 if size > MAX_ANSWER:
                     raise StreamRefused(b"")
+                take(data)
         finally:
             stream.refuse()
-        return b"".join(parts)
 
     def close(self) -> None:
         """End the link: every stream is refused. What was said in this loop turn is still sent if the link has room."""

@@ -19,7 +19,7 @@ from inpod.session.files.filling import Overtaken
 from inpod.session.files.members import finish_file, write_at
 from inpod.session.files.replica import Replica
 from inpod.session.files.views import Views
-from inpod.tunnel.streams import MAX_ANSWER, StreamRefused, Tunnel
+from inpod.tunnel.streams import StreamRefused, Tunnel
 
 log = logging.getLogger(__name__)
 
@@ -157,24 +157,19 @@ class Files:
             OSError: No room.
             StreamRefused, PeerProtocolError: There is no answer.
         """
-        stream = self._tunnel().open(agent.encode(question))
         reader = listing.EntriesReader()
         first: listing.Found = []
-        size = 0
-        try:
-            await stream.accepted()
-            with self._replica.filling() as filling:
-                while data := await stream.read():
-                    size += len(data)
-                    if size > MAX_ANSWER:
-                        raise listing.PeerProtocolError("too long")
-                    for block in reader.feed(data):
-                        filling.put(self._views.of(block))
-                        first = first or block
-                reader.end()
-                filling.finish()
-        finally:
-            stream.refuse()
+        with self._replica.filling() as filling:
+
+            def take(data: bytes) -> None:
+                for block in reader.feed(data):
+                    filling.put(self._views.of(block))
+                    if not first:
+                        first.extend(block)
+
+            await self._tunnel().fetch_by(agent.encode(question), take)
+            reader.end()
+            filling.finish()
         return first
 
     async def _stream_in(self, entry: listing.Entry) -> int:
