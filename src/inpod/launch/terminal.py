@@ -5,6 +5,8 @@ import os
 import signal
 import threading
 
+from inpod.launch.proc import stat_fields
+
 
 def open_terminal() -> int:
     """Return a descriptor of the controlling terminal, -1 without one."""
@@ -40,7 +42,7 @@ def shares_group() -> bool:
         if not name.isdigit() or int(name) == own:
             continue
         with contextlib.suppress(OSError, ValueError, IndexError):
-            _, parent, its_group = _stat(int(name))[:3]
+            _, parent, its_group = stat_fields(int(name))[:3]
             if int(its_group) == group and int(parent) != own:
                 return True
     return False
@@ -60,17 +62,6 @@ def stop_beside(pid: int, number: int) -> None:
 
 def _is_stopped(pid: int) -> bool:
     try:
-        return _stat(pid)[0] == b"T"
+        return stat_fields(pid)[0] == b"T"
     except OSError:
         return False
-
-
-def _stat(pid: int) -> list[bytes]:
-    """Return what follows a process's name in its /proc/PID/stat (proc(5)): its state, parent, group and the rest.
-
-    Raises:
-        OSError: It has ended.
-    """
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        # The name in parentheses may hold anything.
-        return file.read().rpartition(b")")[2].split()

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from inpod.errors import ExitCode, UserError
+from inpod.launch.proc import stat_fields
 from inpod.protocol.layer import Trace, encode_reply
 from inpod.session.events import Events, Note
 from inpod.session.folder import Folder
@@ -171,12 +172,12 @@ def _load(path: Path) -> ctypes.CDLL:
 def _process_of(thread: int, at_ns: int) -> int:
     """Return the process of a thread that was there at a time; 0 when it is gone, whoever has its number by now."""
     try:
-        facts = Path(f"/proc/{thread}/stat").read_text().rpartition(")")[2].split()
+        facts = stat_fields(thread)
         status = Path(f"/proc/{thread}/status").read_text()
     except OSError:
         return 0
     began_ns = int(facts[19]) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")  # starttime, proc(5)
-    if facts[0] in "ZX" or began_ns > at_ns:
+    if facts[0] in (b"Z", b"X") or began_ns > at_ns:
         return 0
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Tgid:"))
 
