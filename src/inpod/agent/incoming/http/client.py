@@ -89,7 +89,7 @@ class Client(asyncio.Protocol):
                     await self._event
         finally:
             if self._transport is not None:
-                if self.exchange.is_at_rest:
+                if self.exchange.is_at_rest and not self._first:
                     # As any server that stops: nobody waits for anything.
                     self._transport.close()
                 else:

@@ -383,6 +383,41 @@ def test_client_that_breaks_off_ends_the_program_s_connection(
     run(scenario)
 
 
+class Originals:
+    def choose(self, head: Head, body: bytes | None) -> Taker | Fate:
+        return Fate.ORIGINAL
+
+
+@pytest.mark.parametrize("said", [b"", PREFACE[:9], b"GET / HT"], ids=["nothing", "half a preface", "half a head"])
+def test_cancelled_connection_is_reset_only_if_its_client_has_said_something(run: Run, said: bytes) -> None:
+    async def connect_original() -> socket.socket:
+        raise ConnectionRefusedError
+
+    async def serve_http2(
+        client: socket.socket, first: bytes, chooser: Chooser, connect_original: ConnectOriginal, counts: Counts
+    ) -> None:
+        raise AssertionError("it is none yet")
+
+    async def scenario() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            own = socket.create_connection(listener.getsockname())
+            own.sendall(said)
+            accepted, _ = listener.accept()
+        accepted.setblocking(False)
+        serving = asyncio.ensure_future(serve(accepted, Originals(), connect_original, Counts(), serve_http2))
+        await asyncio.sleep(0)  # it reads what is there
+        serving.cancel()
+        await asyncio.wait([serving])
+        with own:
+            if said:
+                with pytest.raises(ConnectionResetError):
+                    await asyncio.to_thread(own.recv, 1)
+            else:
+                assert await asyncio.to_thread(own.recv, 1) == b""
+
+    run(scenario)
+
+
 def test_program_that_breaks_off_resets_the_client(run: Run) -> None:
     async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
