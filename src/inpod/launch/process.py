@@ -25,7 +25,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from inpod.launch.guardian import Guardian
 from inpod.launch.terminal import is_foreground, open_terminal, set_foreground, shares_group, stop_beside
@@ -212,17 +212,15 @@ class Process:
 
     def _pass_on(self, number: int) -> None:
         self._passed_on.add(number)
-        if not self._status.done():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(self.pid, number)
+        self._kill(os.kill, number)
 
     def _send(self, number: int) -> None:
+        self._kill(os.kill if self._joins else os.killpg, number)
+
+    def _kill(self, kill: Callable[[int, int], None], number: int) -> None:
         if not self._status.done():
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                if self._joins:
-                    os.kill(self.pid, number)
-                else:
-                    os.killpg(self.pid, number)
+                kill(self.pid, number)
 
 
 def start(
