@@ -85,7 +85,7 @@ class EntriesReader:
         Raises:
             PeerProtocolError: Too long, or no entries.
         """
-        self._data = self._data + data if self._data else data
+        self._data += data
         blocks: list[Found] = []
         at = 0
         while len(self._data) - at >= _LENGTHS.size:

@@ -249,11 +249,11 @@ class Mirror:
 
     def _by_request(self, flow: bytes, port: MirroredPort, first: Copy) -> tuple[MirroredPort, FilteredCopy]:
         """Copy a connection of HTTP/2 request by request; `first` was offered for it, and got nothing yet."""
-        unused = [first]
-        if first.is_over or first.is_answered:
-            unused.clear()
+        is_done = first.is_over or first.is_answered
+        if is_done:
             first.finish()
             first.flush()
+        unused = [] if is_done else [first]
 
         def open_copy() -> Copy:
             return unused.pop() if unused else self._offer(port, flow)
