@@ -104,6 +104,11 @@ class FakeSession:
                     served.communicate(timeout=DEADLINE_S)
                 session.replica.close()
 
+    def add_rule(self, line: str) -> None:
+        """Add a line to the rules, for programs that start from now on."""
+        with (self.folder / "rules").open("a") as rules:
+            rules.write(f"{line}\n")
+
     def __post_init__(self) -> None:
         self.table: Table
         self.replica: Replica

@@ -334,8 +334,7 @@ def test_way_to_a_mount_of_the_pod_is_there_name_by_name(stage: Stage) -> None:
     """As Node's realpath goes it. A folder that this machine has stays its own."""
     folder = f"/run/inpod-test-{os.getpid()}"
     stage.pod.files |= {f"{folder}/secrets/app/token": b"t", f"{folder}/beside": b"b", "/run/of-the-pod": b"p"}
-    rules = stage.session.folder / "rules"
-    rules.write_text(rules.read_text() + f"remote-tree\t{folder}/secrets/app\n")
+    stage.session.add_rule(f"remote-tree\t{folder}/secrets/app")
     script = (
         "import os, pathlib, sys\n"
         "folder = sys.argv[1]\n"

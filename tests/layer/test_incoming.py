@@ -142,8 +142,7 @@ def test_listener_at_an_address_of_the_pod_is_local_where_its_port_is_not_the_po
 ) -> None:
     """A port of no choice, or one that is to be ignored."""
     port = free_port() if port_is_chosen else 0
-    rules = stage.session.folder / "rules"
-    rules.write_text(rules.read_text() + f"local-port\t{port}\n")
+    stage.session.add_rule(f"local-port\t{port}")
     script = (
         "import socket, sys\n"
         "family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET\n"
@@ -204,8 +203,7 @@ def test_waiting_accept_can_be_cancelled_and_interrupted(stage: Stage) -> None:
 
 
 def test_incoming_off_leaves_listeners_alone(stage: Stage) -> None:
-    rules = stage.session.folder / "rules"
-    rules.write_text(rules.read_text() + "incoming\toff\n")
+    stage.session.add_rule("incoming\toff")
     port = free_port()
     process = serve(stage, "0.0.0.0", port)
     sock = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)

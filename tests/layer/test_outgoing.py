@@ -142,8 +142,7 @@ def test_program_that_changes_its_user_first_of_all_connects(stage: Stage) -> No
 def test_debugger_port_stays_here(stage: Stage) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        rules = stage.session.folder / "rules"
-        rules.write_text(rules.read_text() + f"local-port\t{port}\n")
+        stage.session.add_rule(f"local-port\t{port}")
         stage.output("python3", "-c", f"import socket; socket.create_connection(('127.0.0.1', {port}))")
     assert stage.session.asked(Connect) == []
 

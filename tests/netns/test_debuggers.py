@@ -66,6 +66,12 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def start(remote: Remote, interceptor: str, folder: Path, *program: str) -> Running:
+    """Run a program in the pod's place; what inpod says goes into a file of the folder."""
+    options = ["--target", remote.target, "--interceptor", interceptor]
+    return Running.start([*inpod(), "exec", *options, "--", *program], dict(os.environ), folder / "stderr")
+
+
 def connected(port: int) -> socket.socket:
     """Connect to a debugger's port as an editor does, once it listens."""
     end = time.monotonic() + 30
@@ -84,8 +90,7 @@ def test_debugpy_attaches_and_the_program_calls_from_the_pod(remote: Remote, int
     source.write_text(PROGRAM)
     port = free_port()
     debugger = [sys.executable, "-Xfrozen_modules=off", "-m", "debugpy", "--listen", str(port), "--wait-for-client"]
-    argv = [*inpod(), "exec", "--target", remote.target, "--interceptor", interceptor, "--", *debugger, str(source)]
-    running = Running.start(argv, dict(os.environ), tmp_path / "stderr")
+    running = start(remote, interceptor, tmp_path, *debugger, str(source))
     try:
         with connected(port) as editor, editor.makefile("rwb") as file:
 
@@ -127,19 +132,7 @@ def test_node_inspector_answers_here_and_the_program_calls_from_the_pod(
         "setInterval(() => {}, 1000);"
     )
     port = free_port()
-    argv = [
-        *inpod(),
-        "exec",
-        "--target",
-        remote.target,
-        "--interceptor",
-        interceptor,
-        "--",
-        "node",
-        f"--inspect={port}",
-        str(source),
-    ]
-    running = Running.start(argv, dict(os.environ), tmp_path / "stderr")
+    running = start(remote, interceptor, tmp_path, "node", f"--inspect={port}", str(source))
     try:
         assert running.expect("call") == "two orders /debugged"
         connected(port).close()
@@ -156,21 +149,7 @@ def test_jdb_attaches_and_the_program_calls_from_the_pod(remote: Remote, interce
     subprocess.run(["javac", "Debugged.java"], cwd=tmp_path, check=True)
     port = free_port()
     agent = f"-agentlib:jdwp=transport=dt_socket,server=y,suspend=y,address={port}"
-    argv = [
-        *inpod(),
-        "exec",
-        "--target",
-        remote.target,
-        "--interceptor",
-        interceptor,
-        "--",
-        "java",
-        agent,
-        "-cp",
-        str(tmp_path),
-        "Debugged",
-    ]
-    running = Running.start(argv, dict(os.environ), tmp_path / "stderr")
+    running = start(remote, interceptor, tmp_path, "java", agent, "-cp", str(tmp_path), "Debugged")
     try:
         running.expect("Listening for transport")
         with subprocess.Popen(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.events import Json
+from tests.matrix import inpod
 from tests.netns.conftest import Pod
 from tests.netns.test_filter import PORT, event
 from tests.processes import end, next_line
@@ -116,19 +117,7 @@ def session(pod: Pod, folder: Path, incoming: Json) -> Iterator[int]:
     config = folder / "inpod.json"
     config.write_text(json.dumps({"feature": {"network": {"incoming": incoming}}}))
     options = ["-t", f"pid/{pod.pid}", "-f", str(config), "--progress", "json"]
-    command = [
-        sys.executable,
-        "-m",
-        "inpod",
-        "exec",
-        *options,
-        "--",
-        sys.executable,
-        "-c",
-        SERVER,
-        "program",
-        str(PORT),
-    ]
+    command = [*inpod(), "exec", *options, "--", sys.executable, "-c", SERVER, "program", str(PORT)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1) as process:
         try:
             event(process, "PortSubscribed")
@@ -179,7 +168,7 @@ def test_ten_thousand_sockets_of_a_program_know_their_addresses(pod: Pod, interc
     with running(pod, SERVER, "original", str(PORT)) as original:
         assert next_line(original.stdout) == "ready"
         done = subprocess.run(
-            [sys.executable, "-m", "inpod", "exec", *options, "--", *program],
+            [*inpod(), "exec", *options, "--", *program],
             capture_output=True,
             text=True,
             timeout=INTERCEPTED_LIMIT_S,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.matrix import PROGRAMS
+from tests.matrix import PROGRAMS, inpod
 from tests.netns.conftest import Pod
 from tests.netns.pod import ECHO_PORT
 from tests.netns.session import ROOT
@@ -180,18 +180,7 @@ def test_no_call_of_what_is_left_fails_before_it_is_ended(pod: Pod, tmp_path: Pa
         "os.write(1, os.environb[b'INPOD_SESSION'] + b'\\n'); os.wait()"
     )
     options = ["-t", f"pid/{pod.pid}", "--interceptor", "tracer", "--progress", "off"]
-    command = [
-        sys.executable,
-        "-m",
-        "inpod",
-        "exec",
-        *options,
-        "--",
-        sys.executable,
-        "-c",
-        code,
-        str(tmp_path / "said"),
-    ]
+    command = [*inpod(), "exec", *options, "--", sys.executable, "-c", code, str(tmp_path / "said")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         said = [next_line(process.stdout) for _ in range(5)]
         process.kill()

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 import pytest
 
@@ -25,19 +26,27 @@ def say_all_at_once(program: socket.socket) -> int:
         return size
 
 
-@pytest.mark.parametrize("reads", [True, False], ids=["slowly", "never"])
-def test_last_words_are_waited_for_as_long_as_they_get_on(
-    run: Run, monkeypatch: pytest.MonkeyPatch, reads: bool
-) -> None:
-    monkeypatch.setattr(relays, "LOOK_EVERY_S", 0.01)
-    came: list[Stream] = []
+def taking(came: list[Stream]) -> Callable[[Stream, bytes], None]:
+    """Return what takes all streams of a far end, and keeps them in `came`."""
 
     def on_stream(stream: Stream, head: bytes) -> None:
         stream.accept()
         came.append(stream)
 
+    return on_stream
+
+
+@pytest.fixture(autouse=True)
+def looks_are_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relays, "LOOK_EVERY_S", 0.01)
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["slowly", "never"])
+def test_last_words_are_waited_for_as_long_as_they_get_on(run: Run, reads: bool) -> None:
+    came: list[Stream] = []
+
     async def scenario() -> None:
-        async with tunnels(on_stream) as (first, _):
+        async with tunnels(taking(came)) as (first, _):
             (slow, slow_inner), (quick, quick_inner) = socket_pair("tcp"), socket_pair("tcp")
             own = Relays()
             streams = [first.open(b""), first.open(b"")]
@@ -63,19 +72,12 @@ def test_last_words_are_waited_for_as_long_as_they_get_on(
     run(scenario)
 
 
-def test_who_stays_open_is_not_waited_for_though_another_of_the_same_port_ends(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_stays_open_is_not_waited_for_though_another_of_the_same_port_ends(run: Run) -> None:
     """A process that the program left behind has it."""
-    monkeypatch.setattr(relays, "LOOK_EVERY_S", 0.01)
     came: list[Stream] = []
 
-    def on_stream(stream: Stream, head: bytes) -> None:
-        stream.accept()
-        came.append(stream)
-
     async def scenario() -> None:
-        async with tunnels(on_stream) as (first, _):
+        async with tunnels(taking(came)) as (first, _):
             own, program = Relays(), []
             with socket.create_server(("127.0.0.1", 0)) as listener:
                 for _ in range(2):
