@@ -11,6 +11,7 @@ import pytest
 from inpod.protocol.layer import Addr, Bind, Listen
 from tests.fakes.session import DEADLINE_S
 from tests.layer.conftest import Stage, is_root
+from tests.ports import free_port
 
 SERVER = """
 import socket, sys
@@ -48,12 +49,6 @@ def finish(process: "subprocess.Popen[str]", sock: socket.socket) -> str:
     out, err = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, err
     return out
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def test_call_of_the_pod_shows_its_real_client(stage: Stage) -> None:

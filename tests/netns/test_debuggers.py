@@ -15,6 +15,7 @@ from tests.delve import delve
 from tests.matrix import Remote, Running, inpod
 from tests.netns.test_matrix import remote as remote  # the fixture
 from tests.packages import need
+from tests.ports import free_port
 from tests.processes import LIMIT_S, next_line
 
 PROGRAM = """
@@ -59,11 +60,6 @@ int main(void) {
     return got <= 0;
 }
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 def start(remote: Remote, interceptor: str, folder: Path, *program: str) -> Running:
