@@ -165,7 +165,7 @@ class _Link:
             raise target
         match request:
             case Hello():
-                _say(stream, self._welcome(target, request))
+                self._say(stream, self._welcome(target, request))
             case ReadEnv():
                 answer = environment(target)
                 stream.accept()
@@ -173,7 +173,7 @@ class _Link:
                 stream.write_eof()
             case Resolve() | FindName():
                 assert abilities.resolver is not None
-                _say(stream, await abilities.resolver.answer(request))
+                self._say(stream, await abilities.resolver.answer(request))
             case Question():
                 assert abilities.questions is not None
                 message = await abilities.questions.question(request)
@@ -200,7 +200,7 @@ class _Link:
             case Subscribe():
                 await self._subscriptions.subscribe(stream, request)
             case Knock():
-                _say(stream, await self._subscriptions.knock(request))
+                self._say(stream, await self._subscriptions.knock(request))
             case Finish():
                 try:
                     have_all = await outlets.arrived()
@@ -215,6 +215,11 @@ class _Link:
                 raise AssertionError("`_connect` serves it")
             case _:
                 assert_never(request)
+
+    def _say(self, stream: Stream, answer: Answer) -> None:
+        # Who answers is done: it must not be cancelled for the end of its stream.
+        stream.on_closed = None
+        self.tunnel.answer(stream, encode(answer))
 
     def _welcome(self, target: Target, request: Hello) -> Welcome:
         if request.version != PROTOCOL_VERSION:
@@ -235,13 +240,6 @@ def _refusal(error: Exception) -> Refusal:
         case _:
             traceback.print_exception(error, file=sys.stderr)
             return Refusal(errno.EIO, f"the agent failed: {type(error).__name__}; please report this")
-
-
-def _say(stream: Stream, answer: Answer) -> None:
-    """Answer all that was asked. The stream ends with it: the session need not say so."""
-    stream.on_closed = None
-    stream.accept(encode(answer))
-    stream.refuse()
 
 
 def _cancel(task: asyncio.Task[None]) -> None:

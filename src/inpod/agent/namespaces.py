@@ -47,6 +47,9 @@ _PSEUDO_FILE_SYSTEMS = frozenset(
 """Sources: linux/magic.h. Their files are made up while they are read, and their sizes say nothing."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_openat2 = _libc["syscall"]
+_openat2.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t]
+"""Told once: to wrap each argument of each call takes longer than the call."""
 
 
 def setns(fd: int, kind: int) -> None:
@@ -81,14 +84,7 @@ def open_in_root(root: int, path: bytes, flags: int) -> int:
         OSError: As open(2).
     """
     how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
-    arguments = (
-        ctypes.c_long(_SYS_OPENAT2),
-        ctypes.c_int(root),
-        ctypes.c_char_p(path),
-        ctypes.c_char_p(how),
-        ctypes.c_size_t(len(how)),
-    )
-    return _check(_libc.syscall(*arguments))
+    return _check(_openat2(_SYS_OPENAT2, root, path, how, len(how)))
 
 
 def is_pseudo_file_system(fd: int) -> bool:

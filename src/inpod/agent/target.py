@@ -17,6 +17,9 @@ MAX_ENVIRON_BYTES = 8 * 1024 * 1024
 MAX_ETC_BYTES = 4 * 1024 * 1024
 """Most of a resolv.conf, hosts or hostname file that is read."""
 
+_STEP_BYTES = 64 * 1024
+"""Read at a time: to get room for the most would cost more than all else of a name's look-up."""
+
 
 class TargetError(Exception):
     """The target is not there, or a right is missing.
@@ -255,10 +258,8 @@ def _read(root: int, path: bytes) -> bytes:
         # O_NONBLOCK: a pipe put there must not hang us.
         fd = namespaces.open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         try:
-            # Not MAX_ETC_BYTES at once: room for that costs more than all else of a look-up.
-            step = max(4096, min(os.fstat(fd).st_size + 1, MAX_ETC_BYTES))
             data = b""
-            while len(data) < MAX_ETC_BYTES and (more := os.read(fd, step)):
+            while len(data) < MAX_ETC_BYTES and (more := os.read(fd, _STEP_BYTES)):
                 data += more
             return data[:MAX_ETC_BYTES]
         finally:

@@ -95,6 +95,8 @@ def candidates(name: bytes, conf: ResolvConf) -> list[bytes]:
 
 def is_address(text: str) -> bool:
     """Return whether `text` is a numeric IP address (IPv6 perhaps with a scope)."""
+    if not (":" in text or text[-1:].isdigit()):
+        return False  # a name, as is seen at a glance
     try:
         ipaddress.ip_address(text)
     except ValueError:

@@ -27,6 +27,7 @@ _RECORD = struct.Struct(">HHIH")
 _IS_RESPONSE = 0x8000
 _TRUNCATED = 0x0200
 _RECURSION_DESIRED = 0x0100
+_PRINTABLE = bytes(range(0x21, 0x7F))
 
 Name = tuple[bytes, ...]
 """The labels of a name, in lower case, without the root's empty one."""
@@ -112,7 +113,7 @@ def parse_name(text: bytes) -> Name:
 def name_text(name: Name) -> str:
     """Return `name` with dots, or "" when it holds what no host name may hold."""
     text = b".".join(name)
-    is_plain = all(0x21 <= byte < 0x7F for byte in text) and all(b"." not in label for label in name)
+    is_plain = not text.translate(None, _PRINTABLE) and text.count(b".") == max(0, len(name) - 1)
     return text.decode("ascii") if is_plain else ""
 
 

@@ -73,8 +73,7 @@ class Questions:
         async with self._slots:
             for server in conf.nameservers * conf.attempts:
                 with contextlib.suppress(OSError, TimeoutError, messages.MessageError):
-                    async with asyncio.timeout(conf.timeout_s):
-                        answer = await self._ask_server(server, query, asked, transport)
+                    answer = await self._ask_server(server, query, asked, transport, conf.timeout_s)
                     if messages.decode_head(answer).code not in _NEXT_SERVER:
                         return answer
                     unfit = answer
@@ -101,7 +100,9 @@ class Questions:
         worst_last = (messages.Code.NO_ERROR, messages.Code.SERVER_FAILURE, messages.Code.NAME_ERROR)
         return next((found[code] for code in worst_last if code in found), next(iter(found.values())))
 
-    async def _ask_server(self, server: str, query: bytes, asked: messages.Head, transport: Transport) -> bytes:
+    async def _ask_server(
+        self, server: str, query: bytes, asked: messages.Head, transport: Transport, limit_s: float
+    ) -> bytes:
         if transport != "tcp":
             answers: list[bytes] = []
 
@@ -111,10 +112,10 @@ class Questions:
                         answers.append(message)
                 return bool(answers)
 
-            await ask_by_udp(server, self._port, [query], take)
+            await ask_by_udp(server, self._port, [query], take, limit_s=limit_s)
             if transport == "udp" or not messages.decode_head(answers[0]).is_truncated:
                 return answers[0]
-        answer = await ask_by_tcp(server, self._port, query)
+        answer = await ask_by_tcp(server, self._port, query, limit_s=limit_s)
         if not messages.decode_head(answer).answers_to(asked):
             raise messages.MessageError("no answer to this query")
         return answer

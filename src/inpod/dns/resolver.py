@@ -118,8 +118,7 @@ class Resolver:
                 break
             responses: dict[int, messages.Response] = {}
             with contextlib.suppress(OSError, TimeoutError, messages.MessageError):
-                async with asyncio.timeout(conf.timeout_s):
-                    await self._exchange(server, name, wanted, responses, use_tcp=conf.use_tcp)
+                await self._exchange(server, name, wanted, responses, conf)
             outcomes |= {kind: _outcome_of(response) for kind, response in responses.items()}
         return [outcomes.get(kind, _Outcome("again", [])) for kind in kinds]
 
@@ -129,11 +128,11 @@ class Resolver:
         name: messages.Name,
         kinds: list[int],
         responses: dict[int, messages.Response],
-        *,
-        use_tcp: bool,
+        conf: ResolvConf,
     ) -> None:
         """Ask one server; the whole responses go into `responses` as they come, also when the rest fails."""
-        ids = {kind: int.from_bytes(os.urandom(2)) for kind in kinds}
+        random = os.urandom(2 * len(kinds))
+        ids = {kind: int.from_bytes(random[2 * at : 2 * at + 2]) for at, kind in enumerate(kinds)}
         queries = {kind: messages.encode_query(ids[kind], name, kind) for kind in kinds}
         awaited = set(kinds)
 
@@ -153,11 +152,11 @@ class Resolver:
                     responses[response.kind] = response
             return not awaited
 
-        if not use_tcp:
-            await ask_by_udp(server, self._port, queries.values(), take)
+        if not conf.use_tcp:
+            await ask_by_udp(server, self._port, queries.values(), take, limit_s=conf.timeout_s)
         for kind, query in queries.items():
             if kind not in responses:
-                response = answers(await ask_by_tcp(server, self._port, query))
+                response = answers(await ask_by_tcp(server, self._port, query, limit_s=conf.timeout_s))
                 if response is None or response.kind != kind or response.is_truncated:
                     raise messages.MessageError("no answer to this query")
                 responses[kind] = response

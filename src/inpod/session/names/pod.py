@@ -76,7 +76,7 @@ class Names:
             with contextlib.suppress(StreamRefused, agent.PeerProtocolError):
                 found = agent.decode_answer(agent.Resolved, stream.answer())
                 self._keep(question, found)
-            stream.refuse()
+            # The agent has ended the stream with its answer.
             tell(found)
 
         stream.when_decided(decided)
