@@ -1,6 +1,7 @@
 """Stealing by the real agent: whose connections come, with which addresses, and who serves the others."""
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import os
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from inpod.agent.incoming.redirect.sk_lookup import SkLookup
+from inpod.agent.incoming.redirect.sock_diag import datagram_taker
 from inpod.protocol.agent import PROTOCOL_VERSION, Address, Hello, Refusal, Subscribe, Welcome, decode_answer, encode
 from inpod.tunnel.streams import Stream, StreamRefused
 from tests.netns.conftest import Agent, agent_environment, running_agent
@@ -261,6 +264,24 @@ async def test_loopback_may_be_down_and_ipv6_off(hosts: Hosts) -> None:
         hosts.pod.run("ip", "link", "set", "lo", "up")
         hosts.pod.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=0")
         hosts.pod.run("ip", "addr", "replace", f"{POD_IPV6}/64", "dev", "eth0", "nodad")
+
+
+@pytest.mark.parametrize("ip", [POD_IPV4, POD_IPV6])
+def test_kernel_tells_who_gets_a_datagram(hosts: Hosts, ip: str) -> None:
+    def who() -> tuple[int, bool, bool]:
+        with contextlib.ExitStack() as undo:
+            before = datagram_taker(ip, PORT)
+            original = undo.enter_context(
+                socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM)
+            )
+            original.bind((ip, PORT))
+            found = datagram_taker(ip, PORT)
+            redirect = undo.enter_context(contextlib.closing(SkLookup(None, socket.IPPROTO_UDP)))
+            ours = [os.fstat(sock.fileno()).st_ino for sock in redirect.steal(PORT)]
+            redirect.beat()
+            return before, found == os.fstat(original.fileno()).st_ino, datagram_taker(ip, PORT) in ours
+
+    assert hosts.pod.inside(who) == (0, True, True)
 
 
 async def test_missing_right_to_mirror_is_said(hosts: Hosts) -> None:

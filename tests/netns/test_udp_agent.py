@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
-from inpod.protocol.agent import Incoming, Mode, Refusal, Subscribe, decode_answer, decode_request, encode
+from inpod.protocol.agent import Incoming, Mode, PortReport, Refusal, Subscribe, decode_answer, decode_request, encode
 from inpod.protocol.datagrams import DatagramDecoder
 from inpod.protocol.datagrams import encode as framed
 from inpod.tunnel.streams import Stream, StreamRefused
@@ -33,6 +33,19 @@ while True:
     sock.sendto(b"original " + data[:20], sender)
 """
 
+TAKER = """
+import socket, sys, time
+from inpod.agent.incoming.redirect.sk_lookup import SkLookup
+redirect = SkLookup(None, socket.IPPROTO_UDP)
+redirect.steal(int(sys.argv[1]))
+redirect.beat()
+print("ready", flush=True)
+while True:
+    time.sleep(0.25)
+    redirect.beat()
+"""
+"""Takes the datagrams, as whoever was there first is asked first by the kernel."""
+
 CLIENT = """
 import json, socket, sys
 ip, port, texts, size = json.loads(sys.argv[1])
@@ -50,7 +63,19 @@ print(json.dumps([found, sock.getsockname()[:2]]))
 
 @pytest.fixture
 def original(pod: Pod) -> Iterator[None]:
-    command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", ORIGINAL, str(PORT)]
+    with running_inside(pod, ORIGINAL):
+        yield
+
+
+@pytest.fixture
+def taker(pod: Pod) -> Iterator[None]:
+    with running_inside(pod, TAKER):
+        yield
+
+
+@contextmanager
+def running_inside(pod: Pod, script: str) -> Iterator[None]:
+    command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", script, str(PORT)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert next_line(process.stdout) == "ready"
         yield
@@ -158,6 +183,17 @@ async def test_agent_that_stalls_gives_the_port_back(pod: Pod) -> None:
                     break
         finally:
             agent.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.usefixtures("original", "taker")
+async def test_what_else_takes_the_datagrams_is_told(pod: Pod) -> None:
+    async with subscribed(pod, "steal") as (_, session, stream):
+        report = PortReport()
+        while not report.trouble:
+            report = decode_answer(PortReport, (await stream.read()).splitlines()[0])
+        found = f"a datagram to 10.77.0.1:{PORT} does not come to the agent: something else in the pod diverts it"
+        assert report.trouble == found
+        assert session.seen == []
 
 
 @pytest.mark.usefixtures("original")

@@ -52,6 +52,9 @@ class Shared(Protocol):
     def remove(self, subscriber: Subscriber) -> None:
         """Give that session no more."""
 
+    async def why_missed(self, ip: str) -> str:
+        """Return why what calls it at `ip` does not come here; "" when it does."""
+
     def close(self) -> None:
         """Give the port back."""
 

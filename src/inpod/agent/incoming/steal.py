@@ -25,7 +25,12 @@ class Steal(ABC, Generic[P]):
     Args:
         force: How they are stolen.
         addresses: The only ones whose ports are stolen; empty: all of this network namespace.
+
+    Attributes:
+        call: What comes to a port, for people.
     """
+
+    call = "a connection"
 
     def __init__(self, tunnel: Tunnel, force: Force = "auto", addresses: Sequence[str] = ()) -> None:
         self._force = force
@@ -98,10 +103,19 @@ class Steal(ABC, Generic[P]):
         """
 
     def _look_after(self, hold: Hold[P], group: asyncio.TaskGroup) -> None:
-        """See, in the background, to what a port that was just had needs."""
+        """See, in the background, to what a port that was just had needs: whether calls really come."""
+        group.create_task(self._test(hold))
 
     def _look_after_again(self, hold: Hold[P], group: asyncio.TaskGroup) -> None:
         """The same for one that is had again."""
+
+    async def _test(self, hold: Hold[P]) -> None:
+        """See that what calls the port at the target's own address comes here; tell when it does not."""
+        if hold.port is None:
+            return
+        ip = next(iter(self._addresses or own_addresses()), "127.0.0.1")
+        if (why := await hold.port.why_missed(ip)) and hold.port is not None:
+            hold.subscriber.report.trouble(f"{self.call} to {ip}:{hold.request.port} does not come to the agent: {why}")
 
     def _beat(self, is_late: bool, now_ns: int) -> None:
         for hold in self._holds.values():
@@ -129,22 +143,11 @@ class StealTcp(Steal[StolenPort]):
         return StolenPort(port, redirect, group)
 
     def _look_after(self, hold: Hold[StolenPort], group: asyncio.TaskGroup) -> None:
-        """See that connections really come, those of before included."""
+        super()._look_after(hold, group)
         group.create_task(self._move(hold))
-        group.create_task(self._test(hold))
 
     def _look_after_again(self, hold: Hold[StolenPort], group: asyncio.TaskGroup) -> None:
         group.create_task(self._flush(hold))
-
-    async def _test(self, hold: Hold[StolenPort]) -> None:
-        """Call the port as clients do, at the target's own address; tell when that does not come here."""
-        if hold.port is None:
-            return
-        ip = next(iter(self._addresses or own_addresses()), "127.0.0.1")
-        if (why := await hold.port.why_missed(ip)) and hold.port is not None:
-            hold.subscriber.report.trouble(
-                f"a connection to {ip}:{hold.request.port} does not come to the agent: {why}"
-            )
 
     async def _move(self, hold: Hold[StolenPort]) -> None:
         """Have the clients of before come again, and count those who do not."""

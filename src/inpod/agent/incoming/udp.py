@@ -7,6 +7,7 @@ go on diverting a peer's datagrams for minutes after we have stalled or died, as
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import Collection, Sequence
 
@@ -14,6 +15,7 @@ from inpod.agent.addresses import own_addresses
 from inpod.agent.incoming.mirror.probe import Probes
 from inpod.agent.incoming.redirect.base import Redirect
 from inpod.agent.incoming.redirect.sk_lookup import SkLookup
+from inpod.agent.incoming.redirect.sock_diag import datagram_taker
 from inpod.agent.incoming.report import Report
 from inpod.agent.incoming.steal import Steal
 from inpod.agent.incoming.subscriber import Subscriber
@@ -29,6 +31,10 @@ MAX_PEERS = 4096
 
 IDLE_S = 60.0
 """A peer that was silent for so long, and to whom nothing was said, is forgotten."""
+
+LOOK_EVERY_S = 0.25
+LOOKS = 8
+"""How often the kernel is asked who gets a stolen port's datagrams, before somebody else does."""
 
 AT_ONCE = 64
 """Datagrams that are read of one socket before others have their turn."""
@@ -82,6 +88,8 @@ class MirrorUdp:
 class StealUdp(Steal["UdpPort"]):
     """All stolen UDP ports of one session."""
 
+    call = "a datagram"
+
     def _choose(self) -> SkLookup:
         if self._force == "nftables":
             raise OSError(errno.EOPNOTSUPP, "UDP is stolen by BPF sk_lookup only, and agent.redirect forbids that")
@@ -117,6 +125,7 @@ class UdpPort:
         self._addresses = frozenset(addresses)
         self._subscriber: Subscriber | None = None
         self._peers: dict[tuple[Address, Address], _Peer] = {}
+        self._inodes = {os.fstat(source.sock.fileno()).st_ino for source in sources}
         self._loop = asyncio.get_running_loop()
         with undo:
             readiness = Readiness()
@@ -137,6 +146,17 @@ class UdpPort:
         """See `Shared`."""
         if self._subscriber is subscriber:
             self._subscriber = None
+
+    async def why_missed(self, ip: str) -> str:
+        """See `Shared`. No datagram is sent: where it did not come here, the original would take it for a request."""
+        for _ in range(LOOKS):
+            try:
+                if datagram_taker(ip, self.number) in self._inodes:
+                    return ""
+            except OSError:
+                return ""  # the kernel does not tell
+            await asyncio.sleep(LOOK_EVERY_S)
+        return "something else in the pod diverts it"
 
     def close(self) -> None:
         """Give the port back, and end every peer's stream."""

@@ -36,6 +36,10 @@ _IDENTITY = struct.Struct(">HH16s16s4s8s")  # ports and addresses, own first; in
 _CODE = struct.Struct("=i")
 _REST = struct.Struct("=IIIII")  # expires, receive queue, send queue, user, inode
 
+_ANY_STATE = 0xFFFF_FFFF
+_UNLIKELY_PORT = 1
+"""From which no peer sends (tcpmux)."""
+
 _MARK = 15
 """INET_DIAG_MARK"""
 
@@ -84,6 +88,38 @@ def connections(
     return found
 
 
+def datagram_taker(ip: str, port: int) -> int:
+    """Return the inode of the socket that gets a datagram to `port` of `ip` from a peer it is not connected to; 0: none.
+
+    The kernel looks for it as it does for a datagram, what BPF sk_lookup says included (net/ipv4/udp_diag.c, Linux 5.9).
+
+    Raises:
+        OSError: The kernel does not tell.
+    """
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as known:
+        # The errno for no socket is that for no sock_diag of UDP, too: of a socket that is there it must know.
+        known.bind((ip, 0))
+        if _taker(family, ip, known.getsockname()[1]) != os.fstat(known.fileno()).st_ino:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+    return _taker(family, ip, port)
+
+
+def _taker(family: int, ip: str, port: int) -> int:
+    packed = socket.inet_pton(family, ip).ljust(16, b"\0")
+    # Here, and nowhere else, the kernel has the peer first.
+    identity = _IDENTITY.pack(_UNLIKELY_PORT, port, packed, packed, bytes(4), b"\xff" * 8)
+    with _open() as sock:
+        question = _QUESTION.pack(family, socket.IPPROTO_UDP, 0, _ANY_STATE)
+        sock.sendall(_message(_BY_FAMILY, 0, question + identity))
+        for kind, body in _messages(sock.recv(RECEIVE_BYTES)):
+            if kind != _ERROR:
+                return _parse(body).inode
+            if (code := -_CODE.unpack_from(body)[0]) != errno.ENOENT:
+                raise OSError(code, os.strerror(code))
+    return 0
+
+
 def destroy(found: Sequence[Connection]) -> int:
     """Reset connections, for both their ends; return how many were still there.
 
@@ -126,7 +162,7 @@ def _message(kind: int, flags: int, body: bytes) -> bytes:
 
 
 def _ask_to_destroy(connection: Connection) -> bytes:
-    question = _QUESTION.pack(connection.family, socket.IPPROTO_TCP, 0, 0xFFFF_FFFF)
+    question = _QUESTION.pack(connection.family, socket.IPPROTO_TCP, 0, _ANY_STATE)
     return _message(_DESTROY, _ACK, question + connection.identity)
 
 
