@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from inpod.agent.incoming.redirect.connections import datagram_taker
 from inpod.agent.incoming.redirect.sk_lookup import SkLookup
-from inpod.agent.incoming.redirect.sock_diag import datagram_taker
 from inpod.protocol.agent import PROTOCOL_VERSION, Address, Hello, Refusal, Subscribe, Welcome, decode_answer, encode
 from inpod.tunnel.streams import Stream, StreamRefused
 from tests.netns.conftest import Agent, agent_environment, running_agent

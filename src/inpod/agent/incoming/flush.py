@@ -3,8 +3,16 @@
 import errno
 from collections.abc import Collection
 
-from inpod.agent.incoming.redirect import sock_diag
 from inpod.agent.incoming.redirect.base import MARK
+from inpod.agent.incoming.redirect.connections import (
+    BEGINNING,
+    ESTABLISHED,
+    OPEN,
+    Connection,
+    connections,
+    destroy,
+    own_inodes,
+)
 
 MAX_ROUNDS = 3
 """Who was between SYN and accept when we looked is found by looking again."""
@@ -26,13 +34,13 @@ def flush(port: int, addresses: Collection[str] | None = None) -> int:
         for _ in range(MAX_ROUNDS):
             if not (found := originals(port, addresses)):
                 break
-            ended += sock_diag.destroy(found)
+            ended += destroy(found)
     except OSError as error:
         raise OSError(error.errno, explain(error)) from error
     return ended
 
 
-def originals(port: int, addresses: Collection[str] | None = None) -> list[sock_diag.Connection]:
+def originals(port: int, addresses: Collection[str] | None = None) -> list[Connection]:
     """Return the original's ends of connections to `port`, without those that are an agent's or come from one.
 
     Args:
@@ -42,11 +50,11 @@ def originals(port: int, addresses: Collection[str] | None = None) -> list[sock_
         OSError: The kernel does not tell.
     """
     # First what there is, then what of it is ours: what we make in between is only in the second.
-    there = sock_diag.connections(sock_diag.ESTABLISHED | sock_diag.BEGINNING, own_port=port)
-    inodes = sock_diag.own_inodes()
+    there = connections(ESTABLISHED | BEGINNING, own_port=port)
+    inodes = own_inodes()
     ours = {
         (connection.own, connection.peer)
-        for connection in sock_diag.connections(sock_diag.OPEN, peer_port=port)
+        for connection in connections(OPEN, peer_port=port)
         if connection.inode in inodes or connection.mark == MARK
     }
     return [

@@ -4,8 +4,8 @@ import contextlib
 import os
 import socket
 
-from inpod.agent.incoming.redirect import sock_diag
 from inpod.agent.incoming.redirect.base import MARK
+from inpod.agent.incoming.redirect.connections import Connection, connections, own_inodes
 from inpod.protocol.agent import IpProtocol
 
 MAX_NAMED = 8
@@ -37,13 +37,10 @@ def hint(port: int, protocol: IpProtocol, target: int | None) -> str:
     return f"nothing in the pod listens there{listens} (feature.network.incoming.port_mapping leads another port here)"
 
 
-def _bound(protocol: IpProtocol) -> list[sock_diag.Connection]:
+def _bound(protocol: IpProtocol) -> list[Connection]:
     """Return the sockets of others that wait for peers."""
-    own = sock_diag.own_inodes()
-    if protocol == "udp":
-        found = sock_diag.connections(_UNCONNECTED, protocol=socket.IPPROTO_UDP)
-    else:
-        found = sock_diag.connections(_LISTENING)
+    own = own_inodes()
+    found = connections(_UNCONNECTED, protocol=socket.IPPROTO_UDP) if protocol == "udp" else connections(_LISTENING)
     return [each for each in found if each.inode not in own and each.mark != MARK]
 
 

@@ -14,8 +14,8 @@ from collections.abc import Collection, Sequence
 from inpod.agent.addresses import own_addresses
 from inpod.agent.incoming.mirror.probe import Probes
 from inpod.agent.incoming.redirect.base import Redirect
+from inpod.agent.incoming.redirect.connections import datagram_taker
 from inpod.agent.incoming.redirect.sk_lookup import SkLookup
-from inpod.agent.incoming.redirect.sock_diag import datagram_taker
 from inpod.agent.incoming.report import Report
 from inpod.agent.incoming.steal import Steal
 from inpod.agent.incoming.subscriber import Subscriber

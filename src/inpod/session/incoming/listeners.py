@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from inpod.protocol.layer import Addr
-from inpod.session.kernel_sockets import MAPPED, Place, tcp_sockets
+from inpod.session.kernel_sockets import Place, tcp_sockets
+from inpod.tunnel.sock_diag import MAPPED
 
 LISTEN = 10
 """State of a listening socket (linux/tcp_states.h)."""

@@ -4,15 +4,11 @@ Nothing tells when a program closes a socket.
 """
 
 import socket
-import struct
 from pathlib import Path
 
-from inpod.session.kernel_sockets import Ends, ask_kernel, ends_in, parse_place
+from inpod.session.kernel_sockets import Ends, ends_in, parse_place
+from inpod.tunnel import sock_diag
 
-ALL_STATES = 0xFFFFFFFF
-
-_INODE = struct.Struct("=I")
-_INODE_AT = 68
 _OWN, _PEER, _INODE_FIELD = 1, 2, 9
 """Fields of a line of /proc/net/udp."""
 
@@ -31,9 +27,8 @@ def datagram_sockets() -> dict[int, Ends]:
 
 def _asked() -> dict[int, Ends]:
     found: dict[int, Ends] = {}
-    for message in ask_kernel(socket.IPPROTO_UDP, ALL_STATES):
-        (inode,) = _INODE.unpack_from(message, _INODE_AT)
-        found[inode] = ends_in(message)
+    for message in sock_diag.dump(sock_diag.ANY_STATE, socket.IPPROTO_UDP):
+        found[sock_diag.inode(message)] = ends_in(message)
     return found
 
 

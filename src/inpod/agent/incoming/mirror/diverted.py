@@ -6,20 +6,15 @@ diverted is there under the port of another listener.
 """
 
 import socket
-import struct
 
-from inpod.agent.incoming.redirect import sock_diag
+from inpod.agent.incoming.redirect.connections import OPEN, connections
 from inpod.protocol.agent import Address
+from inpod.tunnel import sock_diag
 
 LOOK_EVERY_S = 1.0
 """How often the whole table is looked through at most, for a connection that it does not have under the port called."""
 
 _LISTEN = 10
-_BY_FAMILY, _REQUEST, _ERROR = 20, 0x1, 2
-_HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port id
-_QUESTION = struct.Struct("=BBBxI")  # family, protocol, extensions, states; the socket's identity follows
-_IDENTITY = struct.Struct(">HH16s16s4s8s")  # ports and addresses, own first; interface, cookie
-_ANY_COOKIE = b"\xff" * 8
 
 
 class Diverted:
@@ -44,7 +39,7 @@ class Diverted:
                 return False
             if called.port not in self._ports and now - self._looked > LOOK_EVERY_S:
                 self._looked = now
-                found = sock_diag.connections(sock_diag.OPEN, peer_port=peer.port)
+                found = connections(OPEN, peer_port=peer.port)
                 if any(each.peer == peer and each.own.port != called.port for each in found):
                     self._ports.add(called.port)
         except OSError:
@@ -60,16 +55,16 @@ class Diverted:
     def _is_there(self, peer: Address, called: Address) -> bool:
         """Return whether the kernel has the connection, or remembers it (TIME_WAIT)."""
         if self._sock is None:
-            self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, sock_diag.NETLINK_SOCK_DIAG)
-            self._sock.settimeout(sock_diag.ANSWER_LIMIT_S)
+            self._sock = sock_diag.open_socket()
         family = socket.AF_INET6 if ":" in peer.ip else socket.AF_INET
         own, far = (socket.inet_pton(family, address.ip) for address in (called, peer))
-        question = _QUESTION.pack(family, socket.IPPROTO_TCP, 0, 0xFFFF_FFFF)
-        question += _IDENTITY.pack(called.port, peer.port, own, far, bytes(4), _ANY_COOKIE)
-        self._sock.sendall(_HEADER.pack(_HEADER.size + len(question), _BY_FAMILY, _REQUEST, 1, 0) + question)
-        answer = self._sock.recv(sock_diag.RECEIVE_BYTES)
+        try:
+            wanted = sock_diag.identity(called.port, peer.port, own, far)
+            _, state, *_ = sock_diag.HEAD.unpack_from(sock_diag.find(self._sock, family, socket.IPPROTO_TCP, wanted))
+        except FileNotFoundError:
+            return False
         # Where there is none, the listener is found that would take it.
-        return _HEADER.unpack_from(answer)[1] != _ERROR and answer[_HEADER.size + 1] != _LISTEN
+        return bool(state != _LISTEN)
 
 
 def _is_local(peer: Address, called: Address) -> bool:

@@ -17,8 +17,9 @@ import socket
 import struct
 from collections.abc import Callable, Collection
 
-from inpod.agent.incoming.redirect import ruleset, sock_diag
+from inpod.agent.incoming.redirect import ruleset
 from inpod.agent.incoming.redirect.base import MARK, STALE_AFTER_S
+from inpod.agent.incoming.redirect.connections import OPEN, connections
 from inpod.agent.incoming.redirect.netlink import NfTables, parse_attributes
 from inpod.protocol.agent import Address
 
@@ -234,8 +235,7 @@ def _forget_ended() -> None:
 def _has_connections(ports: Collection[int]) -> bool:
     if not ports:
         return False
-    connections = sock_diag.connections(sock_diag.OPEN)
-    return any(connection.own.port in ports for connection in connections)
+    return any(connection.own.port in ports for connection in connections(OPEN))
 
 
 def _pack_ip(ip: str) -> bytes:

@@ -7,7 +7,8 @@ import struct
 import pytest
 
 from inpod.agent.incoming import flush
-from inpod.agent.incoming.redirect import netlink, nftables, ruleset, sock_diag
+from inpod.agent.incoming.redirect import netlink, nftables, ruleset
+from inpod.agent.incoming.redirect.connections import ESTABLISHED, connections, own_inodes
 from inpod.protocol.agent import Address
 
 
@@ -83,17 +84,17 @@ def test_ipv4_of_an_ipv6_socket_is_ipv4() -> None:
         server.accept()[0] as accepted,
     ):
         port = server.getsockname()[1]
-        (found,) = sock_diag.connections(sock_diag.ESTABLISHED, own_port=port)
+        (found,) = connections(ESTABLISHED, own_port=port)
         assert found.own == Address("127.0.0.1", port)
         assert found.peer == Address("127.0.0.1", client.getsockname()[1])
         assert found.family == socket.AF_INET6
-        assert found.inode in sock_diag.own_inodes()
+        assert found.inode in own_inodes()
         assert accepted.fileno() >= 0
-        (other,) = sock_diag.connections(sock_diag.ESTABLISHED, peer_port=port)
+        (other,) = connections(ESTABLISHED, peer_port=port)
         assert (other.own, other.peer) == (found.peer, found.own)
 
 
 def test_connection_that_nobody_accepted_has_no_inode() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
-        (found,) = sock_diag.connections(sock_diag.ESTABLISHED, own_port=server.getsockname()[1])
+        (found,) = connections(ESTABLISHED, own_port=server.getsockname()[1])
         assert found.inode == 0
