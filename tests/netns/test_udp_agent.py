@@ -16,6 +16,7 @@ from inpod.protocol.datagrams import DatagramDecoder
 from inpod.protocol.datagrams import encode as framed
 from inpod.tunnel.streams import Stream, StreamRefused
 from tests.netns.conftest import Agent, Pod, running_agent
+from tests.netns.program import until
 from tests.processes import LIMIT_S, next_line
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a pod of root")
@@ -151,6 +152,7 @@ async def test_mirrored_datagrams_are_answered_by_the_original(pod: Pod, ip: str
     async with subscribed(pod, "mirror") as (_, session, _):
         found, own = await ask(pod, ip, "one", "two")
         assert found == ["original one", "original two"]
+        await until(lambda: len(session.seen) == 2, "both are copied")
         assert [(r.peer.ip, r.peer.port, r.local.ip, data) for r, data in session.seen] == [
             (own[0], own[1], ip, b"one"),
             (own[0], own[1], ip, b"two"),
@@ -165,6 +167,7 @@ async def test_large_datagrams_arrive_whole_both_ways(pod: Pod, ip: str) -> None
         assert found == ["stolen " + "large".ljust(60_000, ".")]
     async with subscribed(pod, "mirror") as (_, session, _):
         await ask(pod, ip, "large", size=60_000)
+        await until(lambda: session.seen, "it is copied")
         assert [len(data) for _, data in session.seen] == [60_000]
 
 
