@@ -38,25 +38,13 @@ macro_rules! hooks {
         #[allow(dead_code, reason = "some hooks go another way")]
         pub mod original {
             use super::*;
-            use inpod_sys::next::{Name, Next};
 
-            $(
-                #[doc = concat!("# Safety\nAs ", stringify!($name), " of libc.")]
-                #[inline]
-                pub unsafe fn $name($($argument: $type),*) -> $result {
-                    const NAME: Name = Name::new(concat!(stringify!($name), "\0"));
-                    static PLACE: Next = Next::new();
-                    let found = PLACE.address(NAME);
-                    if found.is_null() {
-                        return inpod_ops::guard::fail(libc::ENOSYS);
-                    }
-                    type Function = unsafe extern "C" fn($($type),*) -> $result;
-                    // SAFETY: the address of the libc function of this name, which has this signature.
-                    let function = unsafe { core::mem::transmute::<*mut c_void, Function>(found) };
-                    // SAFETY: the caller's promise.
-                    unsafe { function($($argument),*) }
-                }
-            )*
+            inpod_sys::of_next! {
+                $(
+                    #[doc = concat!("# Safety\nAs ", stringify!($name), " of libc.")]
+                    fn $name($($argument: $type),*) -> $result, or inpod_ops::guard::fail(libc::ENOSYS);
+                )*
+            }
         }
     };
 

@@ -15,6 +15,7 @@ mod exec;
 mod files;
 mod hooked;
 mod hooks;
+mod plain;
 mod start;
 mod table;
 

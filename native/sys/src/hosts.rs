@@ -8,16 +8,23 @@ use inpod_rules::{Addr, Family};
 
 use crate::memory::{Arena, Known};
 
-extern "C" {
-    fn __h_errno_location() -> *mut c_int;
+mod libcs {
+    use super::{c_char, c_int, null_mut};
+
+    crate::of_next! {
+        fn __h_errno_location() -> *mut c_int, or null_mut();
+        fn strdup(text: *const c_char) -> *mut c_char, or null_mut();
+    }
 }
 
 /// Sets h_errno.
 pub fn set_h_errno(value: c_int) {
     // SAFETY: the function takes nothing.
-    let place = unsafe { __h_errno_location() };
+    let place = unsafe { libcs::__h_errno_location() };
     // SAFETY: libc gives this thread's h_errno, valid for the thread's life.
-    unsafe { *place = value };
+    if let Some(place) = unsafe { place.as_mut() } {
+        *place = value;
+    }
 }
 
 /// `struct __res_state` of glibc, as far as its h_errno; the same since version 2.0 (resolv.h).
@@ -139,7 +146,7 @@ impl AddressList {
             return;
         }
         // SAFETY: a C string; the copy is of malloc, as freeaddrinfo frees it.
-        let copy = unsafe { libc::strdup(name.as_ptr()) };
+        let copy = unsafe { libcs::strdup(name.as_ptr()) };
         // SAFETY: the first item of a list that we have.
         unsafe { (*self.first).ai_canonname = copy };
     }

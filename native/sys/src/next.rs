@@ -63,6 +63,34 @@ impl Next {
     }
 }
 
+/// Defines functions of libc that are looked up at their first call, behind the library that calls: a look-up by ld.so costs
+/// each program, whether it makes the call or not. `or`: what a call returns when no library has the function.
+#[macro_export]
+macro_rules! of_next {
+    ($(
+        $(#[$about:meta])*
+        fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $result:ty, or $missing:expr;
+    )*) => {
+        $(
+            $(#[$about])*
+            #[inline]
+            pub unsafe extern "C" fn $name($($argument: $type),*) -> $result {
+                const NAME: $crate::next::Name = $crate::next::Name::new(concat!(stringify!($name), "\0"));
+                static PLACE: $crate::next::Next = $crate::next::Next::new();
+                let found = PLACE.address(NAME);
+                if found.is_null() {
+                    return $missing;
+                }
+                type Function = unsafe extern "C" fn($($type),*) -> $result;
+                // SAFETY: the address of the libc function of this name, which has this signature.
+                let function = unsafe { core::mem::transmute::<*mut core::ffi::c_void, Function>(found) };
+                // SAFETY: the caller's promise.
+                unsafe { function($($argument),*) }
+            }
+        )*
+    };
+}
+
 /// The hash of a name in DT_GNU_HASH.
 const fn hash_of(name: &[u8]) -> u32 {
     let mut hash: u32 = 5381;
@@ -96,6 +124,22 @@ extern "C" {
     static _DYNAMIC: [usize; 2];
 }
 
+/// Returns the objects that ld.so has loaded, in the order in which it searches them.
+fn objects() -> impl Iterator<Item = &'static Object> {
+    // SAFETY: ld.so defines it, and sets it up before any code of a library runs.
+    let mut next = unsafe { _r_debug.first };
+    core::iter::from_fn(move || {
+        // SAFETY: ld.so's list: its members are never freed as long as they are in it, its pointers are changed whole.
+        let object = unsafe { next.as_ref() }?;
+        next = object.next;
+        Some(object)
+    })
+}
+
+fn is_ours(object: &&Object) -> bool {
+    object.dynamic == &raw const _DYNAMIC
+}
+
 /// Returns the function of that name in the first library behind ours; NULL when there is none.
 ///
 /// Where all its versions are hidden, for programs that were linked long ago, one of these: such a program called.
@@ -109,21 +153,10 @@ pub fn find(name: Name) -> *mut c_void {
 }
 
 fn find_version(name: Name, takes_hidden: bool) -> *mut c_void {
-    // SAFETY: ld.so defines it, and sets it up before any code of a library runs.
-    let mut next = unsafe { _r_debug.first };
-    let mut is_behind_us = false;
-    // SAFETY: ld.so's list: its members are never freed as long as they are in it, its pointers are changed whole.
-    while let Some(object) = unsafe { next.as_ref() } {
-        if is_behind_us {
-            // SAFETY: an object of ld.so's list.
-            if let Some(found) = unsafe { find_in(object, name, takes_hidden) } {
-                return found;
-            }
-        }
-        is_behind_us |= object.dynamic == &raw const _DYNAMIC;
-        next = object.next;
-    }
-    null_mut()
+    let behind_us = objects().skip_while(|object| !is_ours(object)).skip(1);
+    // SAFETY: an object of ld.so's list.
+    let found = behind_us.filter_map(|object| unsafe { find_in(object, name, takes_hidden) }).next();
+    found.unwrap_or_default()
 }
 
 /// # Safety

@@ -1,9 +1,22 @@
 //! This process: its number, its rights, its environment, its machine's name.
 
 use core::ffi::{c_char, CStr};
+use core::ptr::null_mut;
 
 use crate::call::call;
 use crate::text::c_text;
+
+mod libcs {
+    use core::ffi::{c_int, c_ulong, c_void};
+
+    type Handler = Option<extern "C" fn()>;
+
+    crate::of_next! {
+        fn getauxval(kind: c_ulong) -> c_ulong, or 0;
+        // What pthread_atfork(3) is, which is no function of libc.so.
+        fn __register_atfork(before: Handler, after: Handler, in_child: Handler, library: *mut c_void) -> c_int, or 0;
+    }
+}
 
 extern "C" {
     /// environ(7).
@@ -42,7 +55,7 @@ pub fn variable<'a>(name: &[u8]) -> Option<&'a CStr> {
 /// Returns the path that execve(2) was given for this program (getauxval(3), AT_EXECFN): a script's own.
 pub fn executed_as() -> Option<&'static CStr> {
     // SAFETY: takes no pointers.
-    let path = unsafe { libc::getauxval(libc::AT_EXECFN) };
+    let path = unsafe { libcs::getauxval(libc::AT_EXECFN) };
     // SAFETY: 0, or a C string that the kernel put above the stack.
     unsafe { c_text(path as *const c_char) }
 }
@@ -111,5 +124,5 @@ pub fn end(why: &str) -> ! {
 /// Has `run` called in every child of fork(2) (not of vfork or clone), first thing there.
 pub fn after_fork_in_child(run: extern "C" fn()) {
     // SAFETY: a function that lives as long as the library, which is never unloaded; it only makes raw calls.
-    let _ = unsafe { libc::pthread_atfork(None, None, Some(run)) };
+    let _ = unsafe { libcs::__register_atfork(None, None, Some(run), null_mut()) };
 }

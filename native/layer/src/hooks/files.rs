@@ -12,6 +12,7 @@ use inpod_sys::text::{c_text, copy_out, overwrite};
 use inpod_wire::Want;
 
 use crate::files;
+use crate::plain;
 use crate::start;
 use crate::table::{self, original};
 
@@ -209,7 +210,7 @@ unsafe fn working_dir(to: *mut c_char, size: usize, call: impl Fn() -> *mut c_ch
             return fail(libc::ERANGE);
         }
         // SAFETY: any size will do; getcwd(3) says that the program frees it.
-        unsafe { libc::malloc(size.max(needed)).cast::<c_char>() }
+        unsafe { plain::malloc(size.max(needed)).cast::<c_char>() }
     } else {
         to
     };
@@ -282,8 +283,8 @@ unsafe fn with_our_functions(flags: c_int, found: *mut c_void) -> c_int {
     // SAFETY: the caller's promise; a glob_t of which nobody else has a reference.
     if let Some(found) = unsafe { found.cast::<Glob>().as_mut() } {
         found.opendir = table::opendir as *mut c_void;
-        found.readdir = libc::readdir as *mut c_void;
-        found.closedir = libc::closedir as *mut c_void;
+        found.readdir = plain::readdir as *mut c_void;
+        found.closedir = plain::closedir as *mut c_void;
         found.stat = table::stat as *mut c_void;
         found.lstat = table::lstat as *mut c_void;
     }

@@ -19,6 +19,7 @@ use inpod_sys::text::c_text;
 use inpod_sys::Errno;
 
 use crate::hooks::files::files_state;
+use crate::plain;
 use crate::table::original;
 
 // Options, what an entry is, and what is to become of it (fts.h).
@@ -240,7 +241,7 @@ fn prepare_members(state: &State, path: &mut PathText, follows: bool) {
     let length = path.as_bytes().len();
     while !stream.is_null() {
         // SAFETY: an open stream of ours.
-        let found = unsafe { libc::readdir(stream) };
+        let found = unsafe { plain::readdir(stream) };
         // SAFETY: NULL, or a member that lives until the next one is read.
         let Some(found) = (unsafe { found.as_ref() }) else { break };
         // SAFETY: readdir(3): a C string.
@@ -258,7 +259,7 @@ fn prepare_members(state: &State, path: &mut PathText, follows: bool) {
     path.truncate(length);
     if !stream.is_null() {
         // SAFETY: the stream made above.
-        unsafe { libc::closedir(stream) };
+        unsafe { plain::closedir(stream) };
     }
 }
 

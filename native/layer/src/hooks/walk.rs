@@ -16,6 +16,7 @@ use inpod_sys::text::{c_text, until_nul};
 use inpod_sys::{errno, Errno};
 use libc::{stat, DIR};
 
+use crate::plain;
 use crate::start;
 use crate::table::{self, original};
 
@@ -127,7 +128,7 @@ impl Walk {
         let mut result = if is_there { self.start(base) } else { -1 };
         let before = errno::get();
         // SAFETY: takes no pointers.
-        if unsafe { libc::fchdir(home) } == 0 {
+        if unsafe { plain::fchdir(home) } == 0 {
             errno::set(before);
         } else if result == 0 {
             result = -1;
@@ -156,7 +157,7 @@ impl Walk {
         let result = self.told(dir, name_at, &facts, kind);
         let goes_on = result == 0 || (self.has(ACTIONS) && result != -1 && result != STOP);
         // SAFETY: takes no pointers.
-        if kind == FOLDER && self.has(CHDIR) && goes_on && unsafe { libc::fchdir(dir) } == -1 {
+        if kind == FOLDER && self.has(CHDIR) && goes_on && unsafe { plain::fchdir(dir) } == -1 {
             return -1;
         }
         if self.has(ACTIONS) && result == SKIP_SUBTREE {
@@ -186,7 +187,7 @@ impl Walk {
             return if errno::get() == libc::EACCES { self.tell(facts, FOLDER_UNREAD) } else { -1 };
         }
         // SAFETY: a directory, which nobody else knows.
-        let stream = unsafe { libc::fdopendir(fd) };
+        let stream = unsafe { plain::fdopendir(fd) };
         if stream.is_null() {
             close(fd);
             return -1;
@@ -194,7 +195,7 @@ impl Walk {
         let result = self.members(stream, fd, facts);
         let before = errno::get();
         // SAFETY: the stream made above.
-        unsafe { libc::closedir(stream) };
+        unsafe { plain::closedir(stream) };
         errno::set(before);
         result
     }
@@ -202,7 +203,7 @@ impl Walk {
     fn members(&mut self, stream: *mut DIR, fd: c_int, facts: &stat) -> c_int {
         let mut result = if self.has(DEPTH_FIRST) { 0 } else { self.tell(facts, FOLDER) };
         // SAFETY: takes no pointers.
-        if result == 0 && self.has(CHDIR) && unsafe { libc::fchdir(fd) } == -1 {
+        if result == 0 && self.has(CHDIR) && unsafe { plain::fchdir(fd) } == -1 {
             result = -1;
         }
         if result != 0 {
@@ -214,7 +215,7 @@ impl Walk {
         self.at = Position { base: base as c_int, level: before.level + 1 };
         while result == 0 {
             // SAFETY: an open stream of ours.
-            let found = unsafe { libc::readdir(stream) };
+            let found = unsafe { plain::readdir(stream) };
             // SAFETY: NULL, or a member that lives until the next one is read.
             let Some(found) = (unsafe { found.as_ref() }) else { break };
             // SAFETY: readdir(3): a C string.

@@ -15,6 +15,7 @@ use inpod_rules::paths::PathText;
 use inpod_sys::text::c_text;
 
 use crate::hooks::files::{files_state, told_in_place};
+use crate::plain;
 use crate::table::{self, original};
 
 /// wordexp_t (wordexp.h).
@@ -94,7 +95,7 @@ fn fill(pattern: &[u8]) -> bool {
     // SAFETY: a C string, and a glob_t.
     if unsafe { table::glob(as_c_str(&text).as_ptr(), 0, null_mut(), to) } == 0 {
         // SAFETY: filled by glob.
-        unsafe { libc::globfree(&raw mut found) };
+        unsafe { plain::globfree(&raw mut found) };
     }
     true
 }
