@@ -1,5 +1,6 @@
 """The built libraries themselves: what they ask of the machine, and of every program that has the layer."""
 
+import platform
 import re
 import shutil
 import subprocess
@@ -9,6 +10,8 @@ import pytest
 
 from tests import debian11
 from tests.layer.conftest import is_root
+
+PAGE = 4096
 
 OLDEST_GLIBC = (2, 31)
 """Debian 11's."""
@@ -28,6 +31,18 @@ def test_the_layer_needs_libc_alone(layer: Path) -> None:
     """Every program pays for what the layer needs: libgcc_s.so, for what unwinds, costs more than the layer."""
     needed = re.findall(r"NEEDED.*\[(.*)\]", dynamic_section(layer))
     assert [name for name in needed if not name.startswith(("libc.so.", "ld-linux"))] == []
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="by Rust's own linker, which is not every platform's")
+def test_a_start_touches_few_pages_of_the_layer(layer: Path) -> None:
+    """Every program that is started writes what the library writes, and maps 64 KiB around what it touches of the rest."""
+    said = subprocess.run(["readelf", "-SlW", layer], check=True, capture_output=True, text=True).stdout
+    segments = re.findall(r"LOAD +\S+ +0x(\w+) +\S+ +\S+ +0x(\w+) +([RWE ]{3})", said)
+    assert [rights for *_, rights in segments] == ["R E", "RW "]
+    start, size, _ = segments[1]
+    assert int(start, 16) % PAGE + int(size, 16) <= PAGE, "a page more to copy, and a system call more to map"
+    place = {name: int(address, 16) for name, address in re.findall(r"\] (\.\S+) +\w+ +(\w+) ", said)}
+    assert place[".text.startup"] < place[".eh_frame"] < place[".text"]
 
 
 def test_nothing_in_the_layer_can_panic(layer: Path) -> None:

@@ -4,24 +4,20 @@
 //! program may change; the session's folder is read at the first call that is hooked, wherever that is, and no original
 //! is looked up before it is called.
 
-use core::ffi::{c_int, CStr};
+use core::ffi::c_int;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use inpod_ops::session;
-use inpod_ops::state::{Origin, State, FOLDER_BYTES, PRELOAD_VARIABLE, SESSION_VARIABLE};
-use inpod_rules::environment::layer_in;
-use inpod_sys::exec::{first, CArray};
+use inpod_ops::state::{Origin, State, FOLDER_BYTES, SESSION_VARIABLE};
+use inpod_sys::exec::{find_variable, first, CArray};
 use inpod_sys::memory::{AtStart, Known};
-use inpod_sys::process;
-use inpod_sys::text::{join, until_nul};
+use inpod_sys::next::own_path;
+use inpod_sys::text::{copy_last, until_nul};
 
 /// Longest name of a file (NAME_MAX), and its NUL.
 const NAME_BYTES: usize = 256;
 
-/// Room for the layer's path; a child from whose environment a longer one is taken does not get it back.
-const LAYER_BYTES: usize = 256;
-
-static ORIGIN: AtStart<Kept> = AtStart::new();
+static ORIGIN: AtStart<Kept> = AtStart::new(Kept { folder: [0; FOLDER_BYTES], own_name: [0; NAME_BYTES] });
 static STATE: Known<State> = Known::new();
 static IS_WITHOUT: AtomicBool = AtomicBool::new(false);
 
@@ -29,7 +25,6 @@ static IS_WITHOUT: AtomicBool = AtomicBool::new(false);
 struct Kept {
     folder: [u8; FOLDER_BYTES],
     own_name: [u8; NAME_BYTES],
-    layer: [u8; LAYER_BYTES],
 }
 
 /// Returns the state; None before our start, and for good where there is no live session: the layer is inert.
@@ -42,10 +37,11 @@ pub fn state() -> Option<&'static State> {
 #[inline(never)]
 fn read() -> Option<&'static State> {
     let kept = ORIGIN.get().filter(|_| !IS_WITHOUT.load(Relaxed))?;
-    let layer = until_nul(&kept.layer).map(CStr::to_bytes).filter(|layer| !layer.is_empty());
-    let (folder, own_name) = (until_nul(&kept.folder)?, until_nul(&kept.own_name));
+    let folder = until_nul(&kept.folder)?;
+    // One without a NUL was too long to be kept: then the file alone says which program it is.
+    let own_name = Some(until_nul(&kept.own_name).unwrap_or_default());
     // Two threads may read at once: either state will do.
-    match State::read(Origin { folder, own_name, layer, may_ask: || true }) {
+    match State::read(Origin { folder, own_name, layer: own_path(), may_ask: || true }) {
         Some(state) => {
             session::prepare_for_fork();
             STATE.set(state);
@@ -57,29 +53,27 @@ fn read() -> Option<&'static State> {
 
 /// Runs before `main`, after libc's own start. ld.so gives it what main gets.
 ///
-/// In the part of the code that linkers put first, beside the tables that ld.so reads: most programs need no other page of it.
+/// All of it lies beside the tables that ld.so reads (first.ld), and it calls nothing: most programs need no other page of
+/// our code.
 #[link_section = ".text.startup"]
-extern "C" fn start(_: c_int, arguments: CArray) {
-    let Some(folder) = process::variable(SESSION_VARIABLE) else { return };
-    // SAFETY: as main's, an array of C strings that ends with NULL.
-    let name = unsafe { first(arguments) }.unwrap_or_default().to_bytes();
-    let name = name.rsplit(|byte| *byte == b'/').next().unwrap_or(name);
-    let layer = process::variable(PRELOAD_VARIABLE).and_then(|value| layer_in(value.to_bytes())).unwrap_or_default();
-    let mut kept = Kept { folder: [0; FOLDER_BYTES], own_name: [0; NAME_BYTES], layer: [0; LAYER_BYTES] };
-    if join(&mut kept.folder, &[folder.to_bytes()]).is_none() {
-        return;
-    }
-    if join(&mut kept.own_name, &[name]).is_none() {
-        kept.own_name = [0; NAME_BYTES];
-    }
-    if join(&mut kept.layer, &[layer]).is_none() {
-        kept.layer = [0; LAYER_BYTES];
-    }
-    session::take_seats();
+extern "C" fn start(_: c_int, arguments: CArray, environment: CArray) {
+    let complete = |kept: &mut Kept| {
+        // SAFETY: as main's, an array of C strings that ends with NULL.
+        let Some(folder) = (unsafe { find_variable(environment, SESSION_VARIABLE) }) else { return false };
+        // SAFETY: a C string, and room that nobody has written to.
+        unsafe { copy_last(folder, 0, &mut kept.folder) };
+        // SAFETY: as main's, an array of C strings that ends with NULL.
+        if let Some(name) = unsafe { first(arguments) } {
+            // SAFETY: as above.
+            unsafe { copy_last(name, b'/', &mut kept.own_name) };
+        }
+        session::take_seats();
+        true
+    };
     // SAFETY: ld.so calls this once.
-    unsafe { ORIGIN.set(kept) };
+    unsafe { ORIGIN.set(complete) };
 }
 
 #[used]
 #[link_section = ".init_array"]
-static START: extern "C" fn(c_int, CArray) = start;
+static START: extern "C" fn(c_int, CArray, CArray) = start;

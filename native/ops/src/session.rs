@@ -31,6 +31,7 @@ static POOL: [Seat; SEATS] = [const { Seat { fd: AtomicU64::new(EMPTY), cookie: 
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
 /// Takes the seats for this process; called once, before it can have children.
+#[inline]
 pub fn take_seats() {
     OWNER.store(process::id(), Relaxed);
 }

@@ -35,8 +35,8 @@ pub struct Origin<'a> {
     pub folder: &'a CStr,
     /// What the program was called as, where it is this one that is intercepted: it may be one that is left alone.
     pub own_name: Option<&'a CStr>,
-    /// The layer's path as LD_PRELOAD has it; None when something else loaded us.
-    pub layer: Option<&'a [u8]>,
+    /// The path of the layer, where it is this one that asks.
+    pub layer: Option<&'a CStr>,
     /// Whether this thread may ask the session, and wait for its answer, at this time.
     pub may_ask: fn() -> bool,
 }
@@ -56,7 +56,7 @@ pub struct State {
     pub session_entry: &'static CStr,
     /// `inpod-trace`; None: what the layer cannot be in runs outside the pod.
     pub tracer: Option<&'static CStr>,
-    /// "LD_PRELOAD=…", the layer alone; None when something else loaded us.
+    /// "LD_PRELOAD=…", the layer alone.
     pub preload_entry: Option<&'static CStr>,
     /// See [`Origin::may_ask`].
     pub may_ask: fn() -> bool,
@@ -90,7 +90,7 @@ impl State {
             door: kept(&mut arena, &in_folder(b"/layer.sock"))?.to_bytes(),
             session_entry: kept(&mut arena, &[SESSION_VARIABLE, b"=", folder])?,
             tracer: rules.tracer.and_then(|path| kept(&mut arena, &[path])),
-            preload_entry: origin.layer.and_then(|layer| kept(&mut arena, &[PRELOAD_VARIABLE, b"=", layer])),
+            preload_entry: origin.layer.and_then(|layer| kept(&mut arena, &[PRELOAD_VARIABLE, b"=", layer.to_bytes()])),
             rules,
             may_ask: origin.may_ask,
         };

@@ -13,12 +13,7 @@ pub fn is_trace(path: &[u8]) -> bool {
 
 /// Whether a value of LD_PRELOAD names a layer, ours or that of an inpod inside.
 pub fn names_layer(value: &[u8]) -> bool {
-    layer_in(value).is_some()
-}
-
-/// The entry of an LD_PRELOAD that is a layer.
-pub fn layer_in(value: &[u8]) -> Option<&[u8]> {
-    entries(value).find(|entry| is_layer(entry))
+    entries(value).any(is_layer)
 }
 
 /// The entries of an LD_PRELOAD that are not a layer.

@@ -27,6 +27,7 @@ pub enum Change<'a> {
 ///
 /// # Safety
 /// `environment` is NULL or an array of C strings that ends with NULL.
+#[inline(always)]
 pub unsafe fn find_variable(environment: CArray, name: &[u8]) -> Option<*const c_char> {
     // SAFETY: the caller's promise.
     unsafe { entries(environment) }.find_map(|entry| {
@@ -38,10 +39,11 @@ pub unsafe fn find_variable(environment: CArray, name: &[u8]) -> Option<*const c
 /// Returns the first string; None where there is none.
 ///
 /// # Safety
-/// `array` is NULL or an array of C strings that ends with NULL, for `'a`.
-pub unsafe fn first<'a>(array: CArray) -> Option<&'a CStr> {
+/// `array` is NULL or an array of C strings that ends with NULL.
+#[inline(always)]
+pub unsafe fn first(array: CArray) -> Option<*const c_char> {
     // SAFETY: the caller's promise.
-    unsafe { strings(array) }.next()
+    unsafe { entries(array) }.next()
 }
 
 /// Returns where the NULL of an array is.
@@ -59,6 +61,7 @@ pub unsafe fn end_of(array: CArray) -> CArray {
 ///
 /// # Safety
 /// `entry` is a C string.
+#[inline(always)]
 unsafe fn value_in(entry: *const c_char, name: &[u8]) -> Option<*const c_char> {
     let mut at = entry;
     for byte in name.iter().chain(b"=") {
@@ -198,6 +201,7 @@ pub unsafe fn strings<'a>(array: CArray) -> impl Iterator<Item = &'a CStr> {
 
 /// # Safety
 /// `array` is NULL or an array that ends with NULL, until the iteration ends.
+#[inline(always)]
 unsafe fn entries(array: CArray) -> impl Iterator<Item = *const c_char> {
     let mut at = array;
     core::iter::from_fn(move || {

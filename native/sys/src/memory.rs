@@ -2,7 +2,6 @@
 
 use core::cell::UnsafeCell;
 use core::ffi::c_char;
-use core::mem::MaybeUninit;
 use core::ptr::{from_ref, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Acquire, Ordering::Release};
 
@@ -179,9 +178,9 @@ impl Seen {
     }
 }
 
-/// A value that is written once, at the start of the process, and read from then on.
+/// A value that is completed once, at the start of the process, and read from then on.
 pub struct AtStart<T> {
-    value: UnsafeCell<MaybeUninit<T>>,
+    value: UnsafeCell<T>,
     is_there: AtomicBool,
 }
 
@@ -189,32 +188,29 @@ pub struct AtStart<T> {
 unsafe impl<T: Sync> Sync for AtStart<T> {}
 
 impl<T> AtStart<T> {
-    /// Nothing yet.
-    #[allow(clippy::new_without_default, reason = "a static's first value")]
-    pub const fn new() -> Self {
-        Self { value: UnsafeCell::new(MaybeUninit::uninit()), is_there: AtomicBool::new(false) }
+    /// What is to be completed.
+    pub const fn new(value: T) -> Self {
+        Self { value: UnsafeCell::new(value), is_there: AtomicBool::new(false) }
     }
 
-    /// Returns it.
+    /// Returns it; None before it is complete.
     pub fn get(&self) -> Option<&T> {
         if !self.is_there.load(Acquire) {
             return None;
         }
-        // SAFETY: nobody writes what is there.
-        let value = unsafe { &*self.value.get() };
-        // SAFETY: it is there.
-        Some(unsafe { value.assume_init_ref() })
+        // SAFETY: nobody writes what is complete.
+        Some(unsafe { &*self.value.get() })
     }
 
-    /// Puts it there.
+    /// Completes it, in its place; `complete` says whether it did.
     ///
     /// # Safety
     /// Called once.
-    pub unsafe fn set(&self, value: T) {
-        let place = self.value.get();
-        // SAFETY: nobody else writes, as it is the only call, and nobody reads what is not there.
-        unsafe { place.write(MaybeUninit::new(value)) };
-        self.is_there.store(true, Release);
+    #[inline]
+    pub unsafe fn set(&self, complete: impl FnOnce(&mut T) -> bool) {
+        // SAFETY: nobody else writes, as it is the only call, and nobody reads what is not complete.
+        let value = unsafe { &mut *self.value.get() };
+        self.is_there.store(complete(value), Release);
     }
 }
 

@@ -11,6 +11,8 @@ use core::ffi::{c_char, c_void, CStr};
 use core::ptr::{null, null_mut};
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
+use crate::text::c_text;
+
 /// A function's name, and what tables of names know it by.
 ///
 /// Two words, which are passed in registers: a larger one would be passed as a pointer to a constant, which has a pointer in
@@ -138,6 +140,13 @@ fn objects() -> impl Iterator<Item = &'static Object> {
 
 fn is_ours(object: &&Object) -> bool {
     object.dynamic == &raw const _DYNAMIC
+}
+
+/// Returns the path by which ld.so found our library.
+pub fn own_path() -> Option<&'static CStr> {
+    let ours = objects().find(is_ours)?;
+    // SAFETY: a C string that stays, as our library is never unloaded.
+    unsafe { c_text(ours.name) }
 }
 
 /// Returns the function of that name in the first library behind ours; NULL when there is none.

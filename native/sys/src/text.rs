@@ -19,6 +19,29 @@ pub fn until_nul(bytes: &[u8]) -> Option<&CStr> {
     CStr::from_bytes_until_nul(bytes).ok()
 }
 
+/// Copies what is behind the last `mark` of a C string, and its NUL; all of it where there is none. What `room` has no
+/// room for is left out, and then there is no NUL in it.
+///
+/// # Safety
+/// `text` is a C string; `room` is all zeroes.
+#[inline(always)]
+pub unsafe fn copy_last(text: *const c_char, mark: u8, room: &mut [u8]) {
+    let (mut at, mut length) = (text, 0);
+    loop {
+        // SAFETY: the string goes on until its NUL.
+        let byte = unsafe { *at } as u8;
+        if let Some(place) = room.get_mut(length) {
+            *place = byte;
+        }
+        if byte == 0 {
+            return;
+        }
+        length = if byte == mark { 0 } else { length + 1 };
+        // SAFETY: that was not its NUL.
+        at = unsafe { at.add(1) };
+    }
+}
+
 /// Puts the parts behind each other, and a NUL behind the last. None: there is no room for them.
 pub fn join<'r>(room: &'r mut [u8], parts: &[&[u8]]) -> Option<&'r CStr> {
     let mut left = room.iter_mut();
