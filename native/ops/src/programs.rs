@@ -20,13 +20,14 @@ use crate::place::{as_c_str, is_plainly_local, place, pod_path_of, Caller, Place
 /// How many interpreters of interpreters are followed: as the kernel (execve(2)).
 const MAX_SCRIPTS: usize = 5;
 
-/// What is executed in the place of a path.
+/// What is executed in the place of a path. Room for a path is taken only where it becomes another: nearly none does, and
+/// who starts many programs would fill it for each.
 #[derive(Default)]
 pub struct Way {
     /// The path as it was given.
-    given: PathText,
+    given: Option<PathText>,
     /// The file at the end of the way: in the replica, or an interpreter of this machine.
-    file: PathText,
+    file: Option<PathText>,
     lines: [Option<ScriptLine>; MAX_SCRIPTS],
 }
 
@@ -48,14 +49,14 @@ enum File {
 }
 
 impl Way {
-    /// The path as it was given.
+    /// The path as it was given, where another is executed.
     pub fn given(&self) -> &CStr {
-        as_c_str(&self.given)
+        self.given.as_ref().map(as_c_str).unwrap_or_default()
     }
 
-    /// What is to be executed.
+    /// What is to be executed instead.
     pub fn file(&self) -> &CStr {
-        as_c_str(&self.file)
+        self.file.as_ref().map(as_c_str).unwrap_or_default()
     }
 
     /// Whether the arguments change: the first one is replaced by [`Self::words`].
@@ -72,74 +73,79 @@ impl Way {
 }
 
 /// Follows a path to what is executed in the end. `way` is an empty one. None: a fault of ours, or too long for us.
-pub fn follow(caller: &Caller<'_>, dir: i32, path: &CStr, way: &mut Way) -> Option<Found> {
-    let Way { given, file, lines } = way;
-    if !given.push(path.to_bytes()) {
-        return None;
-    }
-    let (mut is_elsewhere, mut is_refused) = (false, false);
+pub fn follow(caller: &Caller<'_>, dir: i32, given: &CStr, way: &mut Way) -> Option<Found> {
+    let mut is_refused = false;
     for depth in 0..=MAX_SCRIPTS {
-        let before = depth.checked_sub(1).and_then(|before| lines.get(before)?.as_ref());
-        let (dir, path) = before.map_or((dir, path), |line| (AT_CWD, line.interpreter()));
-        file.truncate(0);
-        match find(caller, dir, path, file)? {
-            File::AsIs if !file.push(path.to_bytes()) => return None,
+        let script = depth.checked_sub(1).and_then(|before| *way.lines.get(before)?);
+        let (dir, path) = script.as_ref().map_or((dir, given), |line| (AT_CWD, line.interpreter()));
+        match find(caller, dir, path, &mut way.file)? {
             File::AsIs => {}
+            File::Elsewhere if way.given.is_some() => {}
             File::Elsewhere => {
-                is_elsewhere = true;
                 // The interpreter knows nothing of a directory's descriptor.
                 let is_named = dir == AT_CWD || path.to_bytes().starts_with(b"/");
-                if let Some(pod_path) = pod_path_of(caller.state, file.as_bytes()).filter(|_| !is_named) {
-                    given.truncate(0);
-                    let _ = given.push(pod_path);
-                }
+                let pod_path = way.file.as_ref().and_then(|file| pod_path_of(caller.state, file.as_bytes()));
+                let told = pod_path.filter(|_| !is_named).unwrap_or(given.to_bytes());
+                put(&mut way.given, told)?;
             }
             File::Fails(number) => return Some(Found::Fails(number)),
         }
-        let end = |why| match (is_elsewhere, is_refused) {
-            (false, _) => Found::AsIs(why),
-            (true, false) => Found::Elsewhere(why),
-            (true, true) => Found::Fails(libc::EACCES),
-        };
-        let opened = match caller.open_here(dir, as_c_str(file), libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY) {
-            Ok(opened) => opened,
-            Err(Errno(libc::EACCES)) => return Some(end(why_closed(caller, dir, as_c_str(file)))),
+        let file = way.file.as_ref().map_or(path, as_c_str);
+        let (why, line) = match caller.open_here(dir, file, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY) {
+            Ok(opened) => {
+                let (why, line) = look_at(&opened);
+                let line = line.filter(|line| !line.interpreter().is_empty());
+                // Of a script that the kernel is not given nobody else asks.
+                let is_refused_here = || status::access(opened.raw(), c"", libc::X_OK, libc::AT_EMPTY_PATH);
+                is_refused |= line.is_some() && is_refused_here() == Err(Errno(libc::EACCES));
+                (why, line)
+            }
+            Err(Errno(libc::EACCES)) => (why_closed(caller, dir, file), None),
             // What cannot be looked at is the kernel's to refuse.
-            Err(_) => return Some(end(None)),
+            Err(_) => (None, None),
         };
-        let (why, line) = look_at(&opened);
-        let Some(line) = line.filter(|line| !line.interpreter().is_empty()) else { return Some(end(why)) };
-        // Of a script that the kernel is not given nobody else asks.
-        let access = status::access(opened.raw(), c"", libc::X_OK, libc::AT_EMPTY_PATH);
-        is_refused |= access == Err(Errno(libc::EACCES));
-        match lines.get_mut(depth) {
-            Some(place) => *place = Some(line),
-            None => break,
+        match (line, way.lines.get_mut(depth)) {
+            (Some(line), Some(place)) => *place = Some(line),
+            (Some(_), None) => break,
+            (None, _) if way.given.is_none() => return Some(Found::AsIs(why)),
+            (None, _) if is_refused => return Some(Found::Fails(libc::EACCES)),
+            (None, _) => {
+                if way.file.is_none() {
+                    put(&mut way.file, path.to_bytes())?;
+                }
+                return Some(Found::Elsewhere(why));
+            }
         }
     }
-    Some(if is_elsewhere { Found::Fails(libc::ELOOP) } else { Found::AsIs(None) })
+    Some(if way.given.is_some() { Found::Fails(libc::ELOOP) } else { Found::AsIs(None) })
+}
+
+fn put(place: &mut Option<PathText>, path: &[u8]) -> Option<()> {
+    place.insert(PathText::default()).push(path).then_some(())
 }
 
 /// Finds one file, and puts its path into `text` when it is elsewhere.
-fn find(caller: &Caller<'_>, dir: i32, path: &CStr, text: &mut PathText) -> Option<File> {
+fn find(caller: &Caller<'_>, dir: i32, path: &CStr, text: &mut Option<PathText>) -> Option<File> {
+    *text = None;
     let state = caller.state;
     if state.rules.files == FilesMode::Local || is_plainly_local(state, path.to_bytes()) {
         return Some(File::AsIs);
     }
-    let found = place(caller, dir, path.to_bytes(), text)?;
+    let room = text.insert(PathText::default());
+    let found = place(caller, dir, path.to_bytes(), room)?;
     let is_here = || path.to_bytes().starts_with(b"/") && files::look(AT_CWD, path, 0).is_ok();
     let file = match found {
         Place::AsIs => File::AsIs,
         Place::Here => File::Elsewhere,
         Place::Pod { .. } if is_here() => File::AsIs,
-        Place::Pod { from, to } => match complete(state, text, from, to)? {
+        Place::Pod { from, to } => match complete(state, room, from, to)? {
             Ok(()) => File::Elsewhere,
             Err(Errno(libc::ENOENT)) => File::AsIs,
             Err(Errno(number)) => File::Fails(number),
         },
     };
     if matches!(file, File::AsIs) {
-        text.truncate(0);
+        *text = None;
     }
     Some(file)
 }

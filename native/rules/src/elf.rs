@@ -78,13 +78,13 @@ struct Reader<'h, R> {
 impl<R: FnMut(u64, &mut [u8]) -> usize> Reader<'_, R> {
     fn fill(&mut self, offset: u64, room: &mut [u8]) -> usize {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let Some(found) = self.head.get(start..start.saturating_add(room.len())) else {
-            return (self.read)(offset, room);
-        };
-        for (to, from) in room.iter_mut().zip(found) {
-            *to = *from;
+        match self.head.get(start..).and_then(|rest| rest.get(..room.len())) {
+            Some(found) => {
+                room.copy_from_slice(found);
+                found.len()
+            }
+            None => (self.read)(offset, room),
         }
-        found.len()
     }
 }
 
