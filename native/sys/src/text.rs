@@ -74,3 +74,26 @@ pub unsafe fn copy_out(bytes: &[u8], to: *mut c_char, room: usize) -> usize {
     unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr().cast(), to, length) };
     length
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{copy_last, until_nul};
+    use core::ffi::CStr;
+
+    fn kept(text: &CStr, mark: u8) -> Option<std::string::String> {
+        let mut room = [0; 8];
+        // SAFETY: a C string, and a room of zeroes.
+        unsafe { copy_last(text.as_ptr(), mark, &mut room) };
+        until_nul(&room).map(|kept| kept.to_string_lossy().into_owned())
+    }
+
+    #[test]
+    fn the_last_part_is_kept_whole_or_not_at_all() {
+        assert_eq!(kept(c"", b'/').as_deref(), Some(""));
+        assert_eq!(kept(c"/usr/local/bin/sh", b'/').as_deref(), Some("sh"));
+        assert_eq!(kept(c"/a/long-name/", b'/').as_deref(), Some(""));
+        assert_eq!(kept(c"/bin/seven77", b'/').as_deref(), Some("seven77"));
+        assert_eq!(kept(c"/bin/eight888", b'/'), None);
+        assert_eq!(kept(c"a/b", 0).as_deref(), Some("a/b"));
+    }
+}
