@@ -58,19 +58,27 @@ def run(
     )
 
 
-@pytest.mark.parametrize(("name", "by"), [("chosen", "file"), ("chosen", "argument"), ("gcc", "argument")])
+@pytest.mark.parametrize(
+    ("name", "by"), [("chosen", "file"), ("chosen", "link"), ("chosen", "argument"), ("gcc", "argument")]
+)
 def test_a_skipped_program_is_outside_and_its_children_are_not(
     pod: Pod, tmp_path: Path, interceptor: str, name: str, by: str
 ) -> None:
     shell = tmp_path / name
     if by == "file":
         shutil.copy(os.path.realpath("/bin/sh"), shell)
+    elif by == "link":
+        (tmp_path / "inner").mkdir()
+        shutil.copy(os.path.realpath("/bin/sh"), tmp_path / "inner" / name)
+        (tmp_path / "second").symlink_to(f"inner/{name}")
+        shell = tmp_path / "first"
+        shell.symlink_to(tmp_path / "second")
     else:
         shell.symlink_to("/bin/sh")
     config: dict[str, object] = {"interceptor": interceptor, "skip_processes": "other;chosen"}
     done = run(pod, tmp_path, config, shell, "-c", SHELL)
     assert done.stdout == "key: value\n", done.stderr
-    assert f"{name} itself stays outside the pod" in done.stderr
+    assert f"{shell.name} itself stays outside the pod" in done.stderr
 
 
 def test_nothing_is_skipped_where_the_user_says_so(pod: Pod, tmp_path: Path, interceptor: str) -> None:
