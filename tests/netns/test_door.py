@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import resource
 import socket
 import subprocess
 import sys
@@ -101,6 +102,25 @@ async def test_silent_strangers_do_not_block_the_door(pod: Pod) -> None:
         tunnel.close()
         for stranger in strangers:
             stranger.close()
+
+
+async def test_door_opens_again_when_there_are_descriptors(pod: Pod) -> None:
+    async with listening(pod, idle_limit_s=60) as agent:
+        first = await agent.enter()
+        assert await greet(first) == HOSTNAME
+        soft, hard = resource.prlimit(agent.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(agent.process.pid, resource.RLIMIT_NOFILE, (0, hard))
+        stranger = await agent.connect(b"wrong\n")
+        # Answered behind the attempt to let the stranger in.
+        for _ in range(3):
+            assert await greet(first) == HOSTNAME
+        resource.prlimit(agent.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        with stranger, contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(stranger, 1), START_LIMIT_S) == b""
+        assert await greet(first) == HOSTNAME
+        again = await agent.enter()
+        assert await greet(again) == HOSTNAME
+        again.close()
 
 
 async def test_session_may_come_back(pod: Pod) -> None:

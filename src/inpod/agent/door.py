@@ -8,6 +8,7 @@ import socket
 
 MAX_TOKEN_BYTES = 128
 TOKEN_LIMIT_S = 5.0
+RETRY_ACCEPT_S = 0.1
 MAX_AT_THE_DOOR = 64
 """Connections that may be presenting a token at a time; a further one has the place of the oldest, so silent ones keep nobody out."""
 
@@ -36,7 +37,12 @@ class Door:
         examining: dict[asyncio.Task[None], None] = {}
         async with asyncio.TaskGroup() as group:
             while True:
-                sock, _ = await loop.sock_accept(self._listener)
+                try:
+                    sock, _ = await loop.sock_accept(self._listener)
+                except OSError:
+                    # No descriptor is left, or who came is gone again.
+                    await asyncio.sleep(RETRY_ACCEPT_S)
+                    continue
                 task = group.create_task(self._examine(sock))
                 examining[task] = None
                 task.add_done_callback(lambda done: examining.pop(done, None))
