@@ -94,9 +94,10 @@ class Side(Sending):
                 self._write(frames.frame(frames.PING, frames.ACK, 0, payload))
         elif kind == frames.GOAWAY:
             last_stream, _ = frames.read_goaway(payload)
+            # First, or what waits for its turn would have the place of what is refused.
+            self._owner.retire(self)
             for late in [number for number in self.streams if number > last_stream]:
                 self._owner.refuse(self.streams[late])
-            self._owner.retire(self)
         elif kind == frames.PUSH_PROMISE:
             raise Http2Error(frames.PROTOCOL_ERROR, "pushes, which we do not take")
 

@@ -150,6 +150,34 @@ def test_side_that_is_going_gets_no_more_requests() -> None:
     assert_quiet(world)
 
 
+def test_side_that_is_going_is_not_given_what_waited_for_it() -> None:
+    world = World()
+    world.settings = {"one": {SettingCodes.MAX_CONCURRENT_STREAMS: 2}}
+
+    def wait(server: Server) -> None:
+        server.answers = False
+
+    world.on_server = wait
+    asked = [world.ask(b"/%d" % number, ONE) for number in range(4)]
+    world.run()
+    first = world.server("one")
+    side = next(side for side, server in world._pairs if server is first)
+    # Its second request is refused, which makes room for one more.
+    world.exchange.side_data(side, frames.goaway(1, frames.NO_ERROR))
+    world.run()
+    assert world.client.got[asked[1]].reset == frames.REFUSED_STREAM
+    assert sorted(first.got) == [1, 3]
+    second = world.server("one")
+    assert sorted(second.got) == [1, 3]
+    first.answer(1)
+    second.answer(1)
+    second.answer(3)
+    world.run()
+    assert [who(world, number) for number in (asked[0], *asked[2:])] == ["one"] * 3
+    assert first.is_closed
+    assert_quiet(world)
+
+
 def test_sides_that_all_are_going_are_bounded() -> None:
     world = World()
 
