@@ -48,13 +48,13 @@ async def arrived() -> bool:
         Whether all have it. One that takes nothing for `STILL_LOOKS` looks is waited for no more.
     """
     # The least that each had unsent, and for how many looks. What it is given meanwhile can only make it more.
-    waiting = {transport: (unsent, 0) for transport in _open if (unsent := _unsent(transport))}
+    waiting = {transport: (unsent, 0) for transport in _open if (unsent := unsent_bytes(transport))}
     have_all, pause_s = True, LOOK_EVERY_S
     while waiting:
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, LOOK_AT_LEAST_EVERY_S)
         for transport, (least, looks) in list(waiting.items()):
-            unsent = _unsent(transport) if transport in _open else 0
+            unsent = unsent_bytes(transport) if transport in _open else 0
             if not unsent:
                 del waiting[transport]
             elif unsent < least:
@@ -67,10 +67,13 @@ async def arrived() -> bool:
     return have_all
 
 
-def _unsent(transport: Outlet) -> int:
+def unsent_bytes(transport: Outlet) -> int:
     """Return how much a far end does not have; 0 of one that is closed."""
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return 0
     try:
-        (count,) = struct.unpack("i", fcntl.ioctl(transport.get_extra_info("socket").fileno(), SIOCOUTQ, bytes(4)))
+        (count,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), SIOCOUTQ, bytes(4)))
     except (OSError, ValueError):
         return 0
     return int(count) + transport.get_write_buffer_size()
