@@ -138,7 +138,7 @@ class _Client(asyncio.Protocol):
         self._is_finished = True
         with contextlib.suppress(OSError):
             self._transport.write_eof()
-        self._loop.call_later(LINGER_S, self._abort)
+        self._loop.call_later(LINGER_S, self._linger, outlets.unsent_bytes(self._transport))
 
     def open(self, side: Side) -> None:
         """Open a side in a task of its own."""
@@ -190,8 +190,13 @@ class _Client(asyncio.Protocol):
         for wire in list(self._wires):
             wire.set_reading(is_reading)
 
-    def _abort(self) -> None:
-        if self._transport is not None:
+    def _linger(self, before: int) -> None:
+        """End, unless the client took something since so many bytes were unsent."""
+        if self._transport is None:
+            return
+        if (unsent := outlets.unsent_bytes(self._transport)) < before:
+            self._loop.call_later(LINGER_S, self._linger, unsent)
+        else:
             abort_with_reset(self._transport)
 
     def _end(self) -> None:

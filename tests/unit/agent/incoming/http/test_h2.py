@@ -189,6 +189,40 @@ def test_client_that_breaks_off_ends_its_sides(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.slow
+def test_slow_client_gets_the_last_answer_whole(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(h2, "LINGER_S", 0.5)
+    size = 8 * MIB
+
+    async def last_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server = Server("original")
+        server.extra = bytes(size)
+        while not (server.got and server.got[1].has_ended and not server._outgoing):
+            server.receive(await reader.read(65536))
+            writer.write(server.h2.data_to_send())
+            await writer.drain()
+        writer.write(frames.goaway(1, frames.NO_ERROR))
+        while await reader.read(65536):
+            pass
+
+    async def scenario() -> None:
+        async with room(original=last_answer, serve_http2=serve_http2) as served:
+            client = await Client.of(served)
+            client.h2.increment_flow_control_window(2**31 - 1 - 65535)
+            asked = client.ask(b"/a")
+            client.h2.increment_flow_control_window(2**30, asked)
+            client.writer.write(client.h2.data_to_send())
+            while not client.got[asked].has_ended:
+                data = await client.reader.read(65536)
+                assert data
+                client.receive(data)
+                await asyncio.sleep(0.02)  # a slow line
+            assert len(client.got[asked].body) == size
+            client.writer.close()
+
+    run(scenario)
+
+
 def test_refused_ends_are_told_stream_by_stream(run: Run) -> None:
     async def scenario() -> None:
         async with room(program=serving("program"), serve_http2=serve_http2) as served:
