@@ -36,6 +36,9 @@ SILENT_AFTER_S = 2.0
 
 MAX_GUESTS = 64
 
+RETRY_ACCEPT_S = 0.1
+"""How soon a guest is let in that could not be, as descriptors had run out."""
+
 
 class Shared(Protocol):
     """A stolen port, of which sessions may have shares."""
@@ -81,20 +84,29 @@ class Host:
         self._on_override = on_override
         self._guests: set[Tunnel] = set()
         self._is_open = True
-        asyncio.get_running_loop().add_reader(claim.listener.fileno(), self._accept)
+        self._loop = asyncio.get_running_loop()
+        self._retry: asyncio.TimerHandle | None = None
+        self._listen()
 
     def close(self) -> None:
         """Send the guests away, also those who are about to come in: the claim is free."""
         self._is_open = False
-        asyncio.get_running_loop().remove_reader(self._claim.listener.fileno())
+        if self._retry is not None:
+            self._retry.cancel()
+        self._loop.remove_reader(self._claim.listener.fileno())
         self._claim.close()
         for guest in list(self._guests):
             guest.close()
+
+    def _listen(self) -> None:
+        self._loop.add_reader(self._claim.listener.fileno(), self._accept)
 
     def _accept(self) -> None:
         try:
             sock, _ = self._claim.listener.accept()
         except OSError:
+            self._loop.remove_reader(self._claim.listener.fileno())
+            self._retry = self._loop.call_later(RETRY_ACCEPT_S, self._listen)
             return
         sock.setblocking(False)
         if len(self._guests) >= MAX_GUESTS:

@@ -1,0 +1,69 @@
+"""The host of a shared port, where no guest gets in."""
+
+import asyncio
+import resource
+import socket
+
+from inpod.agent.incoming.claims import Claim, claim
+from inpod.agent.incoming.sharing import RETRY_ACCEPT_S, Host
+from inpod.agent.incoming.subscriber import Subscriber
+
+PORT = 1
+"""Nobody steals it here."""
+
+
+class Nothing:
+    """A `Shared` of which nobody gets a share."""
+
+    number = PORT
+
+    def add(self, subscriber: Subscriber) -> None:
+        raise AssertionError("no agent came")
+
+    def remove(self, subscriber: Subscriber) -> None:
+        raise AssertionError("no agent came")
+
+    async def why_missed(self, ip: str) -> str:
+        raise AssertionError("nobody asks")
+
+    def close(self) -> None:
+        raise AssertionError("nobody takes it")
+
+
+class Counting(socket.socket):
+    """Counts how often somebody was to be let in."""
+
+    count = 0
+
+    def accept(self) -> tuple[socket.socket, object]:
+        self.count += 1
+        return super().accept()
+
+
+def test_host_without_descriptors_waits_for_some() -> None:
+    async def main() -> None:
+        claimed = claim(PORT, "tcp", "steal")
+        assert claimed is not None
+        listener = Counting(fileno=claimed.listener.detach())
+        listener.setblocking(False)
+        claimed = Claim(listener, claimed.prover)
+        claimed.listen()
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+            host = Host(claimed, Nothing(), group, lambda who: None)
+            with socket.socket(socket.AF_UNIX) as stranger:
+                stranger.setblocking(False)
+                await loop.sock_connect(stranger, listener.getsockname())
+                await loop.sock_sendall(stranger, bytes(16))
+                soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+                try:
+                    await asyncio.sleep(3 * RETRY_ACCEPT_S)  # or the loop would be busy with nothing else
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                assert 1 <= listener.count <= 5
+                # Then it is let in, and known for a stranger.
+                assert await asyncio.wait_for(loop.sock_recv(stranger, 1), 10) == b""
+            host.close()
+
+    asyncio.run(main())
