@@ -92,6 +92,24 @@ def test_filters_with_bodies(
     assert made.matches(head, body) is answer
 
 
+def test_body_of_any_depth_is_decided() -> None:
+    made = rules(body_filter={**BODY, "query": "$.a"})
+    # As deep as can be read, but not said again: where that is depends on who calls.
+    for depth in range(500, 1100):
+        assert made.matches(request(), b'{"a":' + b"[" * depth + b"]" * depth + b"}") is False
+
+
+def test_values_that_are_in_each_other_are_looked_at_up_to_a_bound() -> None:
+    made = rules(body_filter={**BODY, "query": "$..*"})
+
+    def body(depth: int) -> bytes:
+        return b'[%b"%b"%b, ["alice"]]' % (b"[" * depth, b"x" * 40_000, b"]" * depth)
+
+    assert made.matches(request(), body(2)) is True
+    # Each of them would be read as a whole, which took the agent seconds.
+    assert made.matches(request(), body(400)) is False
+
+
 def test_why_a_request_is_not_the_sessions() -> None:
     made = rules(header_filter="^x-user: alice$")
     assert made.explain(request(X_User="bob"), None) == (

@@ -13,6 +13,9 @@ MAX_CLAUSES = 64
 MAX_REMEMBERED = 1024
 """Heads whose answer is remembered: a client on a kept connection sends the same ones again and again."""
 
+MAX_TEXT = 256 * 1024
+"""Bytes of all values together that one condition looks at in a body: each counts again in what it is a member of."""
+
 MAX_SHOWN = 60
 """Characters of a header's value that an explanation repeats."""
 
@@ -68,11 +71,19 @@ class Clause:
 
     def _holds_for(self, body: bytes) -> bool:
         assert self._table is not None
+        left = MAX_TEXT
         try:
-            value = json.loads(body)
+            for found in select(json.loads(body), self._steps):
+                text = _text(found)
+                left -= len(text)
+                if left < 0:
+                    return False
+                if self._table.matches(text):
+                    return True
         except (ValueError, RecursionError):
+            # No JSON, or nested deeper than may be.
             return False
-        return any(self._table.matches(_text(found)) for found in select(value, self._steps))
+        return False
 
     def _closest(self, head: Head) -> str:
         """Return the header that the pattern names, as the request has it."""
