@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -12,10 +14,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from inpod.tunnel.streams import Tunnel
+from inpod.protocol.agent import PortReport, decode_answer
+from inpod.tunnel.streams import StreamRefused, Tunnel
 from tests.netns.bpf_links import count_links
 from tests.netns.conftest import START_LIMIT_S, Agent, agent_command, agent_environment
-from tests.netns.program import Program, subscribe, until
+from tests.netns.program import Program, agent_beside, subscribe, until
 from tests.netns.traffic import LET_GO_LIMIT_S, POD_IPV4, Hosts, Netns, Original, two_hosts, wait_until, who_serves
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces and BPF need root")
@@ -147,3 +150,22 @@ async def test_nothing_is_lost_between_two_beats(hosts: Hosts) -> None:
             return outcomes
 
         assert await asyncio.to_thread(call_for_a_while) == {"program"}
+
+
+async def test_agent_without_descriptors_keeps_the_port_and_says_why_nothing_comes(hosts: Hosts) -> None:
+    async with agent_beside(hosts, Program()) as agent:
+        pid = agent.process.pid
+        # What is loaded and made for the first port is not made again. Its report, that nothing listens there, comes last.
+        first = await subscribe(agent, PORT + 1, "steal")
+        await first.read()
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        for more in range(32):
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")) + more, hard))
+            with contextlib.suppress(StreamRefused):
+                stream = await subscribe(agent, PORT, "steal")
+                break
+        # Just enough to have the port, and none to test it.
+        report = decode_answer(PortReport, (await stream.read()).splitlines()[0])
+        assert report.trouble.endswith(f":{PORT} does not come to the agent: {os.strerror(errno.EMFILE)}")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+        await until(lambda: serves(hosts) == "program", "the program serves")

@@ -48,6 +48,7 @@ class StolenPort:
         self._count = 0
         self._retry: asyncio.TimerHandle | None = None
         self._is_listening = False
+        self._why_not_accepted = ""
         self._listeners = redirect.steal(number)
         self._listen()
 
@@ -77,7 +78,11 @@ class StolenPort:
         """
         family = socket.AF_INET6 if ":" in ip else socket.AF_INET
         arrived = asyncio.Event()
-        with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        except OSError as error:
+            return os.strerror(error.errno or errno.EIO)
+        with sock:
             if (code := sock.connect_ex((ip, self.number))) not in (0, errno.EINPROGRESS):
                 return f"{os.strerror(code)}; nor can others in this network make one"
             own = _address(sock.getsockname())
@@ -86,7 +91,7 @@ class StolenPort:
                 async with asyncio.timeout(ARRIVES_WITHIN_S):
                     await arrived.wait()
             except TimeoutError:
-                return "something else in the pod, a service mesh for instance, diverts it"
+                return self._why_not_accepted or "something else in the pod, a service mesh for instance, diverts it"
             finally:
                 del self._own[own]
         return ""
@@ -121,9 +126,11 @@ class StolenPort:
             except OSError as error:
                 if error.errno in (errno.ECONNABORTED, errno.EINTR, errno.EPROTO):
                     continue
+                self._why_not_accepted = os.strerror(error.errno or errno.EIO)
                 self._stop()
                 self._retry = self._loop.call_later(RETRY_ACCEPT_S, self._listen)
                 return
+            self._why_not_accepted = ""
             self._count += 1
             if self._count >= MAX_CONNECTIONS:
                 self._stop()

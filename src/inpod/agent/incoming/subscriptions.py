@@ -1,6 +1,7 @@
 """Answers `Subscribe`: mirrors or steals a port for as long as the session's stream lives. And `Knock`."""
 
 import asyncio
+import contextlib
 import errno
 from typing import TYPE_CHECKING
 
@@ -135,11 +136,13 @@ class Subscriptions:
         stream.refuse()
 
     async def _look_who_serves(self, request: Subscribe, report: Report) -> None:
-        from inpod.agent.incoming.served import hint
+        # Nobody knows where no descriptor is left, which the module needs, too.
+        with contextlib.suppress(OSError):
+            from inpod.agent.incoming.served import hint
 
-        # In a thread: a node has many processes.
-        if text := await asyncio.to_thread(hint, request.port, request.protocol, self._target):
-            report.hint(text)
+            # In a thread: a node has many processes.
+            if text := await asyncio.to_thread(hint, request.port, request.protocol, self._target):
+                report.hint(text)
 
 
 async def _until_ended(stream: Stream) -> None:
