@@ -1,5 +1,5 @@
 // deny_call NUMBER ERRNO COMMAND...: runs a command whose system calls of that number fail, as on a kernel or in a
-// container that does not have them. "listener" for NUMBER: instead has a listener over the command, which nobody serves.
+// container that does not have them; with "NUMBER:FIRST" those whose first argument is FIRST. "listener" for NUMBER: instead has a listener over the command, which nobody serves.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -15,9 +15,12 @@
 int main(int count, char **arguments) {
     if (count < 4) return 2;
     int listens = !strcmp(arguments[1], "listener");
+    char *first = strchr(arguments[1], ':');
     struct sock_filter steps[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ, listens ? -1u : (unsigned)atoi(arguments[1]), 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ, listens ? -1u : (unsigned)atoi(arguments[1]), 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, first ? (unsigned)atoi(first + 1) : 0, 0, first ? 1 : 0),
         BPF_STMT(BPF_RET, SECCOMP_RET_ERRNO | atoi(arguments[2])),
         BPF_STMT(BPF_RET, SECCOMP_RET_ALLOW),
     };

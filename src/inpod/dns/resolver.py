@@ -186,8 +186,11 @@ def reachable_first(addresses: list[str]) -> list[str]:
 
 def _has_route(address: str) -> bool:
     # Connecting a UDP socket sends nothing, but asks for a route.
-    with socket.socket(family_of(address), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-        return sock.connect_ex((address, DNS_PORT)) == 0
+    try:
+        with socket.socket(family_of(address), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+            return sock.connect_ex((address, DNS_PORT)) == 0
+    except OSError:
+        return False  # a kernel without IPv6, or the scope of a device that is not here
 
 
 def _merge(outcomes: list[_Outcome]) -> _Outcome:
