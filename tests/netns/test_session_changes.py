@@ -109,6 +109,30 @@ def test_a_config_map_is_swapped(pod: Pod, folder: Path) -> None:
         eventually(folder / "key", ["version 2", 9])
 
 
+def test_a_folder_is_swapped(pod: Pod, folder: Path) -> None:
+    """As a deployment does it: the new one is moved to where the old one was."""
+    for version in ("1", "2"):
+        (folder / version / "deep").mkdir(parents=True)
+        (folder / version / "deep/file").write_text(f"version {version}")
+    now = folder / "now"
+    (folder / "1").rename(now)
+    with reader(pod) as eventually:
+        eventually(now / "deep/file", ["version 1", 9])
+        eventually(now / "deep", ["file"])
+        now.rename(folder / "old")
+        (folder / "2").rename(now)
+        eventually(now / "deep/file", ["version 2", 9])
+        (now / "deep/file").write_text("later")
+        eventually(now / "deep/file", ["later", 5])
+        (now / "deep/more").write_text("more")
+        eventually(now / "deep", ["file", "more"])
+        # Over one that is empty, and known to be.
+        (folder / "empty").mkdir()
+        eventually(folder / "empty", [])
+        now.rename(folder / "empty")
+        eventually(folder / "empty/deep", ["file", "more"])
+
+
 def test_kinds_change(pod: Pod, folder: Path) -> None:
     thing = folder / "thing"
     thing.write_text("file")

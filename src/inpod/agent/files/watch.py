@@ -6,6 +6,7 @@ File systems whose changes are made elsewhere (NFS), and pseudo file systems, te
 import asyncio
 import contextlib
 import ctypes
+import errno
 import os
 import struct
 from collections.abc import Iterable
@@ -31,7 +32,9 @@ MAX_TOLD = 16 * 1024
 
 _IN_CREATE, _IN_DELETE, _IN_MOVED_FROM, _IN_MOVED_TO = 0x100, 0x200, 0x40, 0x80
 _IN_MODIFY, _IN_ATTRIB = 0x2, 0x4
-_IN_IGNORED = 0x8000
+_IN_IGNORED, _IN_ISDIR = 0x8000, 0x4000_0000
+_REPLACES = _IN_DELETE | _IN_MOVED_FROM | _IN_MOVED_TO
+"""Of a folder: the next one there is another. One that is made takes nobody's place."""
 _IN_ONLYDIR, _IN_EXCL_UNLINK = 0x0100_0000, 0x0400_0000
 _WANTED = _IN_CREATE | _IN_DELETE | _IN_MOVED_FROM | _IN_MOVED_TO | _IN_MODIFY | _IN_ATTRIB
 _EVENT = struct.Struct("iIII")
@@ -53,8 +56,9 @@ class Watcher:
         self._fd = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         self._folders: dict[int, bytes] = {}
         self._known: set[bytes] = set()
-        self._changed: dict[bytes, None] = {}
-        self._told: dict[bytes, float] = {}
+        # Whether a folder that is there may be another than before.
+        self._changed: dict[bytes, bool] = {}
+        self._told: dict[bytes, tuple[float, bool]] = {}
         self._has_news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._fd, self._read)
@@ -66,20 +70,20 @@ class Watcher:
         added = [folder for folder in folders if folder not in self._known and self._add(folder)]
         return bool(added)
 
-    async def changes(self) -> list[bytes]:
-        """Return paths at which something came, went or changed, once there are some."""
+    async def changes(self) -> list[tuple[bytes, bool]]:
+        """Return paths at which something came, went or changed, once there are some, as `describe` takes them."""
         await self._has_news.wait()
         await asyncio.sleep(GATHER_S)
-        found = list(self._changed)[:MAX_CHANGES]
+        found = list(self._changed.items())[:MAX_CHANGES]
         now = self._loop.time()
-        for path in found:
+        for path, is_other in found:
             del self._changed[path]
             # Told last, it is last.
             self._told.pop(path, None)
-            self._told[path] = now
+            self._told[path] = now, is_other
         while self._told:
             first = next(iter(self._told))
-            if self._told[first] > now - TELL_AGAIN_S and len(self._told) <= MAX_TOLD:
+            if self._told[first][0] > now - TELL_AGAIN_S and len(self._told) <= MAX_TOLD:
                 break
             del self._told[first]
         if not self._changed:
@@ -88,7 +92,8 @@ class Watcher:
 
     def tell_again(self) -> None:
         """Tell what was told lately once more, as the link may have been lost before it arrived."""
-        self._changed |= dict.fromkeys(self._told)
+        for path, (_, is_other) in self._told.items():
+            self._note(path, is_other=is_other)
         if self._changed:
             self._has_news.set()
 
@@ -129,15 +134,34 @@ class Watcher:
                 del self._folders[number]
                 self._known.discard(folder)
             elif name:
-                self._changed[folder.rstrip(b"/") + b"/" + name] = None
+                path = folder.rstrip(b"/") + b"/" + name
+                is_folder = bool(mask & _IN_ISDIR)
+                self._note(path, is_other=is_folder and bool(mask & _REPLACES))
+                if is_folder and mask & _IN_MOVED_FROM:
+                    self._forget(path)
         if self._changed:
             self._has_news.set()
 
+    def _note(self, path: bytes, *, is_other: bool) -> None:
+        self._changed[path] = is_other or self._changed.get(path, False)
 
-def describe(root: int, paths: list[bytes]) -> bytes:
-    """Return entries, encoded, of what is at paths now. Blocking."""
+    def _forget(self, moved: bytes) -> None:
+        """Watch a folder no more that was moved away, nor those below it: what comes in its place are others."""
+        for number, folder in list(self._folders.items()):
+            if folder == moved or folder.startswith(moved + b"/"):
+                self._folders.pop(number, None)
+                self._known.discard(folder)
+                _libc.inotify_rm_watch(self._fd, number)
+
+
+def describe(root: int, paths: list[tuple[bytes, bool]]) -> bytes:
+    """Return entries, encoded, of what is at paths now. Blocking.
+
+    Args:
+        paths: With each, whether a folder there may be another than before: then it is said first that it is missing.
+    """
     found: list[Entry] = []
-    for path in paths:
+    for path, is_other in paths:
         walked = walk(root, path, is_last_followed=False)
         if walked.fd >= 0:
             with contextlib.suppress(OSError):
@@ -145,6 +169,8 @@ def describe(root: int, paths: list[bytes]) -> bytes:
         last = walked.entries[-1]
         # A link on the way, that came meanwhile, is a change of its own.
         if last.path == path_text(path) or last.kind == "missing":
+            if is_other and last.kind == "dir":
+                found.append(Entry(path_text(path), "missing", errno=errno.ENOENT))
             found.append(last._replace(path=path_text(path)))
     return encode_entries(found, [])
 

@@ -9,6 +9,7 @@ counts as two: nobody waits for it, but it is looked for in all folders of PATH,
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -132,7 +133,12 @@ class Files:
             except Overtaken:
                 found = await self._take_in(question)
             # The answer may be older than what was heard meanwhile.
-            self._renew(self._news[known:])
+            news = self._news[known:]
+            self._renew(news)
+            if any(each.kind == "dir" and path.startswith(listing.path_bytes(each.path) + b"/") for each in news):
+                # Of a folder that may be another now.
+                with contextlib.suppress(Overtaken):
+                    found = await self._take_in(question)
             match what_was_found(found, want):
                 case int(code):
                     return code

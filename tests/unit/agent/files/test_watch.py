@@ -75,3 +75,22 @@ def test_what_was_told_as_the_link_was_lost_is_told_again(run: Run, tmp_path: Pa
             await told(stream, "/b")
 
     run(main)
+
+
+def test_folder_in_the_place_of_one_that_was_moved_away_is_watched(
+    run: Run, tmp_path: Path, abilities: Abilities
+) -> None:
+    async def main() -> None:
+        (tmp_path / "now/deep").mkdir(parents=True)
+        (tmp_path / "next/deep").mkdir(parents=True)
+        async with agent_tunnel(abilities) as tunnel:
+            stream = await follow(tunnel)
+            assert await ask(tunnel, "/now/deep/a") == "missing"
+            (tmp_path / "now").rename(tmp_path / "old")
+            (tmp_path / "next").rename(tmp_path / "now")
+            await told(stream, "/now")
+            assert await ask(tunnel, "/now/deep/a") == "missing"
+            (tmp_path / "now/deep/a").write_text("1")
+            await told(stream, "/now/deep/a")
+
+    run(main)
