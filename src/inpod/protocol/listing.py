@@ -121,7 +121,7 @@ def _decode(data: bytes, start: int, length: int, content_length: int) -> Found:
                 content = data[at : at + entry.content_bytes]
                 at += entry.content_bytes
             found.append((entry, content))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise PeerProtocolError("bad listing") from error
     if at != start + length + content_length:
         raise PeerProtocolError("contents do not fit")

@@ -1,6 +1,7 @@
 """Blocks of entries: whole however they are cut, and hostile ones refused."""
 
 import itertools
+import struct
 
 import pytest
 from hypothesis import given
@@ -45,3 +46,9 @@ def test_any_bytes_are_entries_or_refused(data: bytes, at: int) -> None:
     except PeerProtocolError:
         return
     assert all(content is None or len(content) == entry.content_bytes for entry, content in found)
+
+
+def test_listing_that_is_nested_too_deeply_is_refused() -> None:
+    nested = b"[" * 100_000
+    with pytest.raises(PeerProtocolError):
+        decode_entries(struct.pack(">II", len(nested), 0) + nested)

@@ -57,8 +57,8 @@ def errno_of(payload: bytes, otherwise: int) -> int:
 def _object(data: bytes) -> dict[str, object]:
     try:
         raw = json.loads(data)
-    except ValueError as error:
-        raise PeerProtocolError("not JSON") from error
+    except (ValueError, RecursionError) as error:
+        raise PeerProtocolError("not JSON, or nested too deeply") from error
     if not isinstance(raw, dict):
         raise PeerProtocolError("not a JSON object")
     return raw
