@@ -60,6 +60,11 @@ class UserError(Exception):
         self.shown = shown
 
 
+def printable(text: str) -> str:
+    """Return others' words as one line that a terminal shows and does not obey: spaces stand for what is not printable."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def pointed(text: str, at: int) -> str:
     """Return the line of `text` around the character `at`, or the part of it that a terminal has room for, and a caret."""
     start = text.rfind("\n", 0, at) + 1
@@ -69,5 +74,4 @@ def pointed(text: str, at: int) -> str:
         line, at = "…" + line[at - SHOWN_BEFORE :], SHOWN_BEFORE + 1
     if len(line) > SHOWN:
         line = line[:SHOWN] + "…"
-    line = "".join(character if character.isprintable() else " " for character in line)
-    return f"    {line.rstrip()}\n    {' ' * at}^"
+    return f"    {printable(line).rstrip()}\n    {' ' * at}^"

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from inpod.agent.incoming.http import h2_frames as frames
+from inpod.agent.incoming.http import hpack
+from inpod.protocol.agent import PREFACE
 from tests.events import Json
 from tests.netns.conftest import Pod
 from tests.netns.session import in_network_of
@@ -130,3 +133,19 @@ sys.stdin.readline()
             assert event(alice, "PortTraffic")["stayed"] == 1
             assert "1 older connection left to the target" in until_told(alice, lambda port: port["stayed"])
         client.communicate("\n")
+
+
+def test_what_a_caller_says_moves_nothing_on_the_terminal(pod: Pod, original: None, tmp_path: Path) -> None:
+    escape = b"/\x1b]0;title\x07\x1b[2J\x9b2J"
+    asked = hpack.encode(((b":method", b"GET"), (b":scheme", b"http"), (b":path", escape), (b":authority", b"pod")))
+    said = PREFACE + frames.settings({}) + frames.headers(frames.END_STREAM, 1, asked)
+    call = f"import socket; s = socket.create_connection(('10.77.0.1', {PORT}), 10); s.sendall({said!r}); s.recv(9)"
+    with developer(pod, tmp_path, "alice", steal(header_filter="x-user: alice")) as alice:
+        in_network_of(pod.pid, call)
+        while "not for this program" not in (note := str(event(alice, "Note")["text"])):
+            pass
+        shown = until_told(alice, lambda port: port["passed"])
+    for text in (note, *shown.splitlines()):
+        assert text.isprintable()
+    assert "GET / ]0;title  [2J 2J: header_filter" in note
+    assert "GET / ]0;title  [2J 2J: header_filter" in shown

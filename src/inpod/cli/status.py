@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from inpod.cli.help import Parser
 from inpod.cli.output import put, say
+from inpod.errors import printable
 
 if TYPE_CHECKING:
     from inpod.session.status import Json
@@ -85,7 +86,7 @@ def _port(port: "Json") -> list[str]:
 
 def _command(argv: list[str]) -> str:
     """Return a command as it is typed, in one line; -o json has all of it."""
-    text = "".join(character if character.isprintable() else " " for character in shlex.join(argv))
+    text = printable(shlex.join(argv))
     return text if len(text) <= MAX_COMMAND else f"{text[: MAX_COMMAND - 1]}…"
 
 

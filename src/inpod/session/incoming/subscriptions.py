@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from inpod.errors import printable
 from inpod.protocol import agent
 from inpod.session.events import COUNTED, Events, Note, PortTraffic
 from inpod.session.incoming.deliveries import Deliveries
@@ -115,17 +116,19 @@ class Subscriptions:
 
     def _tell(self, number: int, report: agent.PortReport) -> None:
         counts = {name: getattr(report, name) for name in COUNTED}
-        self._events.emit(PortTraffic(number, **counts, why=report.why, protocol=self.protocol))
+        # They repeat what callers said.
+        why, trouble, hint = (printable(text) for text in (report.why, report.trouble, report.hint))
+        self._events.emit(PortTraffic(number, **counts, why=why, protocol=self.protocol))
         if report.dropped:
             self.note(number, f"Packets of port {number} came too fast to be mirrored: {report.dropped} missing.")
-        if report.trouble:
-            self.note(number, f"Port {number}: {report.trouble}.")
-        if report.hint:
-            self.note(number, f"Port {number}: {report.hint}.", "info")
-        if report.why and number not in self._explained:
+        if trouble:
+            self.note(number, f"Port {number}: {trouble}.")
+        if hint:
+            self.note(number, f"Port {number}: {hint}.", "info")
+        if why and number not in self._explained:
             # Once: that requests pass is what a filter is for.
             self._explained.add(number)
-            self._events.emit(Note(f"Port {number}, not for this program: {report.why}", "info"))
+            self._events.emit(Note(f"Port {number}, not for this program: {why}", "info"))
 
     def note(self, number: int, text: str, level: Literal["info", "warning"] = "warning") -> None:
         """Tell the user something about a port."""
@@ -147,4 +150,4 @@ def _answer_of(refused: StreamRefused) -> Answer:
         refusal = agent.decode_answer(agent.Refusal, refused.payload)
     except agent.PeerProtocolError:
         return errno.EPROTO, "the agent's answer is not understood"
-    return refusal.code or errno.EIO, refusal.reason or errno.errorcode.get(refusal.code, str(refusal.code))
+    return refusal.code or errno.EIO, printable(refusal.reason) or errno.errorcode.get(refusal.code, str(refusal.code))
