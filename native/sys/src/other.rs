@@ -3,9 +3,11 @@
 //! Needs the rights of a debugger over it (ptrace(2), PTRACE_MODE_ATTACH_REALCREDS).
 
 use core::mem::MaybeUninit;
+use core::time::Duration;
 
 use crate::call::{call, int, Errno};
 use crate::files::{self, OwnedFd, AT_CWD};
+use crate::poll::poll;
 use crate::proc::ProcPath;
 use crate::process;
 
@@ -24,14 +26,14 @@ pub fn read_memory(thread: u32, address: u64, room: &mut [u8]) -> Result<usize, 
     unsafe { call(libc::SYS_process_vm_readv, [thread as usize, here, 1, there, 1, 0]) }
 }
 
-/// Writes memory of a thread's process, all of `data` or EFAULT.
-pub fn write_memory(thread: u32, address: u64, data: &[u8]) -> Result<(), Errno> {
-    let here = libc::iovec { iov_base: data.as_ptr() as *mut _, iov_len: data.len() };
-    let there = libc::iovec { iov_base: address as *mut _, iov_len: data.len() };
-    let (here, there) = ((&raw const here) as usize, (&raw const there) as usize);
-    // SAFETY: data of that length, only read; the other address is checked by the kernel.
-    let done = unsafe { call(libc::SYS_process_vm_writev, [thread as usize, here, 1, there, 1, 0]) }?;
-    if done == data.len() {
+/// Writes memory of a thread's process, each part at its address, all of them or EFAULT.
+pub fn write_memory<const N: usize>(thread: u32, parts: [(u64, &[u8]); N]) -> Result<(), Errno> {
+    let here = parts.map(|(_, data)| libc::iovec { iov_base: data.as_ptr() as *mut _, iov_len: data.len() });
+    let there = parts.map(|(address, data)| libc::iovec { iov_base: address as *mut _, iov_len: data.len() });
+    let (here, there) = (here.as_ptr() as usize, there.as_ptr() as usize);
+    // SAFETY: data of those lengths, only read; the other addresses are checked by the kernel.
+    let done = unsafe { call(libc::SYS_process_vm_writev, [thread as usize, here, N, there, N, 0]) }?;
+    if done == parts.iter().map(|(_, data)| data.len()).sum() {
         Ok(())
     } else {
         Err(Errno(libc::EFAULT))
@@ -50,6 +52,11 @@ pub fn open_thread(thread: u32) -> Result<OwnedFd, Errno> {
 /// pidfd_open(2) of a process, by the thread that leads it; fails for others.
 pub fn open_leader(thread: u32) -> Result<OwnedFd, Errno> {
     pidfd_open(thread, 0)
+}
+
+/// Whether the thread of a pidfd has ended, of which its number may be another one's by now.
+pub fn has_ended(thread: &OwnedFd) -> bool {
+    poll(thread.raw(), libc::POLLIN, Some(Duration::ZERO)) != Ok(0)
 }
 
 /// Whether the inode of a thread's pidfd tells it from all others (pidfs, Linux 6.9).

@@ -1,7 +1,8 @@
 //! One thread that waits in a trapped call: its arguments, its memory, its descriptors.
 
 use core::ffi::CStr;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
+use std::sync::Arc;
 
 use inpod_ops::place::{Caller, Other};
 use inpod_ops::skipped;
@@ -16,6 +17,7 @@ use inpod_sys::text::until_nul;
 use inpod_sys::{other, Errno};
 
 use crate::known::Known;
+use crate::opened::Opened;
 
 /// A path with the NUL at its end.
 pub type PathRoom = [u8; PATH_MAX];
@@ -51,21 +53,30 @@ pub struct Call<'a> {
     listener: i32,
     notification: Notification,
     known: &'a Known,
-    process: Cell<Option<OwnedFd>>,
+    opened: &'a Opened,
+    process: OnceCell<Option<Arc<OwnedFd>>>,
     is_closed: Cell<bool>,
     has_traced: Cell<bool>,
 }
 
 impl<'a> Call<'a> {
     /// For one reading of the listener.
-    pub fn new(state: &'a State, known: &'a Known, listener: i32, notification: Notification, may_wait: bool) -> Self {
+    pub fn new(
+        state: &'a State,
+        known: &'a Known,
+        opened: &'a Opened,
+        listener: i32,
+        notification: Notification,
+        may_wait: bool,
+    ) -> Self {
         Self {
             state,
             may_wait,
             listener,
             notification,
             known,
-            process: Cell::new(None),
+            opened,
+            process: OnceCell::new(),
             is_closed: Cell::new(false),
             has_traced: Cell::new(false),
         }
@@ -136,19 +147,13 @@ impl<'a> Call<'a> {
 
     /// Returns a copy of the descriptor that an argument names.
     pub fn fd(&self, index: usize) -> Option<OwnedFd> {
-        let copy = self.process(|process| other::copy_fd(process, self.int(index)))?;
-        self.noticed(copy).ok()
+        self.noticed(other::copy_fd(self.process()?, self.int(index))).ok()
     }
 
-    /// Opens the thread's process, unless it was, and looks at it.
-    fn process<T>(&self, look: impl FnOnce(&OwnedFd) -> T) -> Option<T> {
-        let process = match self.process.take() {
-            Some(process) => process,
-            None => other::open_thread(self.thread()).ok().filter(|_| self.is_waiting())?,
-        };
-        let found = look(&process);
-        self.process.set(Some(process));
-        Some(found)
+    /// Returns the pidfd of the thread.
+    fn process(&self) -> Option<&OwnedFd> {
+        let open = || self.opened.thread(self.thread(), || self.is_waiting());
+        self.process.get_or_init(open).as_deref()
     }
 
     /// Returns the path at an argument. None: NULL, too long, or not to be read; the kernel will say.
@@ -184,7 +189,7 @@ impl<'a> Call<'a> {
 
     /// Writes memory at an address.
     pub fn write(&self, at: u64, data: &[u8]) -> Result<(), Errno> {
-        other::write_memory(self.thread(), at, data)
+        other::write_memory(self.thread(), [(at, data)])
     }
 
     /// Reads the address that the program passes. None: not of IP.
@@ -219,8 +224,8 @@ impl<'a> Call<'a> {
         }
         let bytes = given.as_bytes();
         let room = (u32::from_ne_bytes(room) as usize).min(bytes.len());
-        self.write(at, bytes.get(..room).unwrap_or_default())?;
-        self.write(length_at, &given.length().to_ne_bytes())
+        let length = given.length().to_ne_bytes();
+        other::write_memory(self.thread(), [(at, bytes.get(..room).unwrap_or_default()), (length_at, &length)])
     }
 
     /// Whether a signal waits that the thread would take: what waits on must then end with EINTR.
@@ -247,7 +252,7 @@ impl Other for Call<'_> {
 
     fn is_skipped(&self) -> bool {
         let rules = &self.state.rules;
-        let inode = || self.process(other::inode)?;
+        let inode = || other::inode(self.process()?);
         let look = || skipped::is_skipped(rules, self.thread());
         rules.skips_some() && self.known.is_skipped(inode, look, || self.is_waiting())
     }

@@ -6,7 +6,7 @@
 //!
 //! `table` lists every system call that is trapped and why, `filter` makes the kernel's program of it. `call` is one
 //! thread that waits; `sockets`, `datagrams`, `files` and `programs` decide, with `inpod_ops` as the layer does, and `serve` has the threads that do;
-//! `closed` says who cannot be served, `known` remembers who is left alone, `callers` who there is.
+//! `closed` says who cannot be served, `known` remembers who is left alone, `opened` has pidfds, `callers` says who there is.
 //!
 //! A fault of ours means the original call, as it is.
 
@@ -21,6 +21,7 @@ mod interface;
 mod known;
 mod message;
 mod names;
+mod opened;
 mod programs;
 mod serve;
 mod sockets;

@@ -144,7 +144,7 @@ impl Image {
             let at = word.try_into().map_or(0, u64::from_ne_bytes);
             word.copy_from_slice(&(base + at).to_ne_bytes());
         }
-        other::write_memory(thread, base, &self.bytes)?;
+        other::write_memory(thread, [(base, &self.bytes)])?;
         Ok(base)
     }
 }

@@ -20,6 +20,7 @@ use crate::call::{Call, Outcome};
 use crate::callers;
 use crate::closed::Closed;
 use crate::known::Known;
+use crate::opened::Opened;
 use crate::table::CALLS;
 
 /// Threads that wait at a time, for instance in accept; a call that would be one more fails with EAGAIN.
@@ -44,6 +45,7 @@ struct Served {
     has_ended: AtomicBool,
     closed: Closed,
     known: Known,
+    opened: Opened,
 }
 
 /// What a thread does after a call.
@@ -72,6 +74,7 @@ pub fn serve(state: &'static State, listener: OwnedFd) -> Result<(), Errno> {
         has_ended: AtomicBool::new(false),
         closed: Closed::default(),
         known: Known::new(),
+        opened: Opened::new(),
     };
     LISTENERS.fetch_add(1, Relaxed);
     let started = start(&Arc::new(served));
@@ -162,7 +165,8 @@ fn decide(served: &Served, notification: Notification, may_wait: bool) -> (Outco
     let Some(trapped) = CALLS.iter().find(|call| call.number == notification.number) else {
         return (Outcome::GoOn, false);
     };
-    let call = Call::new(served.state, &served.known, served.listener.raw(), notification, may_wait);
+    let (known, opened) = (&served.known, &served.opened);
+    let call = Call::new(served.state, known, opened, served.listener.raw(), notification, may_wait);
     let outcome = catch_unwind(AssertUnwindSafe(|| (trapped.decide)(&call))).unwrap_or(Outcome::GoOn);
     if call.is_closed() {
         served.closed.tell(served.state, call.thread());
