@@ -27,7 +27,7 @@ CONFIG = "/srv/app/config"
 def static(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Programs without a dynamic linker."""
     folder = tmp_path_factory.mktemp("static")
-    for name in ("signal_storm", "odd_calls"):
+    for name in ("signal_storm", "odd_calls", "accept_at_once"):
         source = PROGRAMS / f"{name}.c"
         subprocess.run(["gcc", "-O1", "-Wall", "-static", "-o", folder / name, source], check=True)
     return folder
@@ -129,6 +129,11 @@ def test_many_threads_accept_on_one_blocking_listener(pod: Pod) -> None:
         "print('served')"
     )
     assert inside(pod, "tracer", sys.executable, "-c", code).strip() == "served"
+
+
+def test_no_thread_sees_that_its_listener_does_not_block_for_a_moment(pod: Pod, static: Path) -> None:
+    """It is made so while another one's call is made."""
+    assert inside(pod, "tracer", static / "accept_at_once", "21001") == "served 1200 failed 0\n"
 
 
 def test_odd_arguments_fail_as_ever(pod: Pod, static: Path, tmp_path: Path) -> None:

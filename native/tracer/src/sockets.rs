@@ -120,9 +120,9 @@ fn connect_unix(call: &Call<'_>) -> Outcome {
 }
 
 fn connected(call: &Call<'_>, fd: &OwnedFd, to: &Addr) -> Result<(), Errno> {
-    let started = without_blocking(fd, || sockets::connect(fd.raw(), to));
-    if started != Err(Errno(libc::EINPROGRESS)) || !sockets::is_blocking(fd.raw()) {
-        return started;
+    match without_blocking(fd, || sockets::connect(fd.raw(), to)) {
+        (Err(Errno(libc::EINPROGRESS)), true) => {}
+        (started, _) => return started,
     }
     // connect(2): a signal ends the wait and not the connecting, and so does SO_SNDTIMEO.
     wait(call, fd, Ready::ToWrite).map_err(|error| match error {
@@ -181,8 +181,8 @@ pub enum Waited<T> {
 pub fn patiently<T>(call: &Call<'_>, fd: &OwnedFd, ready: Ready, make: impl Fn() -> Result<T, Errno>) -> Waited<T> {
     loop {
         match without_blocking(fd, &make) {
-            Err(Errno(libc::EAGAIN)) if sockets::is_blocking(fd.raw()) => {}
-            done => return Waited::Done(done),
+            (Err(Errno(libc::EAGAIN)), true) => {}
+            (done, _) => return Waited::Done(done),
         }
         if !call.may_wait {
             return Waited::NotYet;
@@ -193,15 +193,18 @@ pub fn patiently<T>(call: &Call<'_>, fd: &OwnedFd, ready: Ready, make: impl Fn()
     }
 }
 
-fn without_blocking<T>(fd: &OwnedFd, make: impl FnOnce() -> T) -> T {
+/// Makes a call that does not wait; returns also whether the program's own would.
+fn without_blocking<T>(fd: &OwnedFd, make: impl FnOnce() -> T) -> (T, bool) {
+    let one = UNBLOCKED.lock().unwrap_or_else(PoisonError::into_inner);
+    // Not before: it may be another one's moment.
     if !sockets::is_blocking(fd.raw()) {
-        return make();
+        drop(one);
+        return (make(), false);
     }
-    let _one = UNBLOCKED.lock().unwrap_or_else(PoisonError::into_inner);
     sockets::set_blocking(fd.raw(), false);
     let done = make();
     sockets::set_blocking(fd.raw(), true);
-    done
+    (done, true)
 }
 
 /// Waits until a socket is ready. Errors: EINTR for a signal to the thread, or its end; EAGAIN for the socket's limit.
