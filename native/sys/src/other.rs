@@ -54,11 +54,6 @@ pub fn open_leader(thread: u32) -> Result<OwnedFd, Errno> {
     pidfd_open(thread, 0)
 }
 
-/// Whether the thread of a pidfd has ended, of which its number may be another one's by now.
-pub fn has_ended(thread: &OwnedFd) -> bool {
-    poll(thread.raw(), libc::POLLIN, Some(Duration::ZERO)) != Ok(0)
-}
-
 /// Whether the inode of a thread's pidfd tells it from all others (pidfs, Linux 6.9).
 pub fn threads_have_inodes() -> bool {
     let mut found = MaybeUninit::<libc::statfs>::zeroed();
@@ -70,9 +65,12 @@ pub fn threads_have_inodes() -> bool {
     done.is_ok() && unsafe { found.assume_init() }.f_type == PIDFS
 }
 
-/// The inode of a pidfd: see [`threads_have_inodes`].
-pub fn inode(process: &OwnedFd) -> Option<u64> {
-    files::look_at(process.raw()).ok().map(|found| found.inode)
+/// The inode of a pidfd: see [`threads_have_inodes`]. ESRCH: its thread has ended, and its number may be another one's.
+pub fn inode(thread: &OwnedFd) -> Result<u64, Errno> {
+    if poll(thread.raw(), libc::POLLIN, Some(Duration::ZERO))? != 0 {
+        return Err(Errno(libc::ESRCH));
+    }
+    files::look_at(thread.raw()).map(|found| found.inode)
 }
 
 /// Enough for the first lines of /proc/PID/status: name, umask, state, process.
@@ -94,7 +92,7 @@ pub fn leader_of(thread: u32) -> Option<u32> {
     core::str::from_utf8(number).ok()?.parse().ok()
 }
 
-/// pidfd_getfd(2): a copy of a descriptor of the process.
+/// pidfd_getfd(2): a copy of a descriptor of the process. ESRCH: the thread has ended.
 pub fn copy_fd(process: &OwnedFd, fd: i32) -> Result<OwnedFd, Errno> {
     // SAFETY: takes no pointers.
     let fd = unsafe { call(libc::SYS_pidfd_getfd, [int(process.raw()), int(fd), 0, 0, 0, 0]) }?;

@@ -1,8 +1,7 @@
 //! One thread that waits in a trapped call: its arguments, its memory, its descriptors.
 
 use core::ffi::CStr;
-use std::cell::{Cell, OnceCell};
-use std::sync::Arc;
+use std::cell::Cell;
 
 use inpod_ops::place::{Caller, Other};
 use inpod_ops::skipped;
@@ -54,7 +53,6 @@ pub struct Call<'a> {
     notification: Notification,
     known: &'a Known,
     opened: &'a Opened,
-    process: OnceCell<Option<Arc<OwnedFd>>>,
     is_closed: Cell<bool>,
     has_traced: Cell<bool>,
 }
@@ -76,7 +74,6 @@ impl<'a> Call<'a> {
             notification,
             known,
             opened,
-            process: OnceCell::new(),
             is_closed: Cell::new(false),
             has_traced: Cell::new(false),
         }
@@ -147,13 +144,11 @@ impl<'a> Call<'a> {
 
     /// Returns a copy of the descriptor that an argument names.
     pub fn fd(&self, index: usize) -> Option<OwnedFd> {
-        self.noticed(other::copy_fd(self.process()?, self.int(index))).ok()
+        self.look(|thread| other::copy_fd(thread, self.int(index)))
     }
 
-    /// Returns the pidfd of the thread.
-    fn process(&self) -> Option<&OwnedFd> {
-        let open = || self.opened.thread(self.thread(), || self.is_waiting());
-        self.process.get_or_init(open).as_deref()
+    fn look<T>(&self, look: impl Fn(&OwnedFd) -> Result<T, Errno>) -> Option<T> {
+        self.noticed(self.opened.look(self.thread(), || self.is_waiting(), look)).ok()
     }
 
     /// Returns the path at an argument. None: NULL, too long, or not to be read; the kernel will say.
@@ -252,7 +247,7 @@ impl Other for Call<'_> {
 
     fn is_skipped(&self) -> bool {
         let rules = &self.state.rules;
-        let inode = || other::inode(self.process()?);
+        let inode = || self.look(other::inode);
         let look = || skipped::is_skipped(rules, self.thread());
         rules.skips_some() && self.known.is_skipped(inode, look, || self.is_waiting())
     }

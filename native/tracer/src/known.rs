@@ -121,19 +121,19 @@ impl Facts {
     /// Leaves those that are what they were.
     fn prune(&mut self) {
         self.executing.retain(|executing| match other::open_thread(executing.thread) {
-            Ok(thread) => other::inode(&thread) == Some(executing.inode),
+            Ok(thread) => other::inode(&thread) == Ok(executing.inode),
             Err(error) => error != Errno(libc::ESRCH),
         });
     }
 }
 
 fn inode_of(thread: u32) -> Option<u64> {
-    other::inode(&other::open_thread(thread).ok()?)
+    other::inode(&other::open_thread(thread).ok()?).ok()
 }
 
 /// None: it does not lead its process.
 fn inode_of_leader(thread: u32) -> Option<u64> {
-    other::inode(&other::open_leader(thread).ok()?)
+    other::inode(&other::open_leader(thread).ok()?).ok()
 }
 
 #[cfg(test)]
