@@ -2,7 +2,7 @@
 
 kr8s finds and merges kubeconfigs, runs exec credential plugins, and sets TLS and proxies up. Around it (see
 docs/decisions/0001): files it writes client keys to are deleted once they are read, a 403 is an answer and not a reason
-to log in again, and every call has a time limit.
+to log in again, an API server that is too busy is asked again when it says so, and every call has a time limit.
 """
 
 import asyncio
@@ -23,6 +23,9 @@ ANSWER_LIMIT_S = 10.0
 """Longest wait for an answer of the API server."""
 
 CONNECT_LIMIT_S = 5.0
+
+BUSY_LIMIT_S = 15.0
+"""How long an API server may send a call away and name a time to come again (Retry-After)."""
 
 _VERBS = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}
 
@@ -131,22 +134,27 @@ class Cluster:
         body: dict[str, Any] | None = None,
         content_type: str = "application/json",
     ) -> bytes:
-        doing = f"{_VERBS[method]} {path}"
-        for attempt in (1, 2):
-            code, answer = await self._send(method, path, query, body, content_type)
+        clock = asyncio.get_running_loop().time
+        busy_until, has_renewed = clock() + BUSY_LIMIT_S, False
+        while True:
+            code, answer, again_s = await self._send(method, path, query, body, content_type)
             if code < 400:
                 return answer
             # Credentials that a plugin makes live for minutes only; new ones that are refused too are wrong.
-            if code != 401:
-                break
-            if attempt == 1:
+            if code == 401 and not has_renewed:
                 await self.renew_login()
-        error = refusal(code, answer, doing)
+                has_renewed = True
+            elif again_s is not None and clock() + again_s < busy_until:
+                await asyncio.sleep(again_s)
+            else:
+                break
+        error = refusal(code, answer, f"{_VERBS[method]} {path}")
         raise explain(error, self.server) if code == 401 else error
 
     async def _send(
         self, method: str, path: str, query: dict[str, str] | None, body: dict[str, Any] | None, content_type: str
-    ) -> tuple[int, bytes]:
+    ) -> tuple[int, bytes, float | None]:
+        """Return status and body of an answer, and in how many seconds to ask again, where that helps."""
         base, _, rest = path.strip("/").partition("/")
         try:
             async with self._login.api.call_api(
@@ -160,7 +168,8 @@ class Cluster:
                 headers={"content-type": content_type},
                 timeout=httpx.Timeout(ANSWER_LIMIT_S, connect=CONNECT_LIMIT_S),
             ) as response:
-                return response.status_code, response.content
+                code = response.status_code
+                return code, response.content, _again_s(code, response.headers.get("retry-after", ""))
         except APITimeoutError as error:
             raise unreachable(TimeoutError(), self.server) from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
@@ -175,3 +184,14 @@ class Cluster:
                 hint="Check the server's address in the kubeconfig, and the proxy.",
                 exit_code=ExitCode.CLUSTER_UNREACHABLE,
             ) from error
+
+
+def _again_s(code: int, after: str) -> float | None:
+    """Return the seconds that a server wants to be left alone, None: it has answered.
+
+    Args:
+        code: With 429 and those from 500 on, it did nothing of what was asked (as client-go takes it).
+        after: Its Retry-After; one that is a date comes from none of Kubernetes' servers.
+    """
+    is_busy = code == 429 or code >= 500
+    return float(after) if is_busy and after.isascii() and after.isdecimal() else None
