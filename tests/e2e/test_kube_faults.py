@@ -45,7 +45,7 @@ def deadly(call, name):
         return answer
     return run
 
-def of_request(self, method, path, *_):
+def of_request(self, login, method, path, *_):
     parts = path.split("/")
     kinds = ("selfsubjectaccessreviews", "jobs", "events", "pods")
     return method + " " + next(part + ("/NAME" if part != parts[-1] else "") for part in parts if part in kinds)

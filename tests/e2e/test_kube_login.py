@@ -1,5 +1,6 @@
 """Ways to be let in by the real cluster: plugins, tokens, proxies, TLS names, and from inside a pod."""
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -127,9 +128,9 @@ def admin_token(targets: Namespace) -> Iterator[str]:
     targets.kubectl("delete", "rolebinding/robot", "serviceaccount/robot")
 
 
-def test_plugin_is_asked_again_when_its_token_has_expired(targets: Namespace, tmp_path: Path, admin_token: str) -> None:
-    """The first token that it gives is refused, as an expired one is."""
-    counter = tmp_path / "asked"
+def with_expired_token(here: Namespace, folder: Path, token: str) -> tuple[str, Path]:
+    """Return a kubeconfig with a plugin whose first token is refused, as an expired one is, and where it counts its calls."""
+    counter = folder / "asked"
     program = (
         "import json, sys, pathlib\n"
         "counter = pathlib.Path(sys.argv[1])\n"
@@ -141,10 +142,42 @@ def test_plugin_is_asked_again_when_its_token_has_expired(targets: Namespace, tm
     plugin = {
         "apiVersion": "client.authentication.k8s.io/v1beta1",
         "command": sys.executable,
-        "args": ["-c", program, str(counter), admin_token],
+        "args": ["-c", program, str(counter), token],
     }
-    kubeconfig = kubeconfig_with(targets.cluster, tmp_path / "k", user={**NO_CREDENTIALS, "exec": plugin})
+    return kubeconfig_with(here.cluster, folder / "k", user={**NO_CREDENTIALS, "exec": plugin}), counter
+
+
+def test_plugin_is_asked_again_when_its_token_has_expired(targets: Namespace, tmp_path: Path, admin_token: str) -> None:
+    kubeconfig, counter = with_expired_token(targets, tmp_path, admin_token)
     start_and_reconnect(targets, kubeconfig=kubeconfig)
+    assert counter.read_text() == "2"
+
+
+def test_call_that_hears_late_of_its_expired_token_takes_the_one_that_is_there(
+    targets: Namespace, tmp_path: Path, admin_token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeconfig, counter = with_expired_token(targets, tmp_path, admin_token)
+    send, is_renewed, refused = Client._send, asyncio.Event(), []
+
+    async def delayed(self: Client, *arguments: Any) -> Any:
+        answer = await send(self, *arguments)
+        if answer[0] == 401:
+            refused.append(answer)
+            if len(refused) == 2:
+                await is_renewed.wait()
+        return answer
+
+    async def story() -> None:
+        async with await Client.connect(kubeconfig=kubeconfig, namespace=targets.name) as client:
+            path = f"/api/v1/namespaces/{targets.name}/pods"
+            calls = [asyncio.ensure_future(client.get(path, Listing[Named])) for _ in range(2)]
+            await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+            is_renewed.set()
+            assert all(found.items for found in await asyncio.gather(*calls))
+
+    monkeypatch.setattr(Client, "_send", delayed)
+    run(story())
+    assert len(refused) == 2
     assert counter.read_text() == "2"
 
 

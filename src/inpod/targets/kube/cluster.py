@@ -41,10 +41,11 @@ class Cluster:
     Attributes:
         namespace: The one asked for, else the context's, else "default".
         server: URL of the API server.
+        login: The credentials of the moment.
     """
 
     def __init__(self, login: Login, namespace: str | None) -> None:
-        self._login = login
+        self.login = login
         self._last: Login | None = None
         self._renewing = asyncio.Lock()
         self.namespace = namespace or login.namespace
@@ -76,7 +77,7 @@ class Cluster:
 
     async def close(self) -> None:
         """Close the connections."""
-        for login in (self._login, self._last):
+        for login in (self.login, self._last):
             if login is not None:
                 await login.close()
 
@@ -106,24 +107,19 @@ class Cluster:
         """Delete an object; raises as `get`."""
         await self._request("DELETE", path, body=options)
 
-    async def renew_login(self) -> None:
-        """Get new credentials, because the old ones have expired.
+    async def renew_login(self, refused: Login) -> None:
+        """Get new credentials, because `refused` have expired; those that are there by now will do.
 
         Raises:
             UserError: As `connect`.
         """
-        old = self._login
         async with self._renewing:
-            if self._login is old:
-                self._login = await log_in(old.kubeconfig, old.context)
+            if self.login is refused:
+                self.login = await log_in(refused.kubeconfig, refused.context)
                 # Calls may still be under way by the old one; those by the one before it have long ended.
                 if self._last is not None:
                     await self._last.close()
-                self._last = old
-
-    def websocket_options(self) -> dict[str, Any]:
-        """Return what `websockets.connect` needs besides the URL: TLS, credentials and proxy."""
-        return self._login.websocket_options()
+                self._last = refused
 
     async def _request(
         self,
@@ -137,12 +133,13 @@ class Cluster:
         clock = asyncio.get_running_loop().time
         busy_until, has_renewed = clock() + BUSY_LIMIT_S, False
         while True:
-            code, answer, again_s = await self._send(method, path, query, body, content_type)
+            login = self.login
+            code, answer, again_s = await self._send(login, method, path, query, body, content_type)
             if code < 400:
                 return answer
             # Credentials that a plugin makes live for minutes only; new ones that are refused too are wrong.
             if code == 401 and not has_renewed:
-                await self.renew_login()
+                await self.renew_login(login)
                 has_renewed = True
             elif again_s is not None and clock() + again_s < busy_until:
                 await asyncio.sleep(again_s)
@@ -152,12 +149,18 @@ class Cluster:
         raise explain(error, self.server) if code == 401 else error
 
     async def _send(
-        self, method: str, path: str, query: dict[str, str] | None, body: dict[str, Any] | None, content_type: str
+        self,
+        login: Login,
+        method: str,
+        path: str,
+        query: dict[str, str] | None,
+        body: dict[str, Any] | None,
+        content_type: str,
     ) -> tuple[int, bytes, float | None]:
         """Return status and body of an answer, and in how many seconds to ask again, where that helps."""
         base, _, rest = path.strip("/").partition("/")
         try:
-            async with self._login.api.call_api(
+            async with login.api.call_api(
                 method,
                 base=f"/{base}",
                 version="",

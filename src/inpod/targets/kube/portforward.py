@@ -133,6 +133,7 @@ class PortForward:
 
 async def _handshake(cluster: Cluster, path: str, port: int) -> ClientConnection:
     for attempt in (1, 2):
+        login = cluster.login
         try:
             return await connect(
                 _url(cluster.server, path, port),
@@ -142,11 +143,11 @@ async def _handshake(cluster: Cluster, path: str, port: int) -> ClientConnection
                 close_timeout=CLOSE_LIMIT_S,
                 ping_interval=None,
                 max_size=MAX_MESSAGE,
-                **cluster.websocket_options(),
+                **login.websocket_options(),
             )
         except InvalidStatus as error:
             if error.response.status_code == 401 and attempt == 1:
-                await cluster.renew_login()
+                await cluster.renew_login(login)
                 continue
             refused = refusal(error.response.status_code, bytes(error.response.body or b""), f"get {path}")
             if refused.code in (401, 403):
