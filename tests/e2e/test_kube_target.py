@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from inpod.protocol.agent import Address, Connect, Hello, ReadEnv, Welcome, deco
 from inpod.targets.base import AgentLink
 from inpod.targets.kube import lease
 from inpod.targets.kube.bootstrap import Keys, present_token
+from inpod.targets.kube.cluster import Cluster as Client
 from inpod.targets.kube.list import Listed, list_targets
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 from tests.e2e.cluster import Namespace
@@ -191,6 +193,28 @@ def test_start_that_is_cancelled_leaves_nothing(targets: Namespace) -> None:
         while await is_cancelled_at(steps):
             steps += 1
         assert steps >= 5
+
+    run(story())
+    wait_until_nothing_is_left(targets)
+
+
+def test_failed_start_that_is_cancelled_at_its_end_leaves_nothing(
+    targets: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by who presses Ctrl-C when a start takes too long, and it has just failed."""
+    delete = Client.delete
+
+    async def story() -> None:
+        async def delete_cancelled(self: Client, path: str, options: dict[str, Any]) -> None:
+            starting.cancel()
+            await delete(self, path, options)
+
+        monkeypatch.setattr(Client, "delete", delete_cancelled)
+        target = make_target(targets, "pod/web", image="localhost/no-such-agent:1")
+        starting = asyncio.ensure_future(target.start_agent(lambda what: None))
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert targets.jobs() == []
 
     run(story())
     wait_until_nothing_is_left(targets)

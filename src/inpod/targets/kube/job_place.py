@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
+from typing import TypeVar
 
 from inpod.errors import UserError
 from inpod.targets.kube import job as jobs
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 DELETE_LIMIT_S = 5.0
 FINISH_LIMIT_S = 3.0
 """Longest wait, when cancelled, for a creation that is under way."""
+
+T = TypeVar("T")
 
 
 class JobPlace:
@@ -43,17 +47,8 @@ class JobPlace:
         """Create the Job, whose lease begins now."""
         self._created = now()
         manifest = jobs.manifest(self._name, self._target, image=self._image, command=command, countersign=countersign)
-        creating = asyncio.ensure_future(self._cluster.create(self._path(), manifest, Job))
-        try:
-            await asyncio.shield(creating)
-        except asyncio.CancelledError:
-            # The deletion comes next, and must not overtake it.
-            await asyncio.wait([creating], timeout=FINISH_LIMIT_S)
-            creating.cancel()
-            await asyncio.wait([creating])
-            if not creating.cancelled():
-                creating.exception()  # else asyncio says that nobody looked at it
-            raise
+        # The deletion comes next, and must not overtake it.
+        await _to_its_end(self._cluster.create(self._path(), manifest, Job), FINISH_LIMIT_S)
 
     async def keep(self) -> None:
         """Renew the lease."""
@@ -72,6 +67,10 @@ class JobPlace:
 
     async def end(self) -> None:
         """Delete the Job: one whose creation was not answered may be there all the same."""
+        # Not for Ctrl-C either: a start that failed may be at its end already.
+        await _to_its_end(self._delete(), DELETE_LIMIT_S)
+
+    async def _delete(self) -> None:
         try:
             async with asyncio.timeout(DELETE_LIMIT_S):
                 await self._cluster.delete(self._path(self._name), jobs.DELETE_OPTIONS)
@@ -91,3 +90,17 @@ class JobPlace:
 
     def _path(self, name: str = "") -> str:
         return jobs.jobs_path(self._cluster.namespace, name)
+
+
+async def _to_its_end(work: Coroutine[None, None, T], limit_s: float) -> T:
+    """Return what `work` returns; who is cancelled meanwhile waits for its end, so long at most."""
+    working = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait([working], timeout=limit_s)
+        working.cancel()
+        await asyncio.wait([working])
+        if not working.cancelled():
+            working.exception()  # else asyncio says that nobody looked at it
+        raise
