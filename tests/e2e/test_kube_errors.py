@@ -171,3 +171,16 @@ def test_too_short_a_limit_says_what_was_waited_for(targets: Namespace) -> None:
     assert error.message.startswith("The agent did not start within 0.3 s; still waiting for ")
     assert "--agent-startup-timeout" in error.hint
     assert error.exit_code == ExitCode.AGENT_START
+
+
+def test_agent_that_cannot_be_reached_is_told_in_the_nodes_words(
+    targets: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its container runs, and nothing listens."""
+    deaf = ["python3", "-c", "import signal; signal.pause()"]
+    monkeypatch.setattr("inpod.targets.kube.start.command", lambda *arguments: deaf)
+    error = refused(targets, startup_timeout_s=8)
+    assert error.message.startswith("The agent did not start within 8 s; still waiting for the agent to answer: ")
+    assert "connection refused" in error.message
+    assert error.exit_code == ExitCode.AGENT_START
+    wait_until_nothing_is_left(targets)

@@ -1,10 +1,9 @@
 """Starts one agent and hands its code over; knows how to come back to it."""
 
 import asyncio
-import logging
 import socket
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from inpod.errors import ExitCode, UserError
 from inpod.targets.base import AgentGone
@@ -16,10 +15,10 @@ from inpod.targets.kube.portforward import PodGone, PortForward, PortForwardFail
 from inpod.targets.kube.progress import Started
 from inpod.targets.kube.refusals import ApiRefusal, explain
 
-log = logging.getLogger(__name__)
-
 POLL_EVERY_S = 0.1
 POLL_SLOWLY_S = 1.0
+
+AN_ANSWER = "the agent to answer"
 
 Report = Callable[[str], None]
 
@@ -28,7 +27,7 @@ class Start:
     """One start of one agent.
 
     Attributes:
-        awaits: What it is waiting for, for people.
+        awaits: What it is waiting for, for people: "the agent to answer: … connection refused".
     """
 
     def __init__(self, cluster: Cluster, place: Place, container_id: str, report: Report) -> None:
@@ -56,7 +55,7 @@ class Start:
         self._report(self._place.made)
         self._background.start(self._place.keep())
         self._pod = await self._wait_for_container()
-        self._wait("the agent to answer")
+        self._wait(AN_ANSWER)
         sock = await self._hand_over()
         self._report("The agent is connected")
         return sock
@@ -71,19 +70,12 @@ class Start:
         # Where only the container ended, the port-forward begins well.
         await self._require_no_end()
         try:
-            forward = await self._forward()
+            async with self._connected() as forward:
+                await present_token(forward.sock, self._keys)
         except PodGone as error:
             raise AgentGone from error
         except PortForwardFailed as error:
-            raise self._lost(str(error)) from error
-        try:
-            await present_token(forward.sock, self._keys)
-        except NotReady as error:
-            await forward.close()
-            raise self._lost("it does not answer") from error
-        except BaseException:
-            await forward.close()
-            raise
+            raise self._lost(str(error) or "it does not answer") from error
         return forward.sock
 
     async def _wait_for_container(self) -> str:
@@ -103,33 +95,41 @@ class Start:
             try:
                 if self._place.is_shared:
                     await self._recognise()
-                forward = await self._forward()
-                try:
+                async with self._connected() as forward:
                     await send_code(forward.sock, self._keys)
-                except BaseException:
-                    await forward.close()
-                    raise
                 return forward.sock
-            except (NotReady, PortForwardFailed) as error:
-                log.debug("the agent does not answer yet: %s", error)
+            except PortForwardFailed as error:
+                # When the time is over, there is nothing else to go by.
+                self.awaits = ": ".join(filter(None, (AN_ANSWER, str(error))))
             await self._place.look()
             await asyncio.sleep(POLL_EVERY_S)
 
     async def _recognise(self) -> None:
         """See that the agent has its port: who had it before would get the token, and could go to the agent with it."""
-        forward = await self._forward()
-        try:
+        async with self._connected() as forward:
             await recognise(forward.sock, self._keys)
-        finally:
-            await forward.close()
+        await forward.close()
 
     def _lost(self, why: str) -> UserError:
         return UserError(
             f"The agent in pod {self._pod} is gone: {why}", hint="Run the command again.", exit_code=ExitCode.AGENT_LOST
         )
 
-    async def _forward(self) -> PortForward:
-        return await PortForward.open(self._cluster, self._pod, self._place.port, self._background)
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[PortForward]:
+        """A connection to the agent's port, closed where the block fails.
+
+        Raises:
+            PortForwardFailed: The way's words, or the pod's, if it has any; also where nobody answers.
+        """
+        forward = await PortForward.open(self._cluster, self._pod, self._place.port, self._background)
+        try:
+            yield forward
+        except BaseException as error:
+            await forward.close()
+            if isinstance(error, NotReady):
+                raise PortForwardFailed(forward.error) from error
+            raise
 
     async def _require_no_end(self) -> None:
         """Raise `AgentGone` when the agent's container has ended."""
