@@ -94,9 +94,7 @@ class Incoming:
         if not (is_loopback(to.ip) or to.ip in self.addresses):
             return None
         found = choose(self._listeners_at(to.port), to.ip)
-        if found is None or found.place not in listening():
-            return None
-        return found.address_for(to)
+        return found.address_for(to) if found is not None and found.place in listening() else None
 
     def bind(self, request: Bind) -> bytes:
         """Reply whether a port that cannot be had on this machine may be replaced by another."""
@@ -123,10 +121,8 @@ class Incoming:
         port = self._ports.setdefault(number, _Port())
         port.listeners = [other for other in port.listeners if other.place != listener.place]
         port.listeners.append(listener)
-        if port.stream is None and port.subscribing is None:
-            port.subscribing = self._tasks.spawn(self._subscribe(number, port))
-        if port.subscribing is not None:
-            code, reason = await asyncio.shield(port.subscribing)
+        if port.stream is None:
+            code, reason = await self._subscribed(number, port)
             if code:
                 fails = code == errno.EADDRINUSE and not self._subscriptions.goes_on
                 if self._ports.pop(number, None) is port:
@@ -146,8 +142,10 @@ class Incoming:
     async def subscribe_again(self) -> None:
         """After the link was made anew."""
         for number, port in list(self._ports.items()):
+            if port.stream is not None and not port.stream.closed:
+                continue  # by the new link: the program listened meanwhile
             port.stream = None
-            code, reason = await self._subscribe(number, port)
+            code, reason = await self._subscribed(number, port)
             if code:
                 self._subscriptions.note(number, f"The pod's {self.what} {number} cannot be had again: {reason}")
 
@@ -207,6 +205,12 @@ class Incoming:
             self._events.emit(Note(text, "info"))
         self._events.emit(PortSubscribed(number, self._mode, real, self._subscriptions.protocol))
 
+    async def _subscribed(self, number: int, port: _Port) -> Answer:
+        """Return how the subscription of a port ends that is not had; all who want it at a time wait for one."""
+        if port.subscribing is None:
+            port.subscribing = self._tasks.spawn(self._subscribe(number, port))
+        return await asyncio.shield(port.subscribing)
+
     async def _subscribe(self, number: int, port: _Port) -> Answer:
         """Subscribe; where the link is lost, `subscribe_again` will."""
         try:
@@ -224,8 +228,7 @@ class Incoming:
             port.subscribing = None
 
     async def _follow(self, stream: Stream, number: int, port: _Port) -> None:
-        reason = await self._subscriptions.follow(stream, number)
-        if reason and port.stream is stream:
+        if (reason := await self._subscriptions.follow(stream, number)) and port.stream is stream:
             self._subscriptions.note(number, f"The pod's {self.what} {number} is no longer this session's: {reason}.")
 
     def _drop_closed(self) -> None:
