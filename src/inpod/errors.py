@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
     AGENT_START = 69
     """The agent did not start: image, admission, quota, time."""
     NO_MEANS = 70
-    """The kernel or the pod lacks what was asked for (for instance stealing)."""
+    """The kernel, the pod or this machine lacks what is needed (for instance stealing, or room for the session's folder)."""
     NOT_INTERCEPTABLE = 71
     """Nothing reaches the program: 32-bit, set-id, or the kernel refuses what its kind needs."""
     AGENT_LOST = 72

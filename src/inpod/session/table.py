@@ -17,9 +17,11 @@ and port slots before it connects.
 """
 
 import mmap
+import os
 import struct
 from pathlib import Path
 
+from inpod.errors import ExitCode, UserError
 from inpod.protocol.layer import Addr, decode_addr, encode_addr
 
 MAGIC = b"inpodtb1"
@@ -45,10 +47,21 @@ class Table:
     """The session's side of the file. Removed with the session's folder."""
 
     def __init__(self, path: Path) -> None:
-        """Make the file, sparse: only what is used takes memory."""
+        """Make the file.
+
+        Raises:
+            UserError: There is no room for it.
+        """
         with path.open("xb+") as file:
-            file.truncate(TABLE_BYTES)
-            file.seek(0)
+            try:
+                # Not sparse: whoever writes to a page for which there is no room, we or the program, dies of SIGBUS.
+                os.posix_fallocate(file.fileno(), 0, TABLE_BYTES)
+            except OSError as error:
+                raise UserError(
+                    f"There is no room for the session's folder in {path.parent.parent}: {error.strerror}",
+                    hint=f"Free {TABLE_BYTES // 2**20 + 1} MiB there, or name a folder with more by TMPDIR.",
+                    exit_code=ExitCode.NO_MEANS,
+                ) from None
             file.write(MAGIC)
             file.flush()
             self._map = mmap.mmap(file.fileno(), TABLE_BYTES)
