@@ -146,7 +146,7 @@ async def test_agent_ends_at_once_after_the_last_word(pod: Pod) -> None:
     async with listening(pod, idle_limit_s=600) as agent:
         tunnel = await agent.enter()
         await greet(tunnel)
-        await tunnel.ask(encode(Finish()))
+        await tunnel.fetch(encode(Finish()))
         # Not before the link has ended.
         assert await greet(tunnel) == HOSTNAME
         tunnel.close()

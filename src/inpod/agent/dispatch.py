@@ -52,6 +52,9 @@ MAX_STREAMS = 16384
 
 SILENCE_CHECK_S = 5.0
 
+STILL_WAITING = b"."
+"""Data that answers `Finish` while there is more to wait for."""
+
 
 class Abilities:
     """What outlives a link: the target and what reads of it.
@@ -202,13 +205,14 @@ class _Link:
             case Knock():
                 self._say(stream, await self._subscriptions.knock(request))
             case Finish():
+                stream.accept()
                 try:
-                    have_all = await outlets.arrived()
+                    have_all = await outlets.arrived(lambda: stream.send(STILL_WAITING))
                 finally:
                     self._on_finish()
                 if not have_all:
                     raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-                stream.accept()
+                stream.write_eof()
             case Incoming():
                 raise OSError(errno.EPROTO, "only the agent opens incoming connections")
             case Connect():

@@ -14,6 +14,9 @@ from inpod.tunnel.streams import StreamRefused, Tunnel
 TELL_AFTER_S = 2.0
 """How long the user's prompt may be late without a word."""
 
+SILENT_S = 15.0
+"""An agent that waits for far ends says so several times a second; one that is silent for so long will not answer."""
+
 
 async def have_arrive(relays: Relays, tunnel: Tunnel, events: Events, signals: Signals) -> None:
     """Wait until the far ends have all, and tell if they do not."""
@@ -33,9 +36,13 @@ async def have_arrive(relays: Relays, tunnel: Tunnel, events: Events, signals: S
 async def _arrive(relays: Relays, tunnel: Tunnel) -> bool:
     """Return whether all arrived; who does not know, as the link is lost, has nothing to tell."""
     is_sent = await relays.finish()
+    clock = asyncio.get_running_loop().time
     try:
-        # No limit of ours: the agent has one, and an agent that is not heard is a lost link.
-        await tunnel.ask(agent.encode(agent.Finish()))
+        # How long altogether, the agent knows.
+        async with asyncio.timeout(SILENT_S) as limit:
+            await tunnel.fetch_by(agent.encode(agent.Finish()), lambda _: limit.reschedule(clock() + SILENT_S))
+    except TimeoutError:
+        return False
     except StreamRefused as refused:
         return is_sent and not refused.payload
     return is_sent

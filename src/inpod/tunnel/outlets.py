@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import struct
+from collections.abc import Callable
 from typing import Any, Protocol
 
 LOOK_EVERY_S = 0.002
@@ -41,8 +42,11 @@ def remove(transport: Outlet | None) -> None:
         _open.discard(transport)
 
 
-async def arrived() -> bool:
+async def arrived(on_look: Callable[[], object] = lambda: None) -> bool:
     """Wait until the far ends have what was written until now. What comes meanwhile is not waited for.
+
+    Args:
+        on_look: Called now and then while there is something to wait for.
 
     Returns:
         Whether all have it. One that takes nothing for `STILL_LOOKS` looks is waited for no more.
@@ -52,6 +56,7 @@ async def arrived() -> bool:
     have_all, pause_s = True, LOOK_EVERY_S
     while waiting:
         await asyncio.sleep(pause_s)
+        on_look()
         pause_s = min(2 * pause_s, LOOK_AT_LEAST_EVERY_S)
         for transport, (least, looks) in list(waiting.items()):
             unsent = unsent_bytes(transport) if transport in _open else 0

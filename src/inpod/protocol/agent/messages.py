@@ -281,8 +281,10 @@ class ConnectUnix(NamedTuple):
 
 
 class Finish(NamedTuple):
-    """The program has ended, and the session will not come back. Answer: an empty ACCEPT, once what it said has reached the
-    far ends of its connections; refused with ETIMEDOUT when one of them takes nothing for long.
+    """The program has ended, and the session will not come back.
+
+    Answer: an empty ACCEPT; a byte now and then as data, while what the program said is on its way to the far ends of its
+    connections; EOF once they have it, or RESET with ETIMEDOUT when one of them takes nothing for long.
     """
 
 
