@@ -1,5 +1,6 @@
 """The documented Role is enough, and each right that is missing is named before anything is made."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,10 +9,14 @@ from typing import Any
 import pytest
 
 from inpod.errors import ExitCode
+from inpod.targets.kube import lease
+from inpod.targets.kube.cluster import Cluster as Client
 from inpod.targets.kube.list import list_targets
+from inpod.targets.kube.refusals import ApiRefusal
 from inpod.targets.kube.rights import RIGHTS
 from tests.e2e.cluster import Namespace
 from tests.e2e.kube import kubeconfig_with, make_target, refused, run, wait_until_nothing_is_left
+from tests.processes import LIMIT_S
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +107,39 @@ def test_port_forward_that_is_refused_names_the_verb(
     error = refused(targets, kubeconfig=kubeconfig)
     assert error.message == f"You have no right to get pods/portforward in namespace '{targets.name}'."
     assert error.exit_code == ExitCode.NO_PERMISSION
+
+
+def test_right_that_is_taken_away_meanwhile_is_told_once(
+    targets: Namespace,
+    user: Callable[[list[dict[str, Any]]], str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    kubeconfig = user(rules())
+    monkeypatch.setattr(lease, "RENEW_EVERY_S", 0.1)
+    monkeypatch.setattr(lease, "RETRY_EVERY_S", 0.1)
+    patch, has_been_refused = Client.patch, asyncio.Semaphore(0)
+
+    async def counted(self: Client, *arguments: Any, **options: Any) -> None:
+        try:
+            await patch(self, *arguments, **options)
+        except ApiRefusal:
+            has_been_refused.release()
+            raise
+
+    async def story() -> None:
+        link = await make_target(targets, "pod/web", kubeconfig=kubeconfig).start_agent(lambda what: None)
+        try:
+            monkeypatch.setattr(Client, "patch", counted)
+            less = {"rules": rules(without=("patch", "jobs"))}
+            targets.kubectl("patch", "role", "dev1", "--type=merge", "-p", json.dumps(less))
+            async with asyncio.timeout(LIMIT_S):
+                for _ in range(5):
+                    await has_been_refused.acquire()
+        finally:
+            await link.close()
+
+    run(story())
+    (said,) = [record.getMessage() for record in caplog.records if record.name == lease.__name__]
+    assert "cannot patch resource" in said
+    assert said.endswith("without that it ends within 60 s")

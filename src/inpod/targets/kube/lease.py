@@ -6,7 +6,7 @@ import time
 
 from inpod.errors import UserError
 from inpod.targets.kube.cluster import Cluster
-from inpod.targets.kube.job import jobs_path, renewal
+from inpod.targets.kube.job import LEASE_S, jobs_path, renewal
 from inpod.targets.kube.refusals import ApiRefusal
 
 log = logging.getLogger(__name__)
@@ -26,18 +26,18 @@ async def keep_alive(cluster: Cluster, job: str, created: float) -> None:
     Args:
         created: Before the Job was created, by `now`: its own clock starts a little later, so no lease is short.
     """
-    wait_s = RENEW_EVERY_S
+    wait_s, said = RENEW_EVERY_S, ""
     while True:
         await asyncio.sleep(wait_s)
         try:
             await cluster.patch(jobs_path(cluster.namespace, job), renewal(now() - created))
-            wait_s = RENEW_EVERY_S
-        except ApiRefusal as error:
-            if error.code == 404:
+            wait_s, said = RENEW_EVERY_S, ""
+        except (ApiRefusal, UserError) as error:
+            if isinstance(error, ApiRefusal) and error.code == 404:
                 log.warning("Job %s is gone", job)
                 return
-            log.warning("the lease of Job %s is not renewed: %s", job, error.message)
             wait_s = RETRY_EVERY_S
-        except UserError as error:
-            log.warning("the lease of Job %s is not renewed: %s", job, error.message)
-            wait_s = RETRY_EVERY_S
+            # Once, not at each attempt: it stands between the program's own lines.
+            if error.message != said:
+                said = error.message
+                log.warning("Job %s is not renewed (%s); without that it ends within %d s", job, said, LEASE_S)
