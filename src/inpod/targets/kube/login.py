@@ -6,9 +6,10 @@ import json
 import os
 import ssl
 import tempfile
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
@@ -19,6 +20,10 @@ from inpod.targets.kube.refusals import one_line
 
 LOGIN_LIMIT_S = 30.0
 """Longest wait for a credential plugin, which may have to talk to a server of its own."""
+
+CANCEL_EVERY_S = 0.1
+
+T = TypeVar("T")
 
 _IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -75,13 +80,7 @@ async def log_in(kubeconfig: str | None, context: str | None) -> Login:
     # Not kr8s.asyncio.api(): that asks for the server's version, without a time limit, and warns on stderr about it.
     api = Api(bypass_factory=True, kubeconfig=kubeconfig, context=context)
     try:
-        async with asyncio.timeout(LOGIN_LIMIT_S):
-            await api.auth.reauthenticate()
-            if wrong := _wrong_server(api, kubeconfig):
-                raise wrong
-            tls = await api.auth.ssl_context()  # type: ignore[no-untyped-call]  # kr8s annotates all but this
-            # Else the first calls, made at the same time, would each make a session and lose all but one.
-            await api._create_session()
+        tls = await _within(LOGIN_LIMIT_S, _prepare(api, kubeconfig))
     except TimeoutError as error:
         raise _plugin_failed(f"no answer within {LOGIN_LIMIT_S:.0f} s") from error
     except RuntimeError as error:
@@ -104,11 +103,41 @@ async def log_in(kubeconfig: str | None, context: str | None) -> Login:
         raise _broken(kubeconfig, one_line(str(error))) from error
     finally:
         _delete_key_files(api)
-    if tls is True:
-        tls = ssl.create_default_context()
-    if not str(api.auth.server).startswith("https:"):
-        tls = None
     return Login(api, kubeconfig, context, _namespace(api), tls)
+
+
+async def _prepare(api: Api, kubeconfig: str | None) -> ssl.SSLContext | None:
+    """Get credentials into `api`; return its TLS context, None for a server without TLS."""
+    await api.auth.reauthenticate()
+    if wrong := _wrong_server(api, kubeconfig):
+        raise wrong
+    tls: ssl.SSLContext | bool = await api.auth.ssl_context()  # type: ignore[no-untyped-call]  # kr8s annotates all but this
+    # Else the first calls, made at the same time, would each make a session and lose all but one.
+    await api._create_session()
+    if not str(api.auth.server).startswith("https:"):
+        return None
+    return tls if isinstance(tls, ssl.SSLContext) else ssl.create_default_context()
+
+
+async def _within(limit_s: float, work: Coroutine[None, None, T]) -> T:
+    """Return what `work` returns, which ends with our wait for it.
+
+    Raises:
+        TimeoutError: It takes longer.
+    """
+    working = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([working], timeout=limit_s)
+        if not working.done():
+            raise TimeoutError
+        return working.result()
+    finally:
+        # kr8s has a plugin run by anyio, which waits for it when it is cancelled, and kills it when cancelled again.
+        while not working.done():
+            working.cancel()
+            await asyncio.wait([working], timeout=CANCEL_EVERY_S)
+        if not working.cancelled():
+            working.exception()  # else asyncio says that nobody looked at it
 
 
 def _namespace(api: Api) -> str:
