@@ -86,9 +86,8 @@ class LocalNames:
             pass
         finally:
             stream.refuse()
+            # Not waited for: a program that does not read what was said to it would hold up the session's end.
             writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
 
     async def _forth(self, stream: Stream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError):

@@ -12,6 +12,7 @@ from inpod.dns import messages
 from inpod.dns.questions import Questions
 from inpod.session.names.filter import NameFilter
 from inpod.session.names.here import LocalNames
+from inpod.session.tasks import Tasks
 from inpod.tunnel.streams import Stream
 from tests.unit.tunnel.conftest import Run, tunnels
 
@@ -182,6 +183,32 @@ def test_server_that_is_silent_holds_up_nothing_for_ever(run: Run) -> None:
         async with local_names() as names, connection(names, server_of_pod) as (reader, writer):
             writer.write(framed(query("silent")) + framed(query("here")))
             assert await next_message(reader) == answered(query("here"), b"tcp")
+
+    run(main)
+
+
+def test_program_that_does_not_read_does_not_hold_up_the_sessions_end(run: Run) -> None:
+    """As one that was left behind by the program itself."""
+
+    async def main() -> None:
+        far: list[Stream] = []
+
+        def take(stream: Stream, head: bytes) -> None:
+            stream.accept()
+            far.append(stream)
+
+        async with local_names() as names, tunnels(take) as (first, _):
+            stream = first.open(b"")
+            await stream.accepted()
+            program, inner = socket.socketpair()
+            with program:
+                inner.setblocking(False)
+                tasks = Tasks()
+                tasks.spawn(names.relay(stream, inner))
+                while far[0].send(framed(bytes(65535))):  # noqa: ASYNC110  # the relay gives no event
+                    await asyncio.sleep(0.01)  # until it goes no further
+                async with asyncio.timeout(LIMIT_S):
+                    await tasks.close()
 
     run(main)
 
