@@ -74,15 +74,16 @@ class IncomingUdp(Incoming):
         self, stream: Stream, request: agent.Incoming, listener: Listener, peer: Addr, local: Addr
     ) -> None:
         host = listener.address_for(peer).host
-        sock = socket.socket(
-            socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
-        )
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = None
         try:
+            sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
             sock.bind((host, 0))
             self._table.set_udp_port(sock.getsockname()[1], peer=peer, local=local)
             sock.connect((host, listener.real.port))
         except OSError as error:
-            sock.close()
+            if sock is not None:
+                sock.close()
             self._deliveries.refuse(stream, request, error.errno or errno.EIO)
             return
         program = (host, listener.real.port)
