@@ -6,9 +6,9 @@ A test fetches what it lacks by itself, where it can: `just test` gives many no 
 import subprocess
 
 from tests import debian11, delve
-from tests.netns import envoy, name_daemons, netty
+from tests.netns import bun, envoy, name_daemons, netty
 
-ALL = (debian11.bare_root, delve.delve, envoy.binary, name_daemons.unpacked, netty.libraries)
+ALL = (bun.binary, debian11.bare_root, delve.delve, envoy.binary, name_daemons.unpacked, netty.libraries)
 
 if __name__ == "__main__":
     for fetch in ALL:

@@ -80,7 +80,9 @@ fn looked(
     };
     Some(Ok(match why {
         None => Child::Reachable,
-        Some(Why::Static | Why::Go | Why::Musl) if may_trace && becomes_traced(state, dir, path, planned) => {
+        Some(Why::Static | Why::Go | Why::Bun | Why::Musl)
+            if may_trace && becomes_traced(state, dir, path, planned) =>
+        {
             Child::Traced
         }
         Some(why) => {

@@ -11,6 +11,12 @@ const PT_NOTE: u32 = 4;
 const MAX_HEADERS: u16 = 64;
 /// Go writes its notes with this name; such programs make system calls of their own even when they use libc.
 const GO_NOTE: &[u8] = b"Go\0\0";
+/// Bun's own sections, and those of what `bun build --compile` makes, have names that begin so. It opens files by system
+/// calls of its own.
+const BUN_SECTION: &[u8] = b".bun";
+/// Bun's section headers lie at its end, some 100 MB behind its start. Smaller programs are not asked for the names.
+const LEAST_BUN_BYTES: u64 = 32 << 20;
+const SECTION_NAMES: usize = 1024;
 
 /// What a file is to execve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +36,8 @@ pub enum Why {
     Static,
     /// Its own system calls.
     Go,
+    /// Its own system calls, for files.
+    Bun,
     /// Another libc, whose linker would refuse the layer and end the program.
     Musl,
     /// Another word size.
@@ -46,6 +54,7 @@ impl Why {
         match self {
             Self::Static => "static",
             Self::Go => "go",
+            Self::Bun => "bun",
             Self::Musl => "musl",
             Self::Bits32 => "32-bit",
             Self::SetId => "set-id",
@@ -120,11 +129,30 @@ fn look_at_headers(
             return Program::Beyond(Why::Go);
         }
     }
-    if has_interpreter {
-        Program::Reachable
-    } else {
+    if !has_interpreter {
         Program::Beyond(Why::Static)
+    } else if is_bun(reader) == Some(true) {
+        Program::Beyond(Why::Bun)
+    } else {
+        Program::Reachable
     }
+}
+
+/// Looks at the names of a large program's sections (elf(5), Elf64_Shdr).
+fn is_bun(reader: &mut Reader<'_, impl FnMut(u64, &mut [u8]) -> usize>) -> Option<bool> {
+    let head = reader.head;
+    let at = u64_at(head, 40)?;
+    if at < LEAST_BUN_BYTES {
+        return Some(false);
+    }
+    let (size, index) = (u16_at(head, 58)?, u16_at(head, 62)?);
+    let mut header = [0; 64];
+    let length = reader.fill(at.saturating_add(u64::from(size) * u64::from(index)), &mut header);
+    let header = header.get(..length)?;
+    let (offset, wanted) = (u64_at(header, 24)?, u64_at(header, 32)? as usize);
+    let mut names = [0; SECTION_NAMES];
+    let names = some(reader, offset, &mut names, wanted.min(SECTION_NAMES));
+    Some(names.windows(BUN_SECTION.len()).any(|part| part == BUN_SECTION))
 }
 
 fn some<'a>(

@@ -86,6 +86,33 @@ fn programs_are_told_apart() {
 }
 
 #[test]
+fn a_large_program_is_told_by_the_names_of_its_sections() {
+    let glibc: &[u8] = b"/lib64/ld-linux-x86-64.so.2\0";
+    let far = 100 << 20;
+    let with_sections = |at: u64, names: &[u8]| {
+        let mut head = elf(&[(INTERP, glibc)]);
+        head[40..48].copy_from_slice(&at.to_le_bytes());
+        head[58..60].copy_from_slice(&64_u16.to_le_bytes());
+        head[62..64].copy_from_slice(&2_u16.to_le_bytes());
+        let mut header = [0; 64];
+        header[24..32].copy_from_slice(&(at + 192).to_le_bytes());
+        header[32..40].copy_from_slice(&(names.len() as u64).to_le_bytes());
+        let end = [[0; 64].as_slice(), &[0; 64], &header, names].concat();
+        look(&head, |offset, room| {
+            let rest = end.get((offset - at) as usize..).unwrap_or_default();
+            let length = rest.len().min(room.len());
+            room[..length].copy_from_slice(&rest[..length]);
+            length
+        })
+    };
+    assert_eq!(with_sections(far, b"\0.text\0.bun\0.data\0"), Program::Beyond(Why::Bun));
+    assert_eq!(with_sections(far, b"\0.text\0.data\0"), Program::Reachable);
+    // Not even looked at: the names may lie anywhere.
+    assert_eq!(with_sections(1 << 20, b"\0.text\0.bun\0"), Program::Reachable);
+    assert_eq!(with_sections(far, b""), Program::Reachable);
+}
+
+#[test]
 fn a_file_cut_anywhere_is_looked_at_without_a_fault() {
     let whole = elf(&[(INTERP, b"/lib64/ld-linux-x86-64.so.2\0"), (NOTE, b"Go\0\0")]);
     for length in 0..whole.len() {

@@ -16,7 +16,7 @@ ENV = "/usr/bin/env"
 
 Interceptor = Literal["layer", "tracer"]
 
-BEYOND_LAYER = (Kind.STATIC, Kind.GO, Kind.MUSL)
+BEYOND_LAYER = (Kind.STATIC, Kind.GO, Kind.BUN, Kind.MUSL)
 """What the layer cannot be in, and the tracer can serve."""
 
 BEYOND_BOTH = (Kind.BITS_32, Kind.SET_ID)

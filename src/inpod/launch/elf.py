@@ -8,7 +8,7 @@ import shutil
 import stat
 import struct
 from enum import Enum
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 HEAD_BYTES = 64 * 1024
 """Enough for the headers and notes of every linker's output seen."""
@@ -19,6 +19,10 @@ MAX_INTERPRETERS = 5
 SCRIPT_LINE_BYTES = 256
 """Longest first line of a script that the kernel reads (BINPRM_BUF_SIZE)."""
 
+LEAST_BUN_BYTES = 32 << 20
+"""Bun's section headers lie at its end, some 100 MB behind its start. Smaller programs are not asked for the names."""
+
+_SECTION_NAMES = 1024
 _PT_INTERP, _PT_NOTE = 3, 4
 _CLASS_64 = 2
 
@@ -29,6 +33,7 @@ class Kind(Enum):
     DYNAMIC = "a dynamic program"
     STATIC = "linked statically"
     GO = "a Go program"
+    BUN = "a program of Bun's"
     MUSL = "built for musl"
     BITS_32 = "a 32-bit program"
     SET_ID = "set-id (or has file capabilities)"
@@ -82,7 +87,9 @@ def look(path: str, search: str) -> Program:
         with open(path, "rb") as file:
             facts = os.fstat(file.fileno())
             head = file.read(HEAD_BYTES)
-        kind = kind_of(head)
+            kind = kind_of(head)
+            if kind is Kind.DYNAMIC and _is_bun(file, head):
+                kind = Kind.BUN
         if kind is not Kind.SCRIPT:
             return Program(Kind.SET_ID if kind is Kind.DYNAMIC and _changes_rights(path, facts) else kind, tuple(files))
         words = script_words(head)
@@ -112,6 +119,18 @@ def _kind_by_segments(head: bytes) -> Kind:
     if not interpreter:
         return Kind.STATIC
     return Kind.MUSL if b"/ld-musl" in interpreter else Kind.DYNAMIC
+
+
+def _is_bun(file: BinaryIO, head: bytes) -> bool:
+    """Whether it has sections of Bun's, as what `bun build --compile` makes has too (elf(5), Elf64_Shdr)."""
+    (at,), (size, _, index) = struct.unpack_from("<Q", head, 40), struct.unpack_from("<HHH", head, 58)
+    if at < LEAST_BUN_BYTES:
+        return False
+    header = os.pread(file.fileno(), 64, at + size * index)
+    if len(header) < 64:
+        return False
+    offset, length = struct.unpack_from("<QQ", header, 24)
+    return b".bun" in os.pread(file.fileno(), min(length, _SECTION_NAMES), offset)
 
 
 def _changes_rights(path: str, facts: os.stat_result) -> bool:

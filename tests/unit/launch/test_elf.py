@@ -69,6 +69,29 @@ def test_kind_of_real_programs(name: str, kind: Kind) -> None:
 
 
 @pytest.mark.parametrize(
+    ("at", "names", "kind"),
+    [
+        (100 << 20, b"\0.text\0.bun\0.data\0", Kind.BUN),
+        (100 << 20, b"\0.text\0.data\0", Kind.DYNAMIC),
+        (1 << 20, b"\0.text\0.bun\0", Kind.DYNAMIC),  # too small to be looked at
+        (100 << 20, b"", Kind.DYNAMIC),
+    ],
+)
+def test_a_large_program_is_told_by_the_names_of_its_sections(
+    at: int, names: bytes, kind: Kind, tmp_path: Path
+) -> None:
+    head = bytearray(elf(GLIBC))
+    struct.pack_into("<Q", head, 40, at)
+    struct.pack_into("<HHH", head, 58, 64, 2, 1)
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.write(head)
+        file.seek(at + 64)
+        file.write(struct.pack("<24xQQ24x", at + 128, len(names)) + names)
+    assert look(str(path), PATH).kind is kind
+
+
+@pytest.mark.parametrize(
     ("line", "words"),
     [
         (b"#!/bin/sh\n", ["/bin/sh"]),

@@ -221,7 +221,7 @@ class Warn(NamedTuple):
     """A program runs outside the pod, or without rights. Reply: errno 0.
 
     Attributes:
-        why: "static", "go", "musl", "32-bit", "set-id": the layer cannot reach it, and it is started with a clean
+        why: "static", "go", "bun", "musl", "32-bit", "set-id": the layer cannot reach it, and it is started with a clean
             environment. "closed": the tracer may not look into it. "no-new-rights": traced, a set-id program gains none.
             "unreadable": nobody can say which it is; it is started with the layer, which a static one ignores.
         path: Of the program; of a closed one what it was called as.
