@@ -30,6 +30,20 @@ while True:
     sock.sendto(b"program " + data, sender)
 """
 
+QUESTIONS = """
+import random, socket
+for _ in range(20):
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.settimeout(20)
+        while True:
+            try: sock.bind(("0.0.0.0", random.randrange(1024, 65536)))
+            except OSError: continue
+            break
+        sock.sendto(b"\\x12\\x34\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\3api\\3svc\\4test\\0\\0\\1\\0\\1", ("127.0.0.1", 53))
+        assert sock.recv(600).endswith(socket.inet_aton("10.2.0.2"))
+"""
+"""As hickory-dns (Rust, Deno) and Twisted ask: each time from another port, so that nobody can guess it."""
+
 NODE = f"""
 const sock = require("dgram").createSocket("udp4");
 sock.on("message", (text, from) => {{
@@ -185,3 +199,11 @@ def ask_or_nothing(pod: Pod) -> list[str]:
         return ask(pod, "10.77.0.1", "x")[0]
     except subprocess.CalledProcessError:
         return []
+
+
+@pytest.mark.parametrize("interceptor", ["layer", "tracer"])
+def test_ports_that_are_bound_for_a_question_are_not_told(pod: Pod, tmp_path: Path, interceptor: str) -> None:
+    # The first port that is told of is that of the server.
+    with serving(pod, tmp_path, interceptor, "steal", sys.executable, "-c", QUESTIONS + ECHO) as process:
+        assert ask(pod, "10.77.0.1", "one")[0] == ["program one"]
+        assert next_line(process.stdout).startswith("one ")

@@ -38,7 +38,7 @@ class Summary(NamedTuple):
 class PortSubscribed(NamedTuple):
     """The pod's traffic to a port comes to the program, which listens there.
 
-    Comes once for each port.
+    Comes once for each port; of UDP when the program has had it for a quarter of a second, as others are bound for one question.
 
     Attributes:
         port: Of the pod.

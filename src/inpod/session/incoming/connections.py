@@ -76,7 +76,8 @@ class Incoming:
         self._ports: dict[int, _Port] = {}
         self._locals: dict[int, Listener] = {}
         self._sources = Sources(table)
-        self._announced: dict[int, str] = {}
+        self._had: set[int] = set()
+        self._announced: set[int] = set()
         self.addresses: frozenset[bytes] = frozenset()
         """The pod's own IP addresses, as `Addr.ip`: connecting to them reaches one's own listener."""
         self._prepare()
@@ -194,16 +195,18 @@ class Incoming:
         return found
 
     def _announce(self, number: int, listener: Listener) -> None:
-        real = str(listener.real)
+        """Tell the user of a port of the pod, once."""
         if number in self._announced:
             return
-        self._announced[number] = real
+        self._announced.add(number)
+        real = str(listener.real)
         wanted = listener.wanted.port
         if listener.real.port != wanted and (wanted, listener.real.port) not in self._listen_ports:
             why = "needs root" if wanted < _first_free_port() else "is taken"
             text = f"Port {wanted} {why} on this machine: the program listens on {real}; it still sees {wanted}."
             self._events.emit(Note(text, "info"))
         self._events.emit(PortSubscribed(number, self._mode, real, self._subscriptions.protocol))
+        self._tasks.spawn(self._services.tell(number, self._subscriptions.protocol))
 
     async def _subscribed(self, number: int, port: _Port) -> Answer:
         """Return how the subscription of a port ends that is not had; all who want it at a time wait for one."""
@@ -214,12 +217,11 @@ class Incoming:
     async def _subscribe(self, number: int, port: _Port) -> Answer:
         """Subscribe; where the link is lost, `subscribe_again` will."""
         try:
-            answer, stream = await self._subscriptions.open(number, is_again=number in self._announced)
+            answer, stream = await self._subscriptions.open(number, is_again=number in self._had)
             if stream is not None:
+                self._had.add(number)
                 if self._ports.get(number) is port:
                     port.stream = stream
-                    if number not in self._announced:
-                        self._tasks.spawn(self._services.tell(number, self._subscriptions.protocol))
                     self._tasks.spawn(self._follow(stream, number, port))
                 else:
                     stream.refuse()

@@ -31,6 +31,8 @@ class IncomingUdp(Incoming):
         self._readiness = Readiness()
         self._peers: dict[Key, Relay] = {}
         self._cookies: dict[Relay, set[int]] = {}
+        self._bound: dict[int, Listener] = {}
+        self._bound_before: dict[int, Listener] = {}
 
     def answer_by(self, program_port: int, request: Connect) -> Endpoint | None:
         """Return where the program's socket sends to a peer that it has heard from; None for another peer."""
@@ -60,6 +62,18 @@ class IncomingUdp(Incoming):
     def gone(self, relay: Relay) -> None:
         """End a relay whose program is gone."""
         relay.forget_stream()
+
+    def _announce(self, number: int, listener: Listener) -> None:
+        """Tell of a port if it is still had after a while: resolvers take one of their own choice for each question."""
+        if number not in self._announced:
+            self._bound[number] = listener
+
+    def _drop_closed(self) -> None:
+        super()._drop_closed()
+        for number, listener in self._bound_before.items():
+            if (port := self._ports.get(number)) is not None and listener in port.listeners:
+                super()._announce(number, listener)
+        self._bound, self._bound_before = {}, self._bound
 
     def _there(self) -> set[Place]:
         try:
