@@ -4,6 +4,7 @@ import hashlib
 import json
 import stat
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from tests.netns.conftest import Pod
 from tests.netns.pod import BIG_BYTES
 from tests.netns.session import line, output_of, python_in, session
+from tests.processes import LIMIT_S
 
 pytestmark = pytest.mark.usefixtures("interceptor")
 
@@ -146,6 +148,20 @@ def test_listing_names_everything(pod: Pod) -> None:
 def test_kinds_are_the_pods(pod: Pod) -> None:
     code = 'tell([stat.S_IFMT(os.lstat("/srv/app/" + n).st_mode) for n in ("pipe", "config", "up", "../app")])'
     assert ask(pod, code) == [stat.S_IFIFO, stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR]
+
+
+def test_tar_finds_no_folder_that_changes_while_it_reads(pod: Pod, tmp_path: Path) -> None:
+    archive = str(tmp_path / "archive.tar")
+    # Its exit status is 1 if one did: it looks at the ctime.
+    with session(f"pid/{pod.pid}", "tar", "-cf", archive, "-C", "/srv", "app", "mounted") as process:
+        assert process.wait(LIMIT_S) == 0, process.communicate()
+    with tarfile.open(archive) as members:
+        content = members.extractfile("app/big")
+        assert content is not None
+        assert (
+            hashlib.sha256(content.read()).digest() == hashlib.sha256(bytes(range(256)) * (BIG_BYTES // 256)).digest()
+        )
+        assert members.getmember("mounted/inner").size == len("on another mount")
 
 
 def test_links_lead_where_they_lead_in_the_pod(pod: Pod) -> None:

@@ -58,7 +58,7 @@ class Filling:
             parent, name = split(entry)
             if entry.kind == "dir":
                 fd = self.open(parent + b"/" + name if name else b"", is_whole=entry.is_listed)
-                os.fchmod(fd, stat.S_IMODE(entry.mode) | 0o700)
+                _set_mode(fd, stat.S_IMODE(entry.mode) | 0o700)
                 is_done = self._knows_way and not entry.is_listed
                 (members if is_done else self._folders).append((entry, fd))
                 continue
@@ -120,10 +120,22 @@ class Filling:
 
 
 def _settle(folders: list[tuple[Entry, int]]) -> None:
-    """Give directories their times, and those that are complete no mark."""
+    """Give directories their times, and those that are complete no mark.
+
+    What is so already is not touched: its ctime would change, and tar(1) tells by that of a folder that changed while it read.
+    """
     for entry, fd in folders:
-        is_marked = os.fstat(fd).st_atime_ns == MARK_NS and not entry.is_listed
-        os.utime(fd, ns=(MARK_NS if is_marked else time.time_ns(), entry.mtime_ns))
+        found = os.fstat(fd)
+        was_marked = found.st_atime_ns == MARK_NS
+        is_marked = was_marked and not entry.is_listed
+        if found.st_mtime_ns != entry.mtime_ns or was_marked != is_marked:
+            os.utime(fd, ns=(MARK_NS if is_marked else time.time_ns(), entry.mtime_ns))
+
+
+def _set_mode(fd: int, mode: int) -> None:
+    """Give a directory its mode, where it has another (`_settle`)."""
+    if stat.S_IMODE(os.fstat(fd).st_mode) != mode:
+        os.fchmod(fd, mode)
 
 
 def _is_there(parent: int, name: bytes) -> bool:
