@@ -75,9 +75,7 @@ def test_a_signal_ends_a_call_that_waits(pod: Pod, wait: str) -> None:
 
 @pytest.mark.parametrize("interceptor", INTERCEPTORS)
 def test_storms_of_children_and_threads(pod: Pod, interceptor: str) -> None:
-    shells = (
-        "for i in $(seq 300); do (cat /srv/app/config >/dev/null && /bin/true || echo failed) & done; wait; echo done"
-    )
+    shells = "for i in $(seq 300); do (cat /srv/app/config >/dev/null && /bin/true || echo failed $?) 2>&1 & done; wait; echo done"
     assert inside(pod, interceptor, "sh", "-c", shells) == "done\n"
     code = (
         "import concurrent.futures, os, subprocess\n"
