@@ -17,8 +17,8 @@ import pytest
 from inpod.agent.incoming.redirect.connections import datagram_taker
 from inpod.agent.incoming.redirect.sk_lookup import SkLookup
 from inpod.protocol.agent import PROTOCOL_VERSION, Address, Hello, Refusal, Subscribe, Welcome, decode_answer, encode
-from inpod.tunnel.streams import Stream, StreamRefused
-from tests.netns.conftest import Agent, agent_environment, running_agent
+from inpod.tunnel.streams import StreamRefused
+from tests.netns.conftest import Agent, agent_environment
 from tests.netns.program import Program, agent_beside, subscribe, until
 from tests.netns.traffic import (
     CLIENT_IPV4,
@@ -144,23 +144,6 @@ async def test_connection_that_the_session_refuses_is_reset(hosts: Hosts) -> Non
         assert await serves(hosts) == "ECONNRESET"
         program.is_listening = True
         assert await serves(hosts) == "program"
-
-
-async def test_what_the_client_says_comes_before_the_session_answers(hosts: Hosts) -> None:
-    offered: asyncio.Future[Stream] = asyncio.get_running_loop().create_future()
-
-    def on_stream(stream: Stream, _: bytes) -> None:
-        offered.set_result(stream)
-
-    async with running_agent("--netns", hosts.pod.path, on_stream=on_stream) as agent:
-        await subscribe(agent, PORT, "steal")
-        with await asyncio.to_thread(hosts.client.connect, POD_IPV4, PORT) as sock:
-            sock.sendall(b"hello")
-            stream = await offered
-            heard = await stream.read()
-            stream.accept()
-            await stream.write(heard.upper())
-            assert await asyncio.to_thread(sock.recv, 100) == b"HELLO"
 
 
 async def test_many_ports_of_which_most_have_no_original(hosts: Hosts) -> None:

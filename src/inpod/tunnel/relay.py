@@ -67,11 +67,6 @@ class Bridge(asyncio.Protocol):
             sock.close()
             asyncio.get_running_loop().call_soon(self.connection_lost, None)
 
-    def read(self) -> None:
-        """Take what has come to the socket by now, before the loop tells of it."""
-        if self._transport is not None:
-            self._transport.read()
-
     # The socket's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -13,6 +13,7 @@ from inpod.agent.incoming.redirect.original import connect_original
 from inpod.agent.incoming.subscriber import ANSWER_LIMIT_S, Choice, Subscriber, begins_as_probe
 from inpod.protocol.agent import Address
 from inpod.tunnel.relay import RESET_ON_CLOSE, join
+from inpod.tunnel.streams import StreamRefused
 
 MAX_CONNECTIONS = 16000
 """Stolen connections of a port at a time; further ones wait in the listeners' queues."""
@@ -165,10 +166,10 @@ class StolenPort:
             self._gone()
             return
         there = [subscriber for subscriber in self._subscribers if subscriber.is_there()]
+        sock.setblocking(False)
         if there and there[0].rules is None and not there[0].has_probes:
             self._deliver(sock, there[0], peer, called)
         else:
-            sock.setblocking(False)
             self._group.create_task(self._look_inside(sock, there, peer, called))
 
     async def _look_inside(self, sock: socket.socket, there: list[Subscriber], peer: Address, called: Address) -> None:
@@ -199,12 +200,23 @@ class StolenPort:
     def _deliver(self, sock: socket.socket, to: Subscriber, peer: Address, called: Address) -> None:
         """Offer a connection to a session; pass its bytes on until both directions ended, or reset it.
 
-        What the client has said goes with the offer: the answer is not worth waiting for.
+        Nothing is passed on before the session has it: it may not hear us just now, and its program would get the request
+        of a client that was reset long ago.
         """
         stream = to.offer(peer, called)
         limit = self._loop.call_later(ANSWER_LIMIT_S, stream.refuse)
-        stream.when_decided(limit.cancel)
-        join(stream, sock, self._gone).read()
+
+        def decided() -> None:
+            limit.cancel()
+            try:
+                stream.answer()
+            except StreamRefused:
+                _reset(sock)
+                self._gone()
+            else:
+                join(stream, sock, self._gone)
+
+        stream.when_decided(decided)
 
 
 def _address(raw: tuple[str, int] | tuple[str, int, int, int]) -> Address:
