@@ -102,6 +102,7 @@ def read_request(fields: tuple[Field, ...]) -> Request:
             _learn(name)
             headers.append(field)
     _check_values(fields)
+    declared_length(fields)
     target = _target(pseudo)
     authority = pseudo.get(b":authority")
     expects_continue = _special(headers, special, authority) if special else False

@@ -112,6 +112,7 @@ def test_server_answers_what_it_answered(name: str, cut: int) -> None:
 
 @settings(max_examples=200)
 @given(st.sampled_from(sorted(CLIENTS)), DAMAGES, CUTS)
+@example("nghttp", [(225, 1, b"\x01")], 0)  # a length that is no number
 def test_damaged_client_leaves_nothing_behind_and_is_decided_alike_however_cut(
     name: str, damages: Damages, cut: int
 ) -> None:
