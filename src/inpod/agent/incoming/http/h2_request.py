@@ -42,10 +42,12 @@ class Request(NamedTuple):
 
     Attributes:
         expects_continue: The client may wait for "100 Continue" before it sends the body.
+        length: Of its body, as it says; None when it does not.
     """
 
     head: Head
     expects_continue: bool
+    length: int | None
 
 
 def decode_request(decoder: Decoder, block: bytes) -> tuple[Block, Request | None]:
@@ -102,13 +104,13 @@ def read_request(fields: tuple[Field, ...]) -> Request:
             _learn(name)
             headers.append(field)
     _check_values(fields)
-    declared_length(fields)
+    length = _declared_length(fields)
     target = _target(pseudo)
     authority = pseudo.get(b":authority")
     expects_continue = _special(headers, special, authority) if special else False
     if authority is not None and not any(name == b"host" for name, _ in special):
         headers.insert(0, (b"host", authority))
-    return Request(Head(pseudo[b":method"], target, tuple(headers)), expects_continue)
+    return Request(Head(pseudo[b":method"], target, tuple(headers)), expects_continue, length)
 
 
 def without_expectation(block: Block) -> bytes:
@@ -130,7 +132,7 @@ def check_trailers(fields: tuple[Field, ...]) -> None:
     _check_values(fields)
 
 
-def declared_length(fields: tuple[Field, ...]) -> int | None:
+def _declared_length(fields: tuple[Field, ...]) -> int | None:
     """Return how long a request says that its body is, None when it does not (RFC 9110 section 8.6).
 
     Raises:

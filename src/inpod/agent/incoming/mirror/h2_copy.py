@@ -12,7 +12,6 @@ from inpod.agent.incoming.http.h2_request import (
     MalformedError,
     Request,
     check_trailers,
-    declared_length,
     decode_request,
 )
 from inpod.agent.incoming.http.h2_stream import Stream
@@ -110,18 +109,14 @@ class Http2Copy:
 
     def _on_request(self, flags: int, number: int, request: Request, decoded: Block, block: bytes) -> None:
         has_ended = bool(flags & END_STREAM)
-        try:
-            length = declared_length(decoded.fields)
-        except MalformedError:
-            return  # the original refuses it
         choice = self._choose(request.head, b"" if has_ended else None)
         needs_body = choice is Fate.NEEDS_BODY and not has_ended
         if isinstance(choice, Fate) and not needs_body:
             return
         stream = Stream(number, request.head, _stateless(decoded, block))
         stream.request_ended = has_ended
-        stream.body_left = length
-        if (has_ended and length) or not self._program.add(stream):
+        stream.body_left = request.length
+        if (has_ended and request.length) or not self._program.add(stream):
             return
         if needs_body:
             stream.limit = self._clock.call_later(BODY_LIMIT_S, lambda: self._on_limit(stream))
