@@ -8,8 +8,6 @@ import socket
 import struct
 from collections.abc import Iterator
 
-NETLINK_SOCK_DIAG = 4
-
 ANY_STATE = 0xFFFF_FFFF
 """States are bits, by their numbers in include/net/tcp_states.h."""
 
@@ -22,6 +20,7 @@ REST_AT = HEAD.size + IDENTITY.size
 MAPPED = bytes(10) + b"\xff\xff"
 """How an IPv6 socket writes an IPv4 address (RFC 4291); of an IPv4 one it has the first four bytes."""
 
+_NETLINK_SOCK_DIAG = 4
 _BY_FAMILY, _DESTROY = 20, 21
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _ERROR, _DONE = 2, 3
@@ -43,7 +42,7 @@ def dump(states: int, protocol: int = socket.IPPROTO_TCP, *, own_port: int = 0, 
     """Yield the answer for each socket of IP that is in one of `states`.
 
     Args:
-        own_port, peer_port: Only those with these; 0: any. The kernel takes them for a hint, they say.
+        own_port, peer_port: Only those with these; 0: any. A hint to the kernel, which may say more.
 
     Raises:
         OSError: The kernel does not tell.
@@ -91,7 +90,7 @@ def open_socket() -> socket.socket:
     Raises:
         OSError: The kernel has no sock_diag.
     """
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG)
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
     sock.settimeout(_ANSWER_LIMIT_S)
     return sock
 
