@@ -13,17 +13,13 @@ from inpod.agent.incoming.mirror.h2_program import END_LIMIT_S
 from inpod.protocol.agent import PREFACE
 from tests.unit.agent.incoming.h2_copy_world import Copied
 from tests.unit.agent.incoming.http.h2_peers import Message, Server, Values
-from tests.unit.agent.incoming.http.h2_world import request
+from tests.unit.agent.incoming.http.h2_world import request, silent
 
 MINE, BODY = (b"x-for", b"one"), (b"x-for", b"body")
 KIB, MIB = 1024, 1024 * 1024
 
 LITTLE: Values = {SettingCodes.INITIAL_WINDOW_SIZE: 100, SettingCodes.MAX_CONCURRENT_STREAMS: 2}
 MUCH: Values = {SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1, SettingCodes.MAX_FRAME_SIZE: 2**24 - 1}
-
-
-def silent(server: Server) -> None:
-    server.answers = False
 
 
 def wanted(copied: Copied) -> dict[bytes, Message]:

@@ -5,7 +5,7 @@ from h2.settings import SettingCodes
 from inpod.agent.incoming.http import h2_frames as frames
 from inpod.agent.incoming.http.h2_limits import MOST_SIDES
 from tests.unit.agent.incoming.http.h2_peers import Server
-from tests.unit.agent.incoming.http.h2_world import World, assert_quiet, who
+from tests.unit.agent.incoming.http.h2_world import World, assert_quiet, silent, who
 
 ONE, TWO, BODY = (b"x-for", b"one"), (b"x-for", b"two"), (b"x-for", b"body")
 
@@ -77,11 +77,7 @@ def test_refused_original_leaves_its_requests_to_be_asked_again() -> None:
 
 def test_lost_side_ends_its_own_requests_only() -> None:
     world = World()
-
-    def wait(server: Server) -> None:
-        server.answers = False
-
-    world.on_server = wait
+    world.on_server = silent
     theirs, ours = world.ask(b"/"), world.ask(b"/", ONE)
     world.run()
     world.lose(world.server("one"))
@@ -122,11 +118,7 @@ def test_end_of_the_original_is_passed_on_once_nothing_is_asked() -> None:
 
 def test_side_that_is_going_gets_no_more_requests() -> None:
     world = World()
-
-    def wait(server: Server) -> None:
-        server.answers = False
-
-    world.on_server = wait
+    world.on_server = silent
     asked = [world.ask(b"/%d" % number, ONE) for number in range(3)]
     world.run()
     first = world.server("one")
@@ -153,11 +145,7 @@ def test_side_that_is_going_gets_no_more_requests() -> None:
 def test_side_that_is_going_is_not_given_what_waited_for_it() -> None:
     world = World()
     world.settings = {"one": {SettingCodes.MAX_CONCURRENT_STREAMS: 2}}
-
-    def wait(server: Server) -> None:
-        server.answers = False
-
-    world.on_server = wait
+    world.on_server = silent
     asked = [world.ask(b"/%d" % number, ONE) for number in range(4)]
     world.run()
     first = world.server("one")
@@ -180,11 +168,7 @@ def test_side_that_is_going_is_not_given_what_waited_for_it() -> None:
 
 def test_sides_that_all_are_going_are_bounded() -> None:
     world = World()
-
-    def wait(server: Server) -> None:
-        server.answers = False
-
-    world.on_server = wait
+    world.on_server = silent
     for _ in range(MOST_SIDES):
         world.ask(b"/", ONE)
         world.run()

@@ -5,7 +5,7 @@ from h2.settings import SettingCodes
 from inpod.agent.incoming.http import h2_frames as frames
 from inpod.agent.incoming.http.h2_limits import SETTINGS_LIMIT_S, Held
 from tests.unit.agent.incoming.http.h2_peers import Server
-from tests.unit.agent.incoming.http.h2_world import World, assert_quiet, who
+from tests.unit.agent.incoming.http.h2_world import World, assert_quiet, silent, who
 
 ONE, TWO, BODY = (b"x-for", b"one"), (b"x-for", b"two"), (b"x-for", b"body")
 
@@ -36,11 +36,7 @@ def test_no_side_gets_more_requests_than_it_takes() -> None:
 def test_request_that_is_taken_back_while_it_waits_is_never_sent() -> None:
     world = World()
     world.settings = {"one": {SettingCodes.MAX_CONCURRENT_STREAMS: 1}}
-
-    def wait(server: Server) -> None:
-        server.answers = False
-
-    world.on_server = wait
+    world.on_server = silent
     first, second, third = (world.ask(b"/%d" % number, ONE) for number in range(3))
     world.run()
     world.client.h2.reset_stream(second)
