@@ -13,7 +13,9 @@ from inpod.targets.base import AgentLink
 from inpod.targets.kube import lease
 from inpod.targets.kube.bootstrap import Keys, present_token
 from inpod.targets.kube.cluster import Cluster as Client
+from inpod.targets.kube.job_place import JobPlace
 from inpod.targets.kube.list import Listed, list_targets
+from inpod.targets.kube.progress import Started, Waiting
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 from tests.e2e.cluster import Namespace
 from tests.e2e.kube import agents, make_target, run, wait_until_nothing_is_left
@@ -62,6 +64,24 @@ def test_agent_of_a_deployment_tells_of_its_pod_and_leaves_nothing(targets: Name
 
     run(story())
     wait_until_nothing_is_left(targets)
+
+
+def test_agent_is_reached_before_the_cluster_says_that_it_runs(
+    targets: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = JobPlace.look
+
+    async def look_without_the_end(place: JobPlace) -> Waiting | Started:
+        state = await look(place)
+        return Waiting("kubelet to tell", state.pod) if isinstance(state, Started) else state
+
+    monkeypatch.setattr(JobPlace, "look", look_without_the_end)
+
+    async def story() -> None:
+        async with started(targets, "pod/web") as link, talking(link) as tunnel:
+            assert (await greet(tunnel)).hostname == "web"
+
+    run(story())
 
 
 def test_pod_and_container_can_be_named(targets: Namespace) -> None:

@@ -28,9 +28,11 @@ class Waiting:
 
     Attributes:
         what: What is waited for: "the image x to be pulled".
+        pod: Where the container may run before the cluster knows; "" while it cannot.
     """
 
     what: str
+    pod: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Started:
     """The agent's container runs."""
 
     pod: str
+    what = "the agent to answer"
 
 
 def judge_job(job: Job | None, events: list[Event], *, node: str) -> Waiting:
@@ -91,7 +94,8 @@ def judge_pod(pod: Pod, events: list[Event], *, image: str, node: str) -> Waitin
                 f"The agent's pod cannot be scheduled to node '{node}': {one_line(condition.message)}",
                 f"See 'kubectl describe node {node}'.",
             )
-    return _waiting(state, events, image) or Waiting(f"node {node} to take the agent's pod")
+    pod_name = pod.metadata.name
+    return _waiting(state, events, image, pod_name) or Waiting(f"node {node} to take the agent's pod", pod_name)
 
 
 def judge_ephemeral(pod: Pod | None, events: list[Event], *, name: str, target: Found, image: str) -> Waiting | Started:
@@ -121,7 +125,9 @@ def judge_ephemeral(pod: Pod | None, events: list[Event], *, name: str, target: 
     if state.running is not None:
         return Started(target.pod)
     _require_hope(state, events, image)
-    return _waiting(state, events, image) or Waiting(f"node {target.node} to start the agent's container")
+    return _waiting(state, events, image, target.pod) or Waiting(
+        f"node {target.node} to start the agent's container", target.pod
+    )
 
 
 def _state(statuses: list[ContainerStatus], name: str) -> ContainerState:
@@ -144,11 +150,11 @@ def _require_hope(state: ContainerState, events: list[Event], image: str) -> Non
         raise _ended(0, state.waiting.message or state.waiting.reason, image)
 
 
-def _waiting(state: ContainerState, events: list[Event], image: str) -> Waiting | None:
+def _waiting(state: ContainerState, events: list[Event], image: str, pod: str) -> Waiting | None:
     """Return what a container waits for; None when nothing is known of it yet."""
     if any(event.reason == "Pulling" for event in events) and not any(event.reason == "Pulled" for event in events):
         return Waiting(f"image {image} to be pulled")
-    return None if state.waiting is None else Waiting("the agent's container to start")
+    return None if state.waiting is None else Waiting("the agent's container to start", pod)
 
 
 def _ended(exit_code: int, said: str, image: str) -> UserError:

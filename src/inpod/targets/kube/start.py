@@ -18,8 +18,6 @@ from inpod.targets.kube.refusals import ApiRefusal, explain
 POLL_EVERY_S = 0.1
 POLL_SLOWLY_S = 1.0
 
-AN_ANSWER = "the agent to answer"
-
 Report = Callable[[str], None]
 
 
@@ -54,8 +52,6 @@ class Start:
         await self._place.create(program, self._keys.countersign)
         self._report(self._place.made)
         self._background.start(self._place.keep())
-        self._pod = await self._wait_for_container()
-        self._wait(AN_ANSWER)
         sock = await self._hand_over()
         self._report("The agent is connected")
         return sock
@@ -78,31 +74,30 @@ class Start:
             raise self._lost(str(error) or "it does not answer") from error
         return forward.sock
 
-    async def _wait_for_container(self) -> str:
-        """Return the agent's pod once its container runs."""
+    async def _hand_over(self) -> socket.socket:
+        """Give the container's program the code, as soon as it listens: up to a second before kubelet says that it runs."""
         poll_s = POLL_EVERY_S
         while True:
             state = await self._place.look()
-            if isinstance(state, Started):
-                return state.pod
+            is_started = isinstance(state, Started)
             self._wait(state.what)
+            if state.pod:
+                self._pod = state.pod
+                try:
+                    return await self._send_code()
+                except PortForwardFailed as error:
+                    if is_started:
+                        # When the time is over, there is nothing else to go by.
+                        self.awaits = ": ".join(filter(None, (state.what, str(error))))
             await asyncio.sleep(poll_s)
-            poll_s = min(poll_s * 1.2, POLL_SLOWLY_S)
+            poll_s = POLL_EVERY_S if is_started else min(poll_s * 1.2, POLL_SLOWLY_S)
 
-    async def _hand_over(self) -> socket.socket:
-        """Connect to the container's program, which may not listen yet, and give it the code."""
-        while True:
-            try:
-                if self._place.is_shared:
-                    await self._recognise()
-                async with self._connected() as forward:
-                    await send_code(forward.sock, self._keys)
-                return forward.sock
-            except PortForwardFailed as error:
-                # When the time is over, there is nothing else to go by.
-                self.awaits = ": ".join(filter(None, (AN_ANSWER, str(error))))
-            await self._place.look()
-            await asyncio.sleep(POLL_EVERY_S)
+    async def _send_code(self) -> socket.socket:
+        if self._place.is_shared:
+            await self._recognise()
+        async with self._connected() as forward:
+            await send_code(forward.sock, self._keys)
+        return forward.sock
 
     async def _recognise(self) -> None:
         """See that the agent has its port: who had it before would get the token, and could go to the agent with it."""

@@ -29,18 +29,22 @@ def test_running_container_is_a_start() -> None:
 @pytest.mark.parametrize(
     ("state", "events", "what"),
     [
-        (pod(), [], "node n to take the agent's pod"),
-        (pod(), [event("Pulling")], "image i to be pulled"),
-        (pod(containerStatuses=agent(waiting={"reason": "ContainerCreating"})), [], "the agent's container to start"),
+        (pod(), [], Waiting("node n to take the agent's pod", "j-1")),
+        (pod(), [event("Pulling")], Waiting("image i to be pulled")),
+        (
+            pod(containerStatuses=agent(waiting={"reason": "ContainerCreating"})),
+            [],
+            Waiting("the agent's container to start", "j-1"),
+        ),
         (
             pod(containerStatuses=agent(waiting={"reason": "ContainerCreating"})),
             [event("Pulling"), event("Pulled")],
-            "the agent's container to start",
+            Waiting("the agent's container to start", "j-1"),
         ),
     ],
 )
-def test_what_is_not_there_yet_is_named(state: Pod, events: list[Event], what: str) -> None:
-    assert judge_pod(state, events, image="i", node="n") == Waiting(what)
+def test_what_is_not_there_yet_is_named(state: Pod, events: list[Event], what: Waiting) -> None:
+    assert judge_pod(state, events, image="i", node="n") == what
 
 
 @pytest.mark.parametrize(
@@ -151,9 +155,10 @@ def judged(pod: Pod | None, *events: Event) -> Waiting | Started:
 
 
 def test_ephemeral_container_is_waited_for_until_it_runs() -> None:
-    assert judged(target_pod()) == Waiting("node n to start the agent's container")
+    assert judged(target_pod()) == Waiting("node n to start the agent's container", "api-1")
     assert judged(target_pod(), event("Pulling")) == Waiting("image i to be pulled")
-    assert judged(target_pod(waiting={"reason": "PodInitializing"})) == Waiting("the agent's container to start")
+    starts = Waiting("the agent's container to start", "api-1")
+    assert judged(target_pod(waiting={"reason": "PodInitializing"})) == starts
     assert judged(target_pod(running={})) == Started("api-1")
 
 
