@@ -1,6 +1,7 @@
 """The loop that commands run in: uvloop, but for a complaint that is none."""
 
 import asyncio
+import gc
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -10,6 +11,10 @@ T = TypeVar("T")
 def run(command: Coroutine[Any, Any, T]) -> T:
     """Run `command` to its end; return its result."""
     import uvloop
+
+    # What is loaded by now is never garbage, and is much where a Kubernetes client is: each look would stop all connections.
+    gc.freeze()
+    gc.enable()
 
     async def run_quietly() -> T:
         asyncio.get_running_loop().set_exception_handler(_complain)

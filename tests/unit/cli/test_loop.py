@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 import ssl
 import subprocess
@@ -79,3 +80,17 @@ def test_a_fault_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
     run(fail())
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_garbage_is_collected_while_a_command_runs() -> None:
+    async def look() -> bool:
+        return gc.isenabled()
+
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        assert run(look())
+    finally:
+        gc.unfreeze()
+        if not was_enabled:
+            gc.disable()
