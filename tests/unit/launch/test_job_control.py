@@ -14,17 +14,7 @@ import pytest
 LIMIT_S = 20
 BESIDE = Path(__file__).with_name("beside.py")
 
-COUNTER = """
-import os, signal, sys, termios
-def say(number, _):
-    os.write(1, f"got-{signal.Signals(number).name}.\\n".encode())
-for number in (signal.SIGINT, signal.SIGCONT, signal.SIGTERM):
-    signal.signal(number, say)
-print("ready.", flush=True)
-for line in sys.stdin:
-    print(f"read-{line.strip()}.", flush=True)
-"""
-"""Says each signal and line that it gets."""
+COUNTER = f"{Path(__file__).with_name('says_signals.py')} SIGINT SIGCONT SIGTERM"
 
 
 class Shell:
@@ -74,9 +64,7 @@ def shell() -> Iterator[Shell]:
 @pytest.fixture
 def counter(tmp_path: Path) -> str:
     """Return a command line that runs COUNTER beside inpod's process code."""
-    program = tmp_path / "counter.py"
-    program.write_text(COUNTER)
-    return f"{sys.executable} {BESIDE} {tmp_path} {sys.executable} {program}"
+    return f"{sys.executable} {BESIDE} {tmp_path} {sys.executable} {COUNTER}"
 
 
 def test_control_c_reaches_the_program_once(shell: Shell, counter: str) -> None:

@@ -17,14 +17,11 @@ from tests.processes import LIMIT_S, next_line
 
 BESIDE = str(Path(__file__).with_name("beside.py"))
 
-COUNTER = """
-import os, signal, sys
-for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
-    signal.signal(number, lambda n, _: os.write(1, f"got {signal.Signals(n).name}\\n".encode()))
-print("ready", flush=True)
-sys.stdin.read()
-"""
-"""Says each signal that it gets; ends with its standard input."""
+COUNTER = [
+    sys.executable,
+    str(Path(__file__).with_name("says_signals.py")),
+    *("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"),
+]
 
 WITH_CORES = "r.setrlimit(r.RLIMIT_CORE, (r.getrlimit(r.RLIMIT_CORE)[1],) * 2)"
 
@@ -87,24 +84,26 @@ def test_death_by_signal_is_death_by_the_same_signal(tmp_path: Path, number: sig
 
 
 def test_each_signal_reaches_the_program_once(tmp_path: Path) -> None:
-    with beside(tmp_path, sys.executable, "-c", COUNTER) as process:
-        assert line(process) == "ready"
+    with beside(tmp_path, *COUNTER) as process:
+        assert line(process) == "ready."
         for name in ("SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP", "SIGUSR2", "SIGQUIT", "SIGTERM"):
             process.send_signal(signal.Signals[name])
-            assert line(process) == f"got {name}"
+            assert line(process) == f"got-{name}."
         out, _ = process.communicate("", LIMIT_S)
         assert out == ""
         assert process.returncode == 0
 
 
 WORKER = """
-import os, signal, sys
-child, told = os.fork(), []
-signal.signal(signal.SIGTERM, lambda *_: told.append("told"))
-signal.signal(signal.SIGWINCH, lambda *_: os._exit(len(told)))
+import os, signal
+numbers, told = {signal.SIGTERM, signal.SIGWINCH}, 0
+signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+child = os.fork()
 os.write(1, b"ready\\n")
-while not (child and told):
-    signal.pause()
+while signal.sigwait(numbers) == signal.SIGTERM and not child:
+    told += 1
+if not child:
+    os._exit(told)
 os.kill(child, signal.SIGWINCH)
 print("worker was told", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
@@ -129,14 +128,14 @@ def test_program_that_dies_of_a_signal_takes_its_group_along(tmp_path: Path) -> 
 
 def test_signal_that_was_ignored_at_the_start_reaches_who_handles_it(tmp_path: Path) -> None:
     """A script's `inpod … &` begins with SIGINT ignored."""
-    command = f'trap "" INT HUP; exec {sys.executable} {BESIDE} {tmp_path} {sys.executable} -c "$1"'
+    command = f'trap "" INT HUP; exec {sys.executable} {BESIDE} {tmp_path} "$@"'
     with subprocess.Popen(
-        ["sh", "-c", command, "sh", COUNTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        ["sh", "-c", command, "sh", *COUNTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     ) as process:
-        assert line(process) == "ready"
+        assert line(process) == "ready."
         for name in ("SIGINT", "SIGHUP", "SIGTERM"):
             process.send_signal(signal.Signals[name])
-            assert line(process) == f"got {name}"
+            assert line(process) == f"got-{name}."
         process.communicate("", LIMIT_S)
         assert process.returncode == 0
 
