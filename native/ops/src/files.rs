@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! look (stat, access, readlink…)  the replica has it: done
-//!                                 ENOENT, and the nearest directory above has all its members: so it is
+//!                                 ENOENT, the nearest directory above has all its members, and then still
+//!                                 none that leads there: so it is
 //!                                 else ask for the entry, and look again
 //! open for reading                as above, then: marked → ask for the content, and open again
 //! ```
@@ -212,9 +213,7 @@ impl InReplica<'_> {
 
     /// The replica has no such path: nor has the pod, or the session must be asked.
     fn missing(&self, want: Want) -> Option<Next> {
-        let is_link = || files::look(AT_CWD, self.path, libc::AT_SYMLINK_NOFOLLOW).is_ok_and(|found| found.is_link());
-        // A link that leads to what is not there yet; unless the call was about the link.
-        if self.is_surely_missing() && (want == Want::Lstat || !is_link()) {
+        if self.is_surely_missing() {
             return Some(Next::Done);
         }
         self.ask(want)
@@ -272,17 +271,25 @@ impl InReplica<'_> {
     fn is_surely_missing(&self) -> bool {
         let mut above = PathText::default();
         let path = self.path.to_bytes();
-        if !above.push(path.strip_suffix(b"/").unwrap_or(path)) {
+        let path = path.strip_suffix(b"/").unwrap_or(path);
+        if !above.push(path) {
             return false;
         }
+        let look = |path: &PathText, flags| files::look(AT_CWD, as_c_str(path), flags);
+        let mut member_end = path.len();
         // The replica's root is there, whatever is not.
         while let Some(end) = above.as_bytes().iter().rposition(|byte| *byte == b'/') {
             above.truncate(end);
-            let look = |flags| files::look(AT_CWD, as_c_str(&above), flags);
-            match look(0) {
-                Ok(found) => return found.is_dir() && !is_marked(&found),
+            match look(&above, 0) {
+                Ok(found) if found.is_dir() && !is_marked(&found) => {
+                    // The member was looked for before, and may have come with all others between the two; or it is
+                    // a link that leads to what is not there yet.
+                    let member = path.get(end..member_end).unwrap_or_default();
+                    return above.push(member) && look(&above, libc::AT_SYMLINK_NOFOLLOW) == Err(Errno(libc::ENOENT));
+                }
+                Ok(_) => return false,
                 // A link that leads to what is not there yet is no proof.
-                Err(Errno(libc::ENOENT)) if look(libc::AT_SYMLINK_NOFOLLOW).is_err() => {}
+                Err(Errno(libc::ENOENT)) if look(&above, libc::AT_SYMLINK_NOFOLLOW).is_err() => member_end = end,
                 Err(_) => return false,
             }
         }
