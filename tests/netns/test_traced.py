@@ -22,6 +22,9 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a process of this mac
 
 CONFIG = "/srv/app/config"
 
+ACCEPT4 = {"x86_64": 288, "aarch64": 242}[os.uname().machine]
+"""Number of the system call."""
+
 
 @pytest.fixture(scope="module")
 def static(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -132,6 +135,25 @@ def test_many_threads_accept_on_one_blocking_listener(pod: Pod) -> None:
 def test_no_thread_sees_that_its_listener_does_not_block_for_a_moment(pod: Pod, static: Path) -> None:
     """It is made so while another one's call is made."""
     assert inside(pod, "tracer", static / "accept_at_once", "21001") == "served 1200 failed 0\n"
+
+
+def test_worker_that_was_killed_takes_no_connection(pod: Pod) -> None:
+    """What it would have accepted is for the others that have its listener."""
+    code = (
+        "import os, signal, socket\n"
+        "signal.alarm(60)\n"
+        "listener = socket.create_server(('0.0.0.0', 21002))\n"
+        "for _ in range(30):\n"
+        "    worker = os.fork()\n"
+        "    if not worker: listener.accept()\n"
+        "    while open(f'/proc/{worker}/syscall').read().split()[0] != 'ACCEPT4': pass\n"
+        "    os.kill(worker, signal.SIGKILL); os.waitpid(worker, 0)\n"
+        "    with socket.create_connection(('127.0.0.1', 21002)) as mine:\n"
+        "        with listener.accept()[0] as sock: sock.sendall(b'hello')\n"
+        "        assert mine.recv(9) == b'hello'\n"
+        "print('served')"
+    )
+    assert inside(pod, "tracer", sys.executable, "-c", code.replace("ACCEPT4", str(ACCEPT4))).strip() == "served"
 
 
 def test_odd_arguments_fail_as_ever(pod: Pod, static: Path, tmp_path: Path) -> None:

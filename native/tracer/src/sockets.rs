@@ -180,6 +180,10 @@ pub enum Waited<T> {
 /// Makes a call that is EAGAIN until the socket is ready; waits where the program would.
 pub fn patiently<T>(call: &Call<'_>, fd: &OwnedFd, ready: Ready, make: impl Fn() -> Result<T, Errno>) -> Waited<T> {
     loop {
+        // What a thread that was killed would take is for the others that have the socket.
+        if call.may_wait && !call.is_waiting() {
+            return Waited::Done(Err(Errno(libc::EINTR)));
+        }
         match without_blocking(fd, &make) {
             (Err(Errno(libc::EAGAIN)), true) => {}
             (done, _) => return Waited::Done(done),
