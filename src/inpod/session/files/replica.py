@@ -71,21 +71,13 @@ class Replica:
                 is_folder = is_there = False
             if is_folder and entry.kind == "dir":
                 return
-            if entry.kind == "file" and not is_folder:
-                # Moved over the old one: at no time is there none.
-                number = self._next()
-                make_file(self._coming, number, entry, None)
-                self.show(number, folder, name)
-                return
-            if is_there:
+            made = self._make_beside(entry)
+            if is_there and (not made or is_folder or entry.kind == "dir"):
                 # Not removed: a program may stand in it.
                 os.rename(name, self._next(), src_dir_fd=folder, dst_dir_fd=self._coming)
-            if entry.kind == "dir":
-                number, fd = self.make_folder()
-                os.close(fd)
-                self.show(number, folder, name)
-            elif entry.kind != "missing":
-                self.make_member(folder, name, entry, None)
+            if made:
+                # Moved over the old one, but for a folder: at no time is there none.
+                self.show(made, folder, name)
         finally:
             os.close(folder)
 
@@ -134,6 +126,16 @@ class Replica:
             finally:
                 os.close(before)
         return at
+
+    def _make_beside(self, entry: Entry) -> bytes:
+        """Make what the entry says, marked where it can be; return its name for `show`, b"" for nothing."""
+        if entry.kind == "dir":
+            number, fd = self.make_folder()
+            os.close(fd)
+            return number
+        number = self._next()
+        self.make_member(self._coming, number, entry, None)
+        return number if os.access(number, os.F_OK, dir_fd=self._coming, follow_symlinks=False) else b""
 
     def make_member(self, parent: int, name: bytes, entry: Entry, content: bytes | None) -> None:
         """Make what the entry says in the folder `parent`, whether something is there already or not.

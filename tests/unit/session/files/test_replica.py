@@ -1,10 +1,13 @@
 """The replica on a real file system: complete or marked, and never outside of its root."""
 
 import contextlib
+import ctypes
 import errno
 import os
 import stat
+import struct
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -181,6 +184,44 @@ def test_changed_file_is_marked_and_the_old_one_stays_open(root: Path) -> None:
     assert (found.st_size, found.st_mtime_ns, is_marked(root / "srv/a")) == (9, MTIME + 1, True)
     replica.renew(Entry("/srv/a", "missing", errno=errno.ENOENT))
     assert os.listdir(root / "srv") == []
+    replica.close()
+
+
+def test_link_that_leads_elsewhere_is_at_no_time_missing(root: Path) -> None:
+    """A volume of Kubernetes changes all its files by one: `..data`."""
+    replica = Replica(root)
+    replica.put([(Entry("/etc/app", "dir", 0o755), None), (Entry("/etc/app/..data", "link", target="..one"), None)])
+    libc = ctypes.CDLL(None)
+    events = libc.inotify_init1(os.O_NONBLOCK)
+    assert libc.inotify_add_watch(events, os.fsencode(root / "etc/app"), 0x3C0) > 0  # who comes and who goes
+    replica.renew(Entry("/etc/app/..data", "link", mtime_ns=MTIME, target="..two"))
+    found = os.read(events, 4096)
+    os.close(events)
+    assert os.readlink(root / "etc/app/..data") == "..two"
+    event = struct.Struct("iIII16s")
+    assert [(mask, name.rstrip(b"\0")) for _, mask, _, _, name in event.iter_unpack(found)] == [
+        (0x80, b"..data")
+    ]  # IN_MOVED_TO
+    replica.close()
+
+
+@pytest.mark.parametrize("after", ["file", "link", "dir", "missing", "other"])
+@pytest.mark.parametrize("before", ["file", "link", "dir", "missing"])
+def test_changes_of_kind(
+    root: Path,
+    before: Literal["file", "link", "dir", "missing"],
+    after: Literal["file", "link", "dir", "missing", "other"],
+) -> None:
+    replica = Replica(root)
+    replica.put([(Entry("/srv", "dir", 0o755), None), (Entry("/srv/a", before, 0o755, target="old"), None)])
+    replica.renew(Entry("/srv/a", after, stat.S_IFIFO | 0o600 if after == "other" else 0o700, target="new"))
+    there = root / "srv/a"
+    if after == "missing":
+        assert os.listdir(root / "srv") == []
+    else:
+        kinds = {"file": stat.S_ISREG, "link": stat.S_ISLNK, "dir": stat.S_ISDIR, "other": stat.S_ISFIFO}
+        assert kinds[after](there.lstat().st_mode)
+        assert after != "link" or os.readlink(there) == "new"
     replica.close()
 
 
