@@ -93,25 +93,24 @@ mod x86_64 {
             }
         }
 
-        /// Waits for a stop, and returns its signal.
+        /// Waits for a stop, and returns its signal. ESRCH: the thread has ended, which is left to its parent to be told: that
+        /// may be another thread of ours, from which the status would be taken.
         fn wait(&mut self) -> Result<i32, Errno> {
-            let mut status = 0i32;
-            let how = int(libc::__WALL | libc::__WNOTHREAD);
-            loop {
-                let at = (&raw mut status) as usize;
-                // SAFETY: room for the status; no usage is asked for.
-                match unsafe { call(libc::SYS_wait4, [int(-1), at, how, 0, 0, 0]) } {
-                    Err(Errno(libc::EINTR)) => {}
-                    Err(error) => return Err(error),
-                    Ok(_) if !libc::WIFSTOPPED(status) => return Err(Errno(libc::ESRCH)),
-                    Ok(thread) => {
-                        self.thread = thread as i32;
-                        break;
-                    }
+            let how = int(libc::__WALL | libc::__WNOTHREAD | libc::WSTOPPED);
+            let status = loop {
+                let (thread, code, _) = waited(libc::P_ALL, 0, how | int(libc::WEXITED | libc::WNOWAIT))?;
+                if matches!(code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED) {
+                    return Err(Errno(libc::ESRCH));
                 }
-            }
-            let signal = libc::WSTOPSIG(status);
-            if status >> 16 == 0 && signal != AT_CALL && signal != libc::SIGTRAP {
+                // Killed by now, there is no stop any more.
+                let (is_there, _, status) = waited(libc::P_PID, thread, how | int(libc::WNOHANG))?;
+                if is_there != 0 {
+                    self.thread = thread;
+                    break status;
+                }
+            };
+            let signal = status & 0xff;
+            if status >> 8 == 0 && signal != AT_CALL && signal != libc::SIGTRAP {
                 // Delivered when we let go.
                 self.signal = signal;
             }
@@ -123,6 +122,27 @@ mod x86_64 {
         fn drop(&mut self) {
             let _ = ptrace(libc::PTRACE_DETACH, self.thread, int(self.signal));
         }
+    }
+
+    /// waitid(2): returns the thread, or 0, what became of it, and its status: of a stop the signal and, above 8 bits, the
+    /// event.
+    fn waited(kind: libc::idtype_t, thread: i32, how: usize) -> Result<(i32, i32, i32), Errno> {
+        let mut found = MaybeUninit::<libc::siginfo_t>::zeroed();
+        loop {
+            let at = found.as_mut_ptr() as usize;
+            // SAFETY: room for what is found; no usage is asked for.
+            match unsafe { call(libc::SYS_waitid, [kind as usize, int(thread), at, how, 0, 0]) } {
+                Err(Errno(libc::EINTR)) => {}
+                Err(error) => return Err(error),
+                Ok(_) => break,
+            }
+        }
+        // SAFETY: all zeroes is valid, and so is what the kernel wrote.
+        let found = unsafe { found.assume_init() };
+        // SAFETY: the kernel wrote of a child, or nothing.
+        let thread = unsafe { found.si_pid() };
+        // SAFETY: as above.
+        Ok((thread, found.si_code, unsafe { found.si_status() }))
     }
 
     fn registers(thread: i32) -> Result<libc::user_regs_struct, Errno> {

@@ -128,6 +128,10 @@ impl<'a> Call<'a> {
     pub fn instead(&self, make: impl FnOnce(&mut Stopped) -> Option<Result<u64, Errno>>) -> Outcome {
         self.has_traced.set(true);
         let Ok(mut stopped) = Stopped::soon(self.thread()) else { return Outcome::GoOn };
+        if !self.is_waiting() {
+            // It was killed, and the one that has its number goes on as it is.
+            return Outcome::Answered;
+        }
         seccomp::answer(self.listener, self.notification.id, Err(Errno(libc::EINTR)));
         if stopped.begin().is_ok() {
             if let Some(result) = make(&mut stopped) {
