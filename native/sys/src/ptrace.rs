@@ -12,7 +12,6 @@ pub use elsewhere::Stopped;
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
     use core::mem::MaybeUninit;
-    use core::ptr::null_mut;
 
     use crate::call::{call, int, Errno};
 
@@ -31,17 +30,19 @@ mod x86_64 {
         /// That was about to be delivered.
         signal: i32,
         own: libc::user_regs_struct,
+        /// Its signal mask, from when it has stopped.
+        mask: Option<u64>,
     }
 
     impl Stopped {
         /// Asks a thread that waits in a call to stop when the call returns. EPERM: a debugger has it.
         pub fn soon(thread: u32) -> Result<Self, Errno> {
             let thread = thread as i32;
-            ptrace(libc::PTRACE_SEIZE, thread, libc::PTRACE_O_TRACESYSGOOD as usize)?;
+            ptrace(libc::PTRACE_SEIZE, thread, 0, libc::PTRACE_O_TRACESYSGOOD as usize)?;
             // SAFETY: all zeroes is valid.
             let own = unsafe { MaybeUninit::zeroed().assume_init() };
-            let stopped = Self { thread, signal: 0, own };
-            ptrace(libc::PTRACE_INTERRUPT, thread, 0)?;
+            let stopped = Self { thread, signal: 0, own, mask: None };
+            ptrace(libc::PTRACE_INTERRUPT, thread, 0, 0)?;
             Ok(stopped)
         }
 
@@ -49,7 +50,9 @@ mod x86_64 {
         pub fn begin(&mut self) -> Result<(), Errno> {
             self.wait()?;
             self.own = registers(self.thread)?;
-            Ok(())
+            // Of signals that come now each would be a stop more, and only one can be delivered when we let go.
+            self.mask = Some(signal_mask(self.thread)?);
+            set_signal_mask(self.thread, u64::MAX)
         }
 
         /// Has it make a call.
@@ -86,7 +89,7 @@ mod x86_64 {
 
         fn until_edge(&mut self) -> Result<(), Errno> {
             loop {
-                ptrace(libc::PTRACE_SYSCALL, self.thread, 0)?;
+                ptrace(libc::PTRACE_SYSCALL, self.thread, 0, 0)?;
                 if self.wait()? == AT_CALL {
                     return Ok(());
                 }
@@ -120,7 +123,10 @@ mod x86_64 {
 
     impl Drop for Stopped {
         fn drop(&mut self) {
-            let _ = ptrace(libc::PTRACE_DETACH, self.thread, int(self.signal));
+            if let Some(mask) = self.mask {
+                let _ = set_signal_mask(self.thread, mask);
+            }
+            let _ = ptrace(libc::PTRACE_DETACH, self.thread, 0, int(self.signal));
         }
     }
 
@@ -147,20 +153,30 @@ mod x86_64 {
 
     fn registers(thread: i32) -> Result<libc::user_regs_struct, Errno> {
         let mut found = MaybeUninit::<libc::user_regs_struct>::zeroed();
-        ptrace(libc::PTRACE_GETREGS, thread, found.as_mut_ptr() as usize)?;
+        ptrace(libc::PTRACE_GETREGS, thread, 0, found.as_mut_ptr() as usize)?;
         // SAFETY: all zeroes is valid, and so is what the kernel wrote.
         Ok(unsafe { found.assume_init() })
     }
 
     fn set_registers(thread: i32, to: &libc::user_regs_struct) -> Result<(), Errno> {
-        ptrace(libc::PTRACE_SETREGS, thread, core::ptr::from_ref(to) as usize)
+        ptrace(libc::PTRACE_SETREGS, thread, 0, core::ptr::from_ref(to) as usize)
     }
 
-    /// None of the requests used here takes an address; `data` is a number, or room for registers.
-    fn ptrace(request: libc::c_uint, thread: i32, data: usize) -> Result<(), Errno> {
-        let nothing = null_mut::<u8>() as usize;
+    /// Linux 3.11.
+    fn signal_mask(thread: i32) -> Result<u64, Errno> {
+        let mut mask = 0u64;
+        ptrace(libc::PTRACE_GETSIGMASK, thread, size_of::<u64>(), (&raw mut mask) as usize)?;
+        Ok(mask)
+    }
+
+    fn set_signal_mask(thread: i32, mask: u64) -> Result<(), Errno> {
+        ptrace(libc::PTRACE_SETSIGMASK, thread, size_of::<u64>(), (&raw const mask) as usize)
+    }
+
+    /// `size` is that of a mask, 0 for others; `data` is a number, or room for what the request is about.
+    fn ptrace(request: libc::c_uint, thread: i32, size: usize, data: usize) -> Result<(), Errno> {
         // SAFETY: as each of the callers gives it.
-        unsafe { call(libc::SYS_ptrace, [request as usize, int(thread), nothing, data, 0, 0]) }.map(|_| ())
+        unsafe { call(libc::SYS_ptrace, [request as usize, int(thread), size, data, 0, 0]) }.map(|_| ())
     }
 }
 
