@@ -276,6 +276,28 @@ def test_stopped_program_goes_on(pod: Pod) -> None:
         assert process.wait(LIMIT_S) == 0
 
 
+CONTINUED_AT_ONCE = """
+import os, signal, sys
+wait = os.waitid
+def wait_and_continue(kind, pid, options):
+    found = wait(kind, pid, options)
+    if found and found.si_code == os.CLD_STOPPED and options & os.WNOWAIT:
+        os.kill(pid, signal.SIGCONT)
+    return found
+os.waitid = wait_and_continue
+from inpod.cli.main import main
+sys.exit(main())
+"""
+"""An inpod whose program is continued when its stop was seen, and not yet taken."""
+
+
+def test_stop_of_the_tracers_own_is_left_to_it(pod: Pod) -> None:
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP); os.chdir('/srv/app'); print(os.getcwd())"
+    options = ["-t", f"pid/{pod.pid}", "--interceptor", "tracer", "--progress", "off"]
+    command = [sys.executable, "-c", CONTINUED_AT_ONCE, "exec", *options, "--", sys.executable, "-c", code]
+    assert subprocess.check_output(command, text=True, cwd=ROOT, timeout=LIMIT_S) == "/srv/app\n"
+
+
 MUSL = """
 #include <arpa/inet.h>
 #include <netdb.h>

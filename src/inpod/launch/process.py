@@ -27,6 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from inpod.launch.child import found, is_stopped
 from inpod.launch.guardian import Guardian
 from inpod.launch.terminal import is_foreground, open_terminal, set_foreground, shares_group, stop_beside
 
@@ -137,41 +138,38 @@ class Process:
 
     def _watch(self) -> None:
         """Wait for the program in a thread: there is no event for a child that stops but SIGCHLD, which loops own."""
-        while True:
-            try:
-                found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
-                if found is not None and found.si_code == os.CLD_TRAPPED:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know
+            while (now := found(self.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)) is not None:
+                if now.si_code == os.CLD_TRAPPED:
                     # The tracer, a thread of ours, has it stopped for a moment: that stop is not ours to take.
                     time.sleep(TRAPPED_S)
                     continue
-                if found is not None and found.si_code in (os.CLD_KILLED, os.CLD_DUMPED):
-                    self._tell_rest(found.si_status)
-                _, status = os.waitpid(self.pid, os.WUNTRACED)
-            except ChildProcessError:
-                status = 0
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know
-                if os.WIFSTOPPED(status):
-                    self._loop.call_soon_threadsafe(self._stopped, os.WSTOPSIG(status))
-                    continue
-                self._loop.call_soon_threadsafe(self._ended, os.waitstatus_to_exitcode(status))
-            return
+                if now.si_code != os.CLD_STOPPED:
+                    break
+                # It may have been continued: then the next stop, which may be the tracer's, is not waited for here.
+                if stopped := found(self.pid, os.WSTOPPED | os.WNOHANG):
+                    self._loop.call_soon_threadsafe(self._stopped, stopped.si_status)
+            self._loop.call_soon_threadsafe(self._ended)
 
-    def _ended(self, status: int) -> None:
+    def _ended(self) -> None:
+        """Take the exit status. Not in the thread: until here the program is a zombie, so that a signal hits nobody else."""
         assert self._popen is not None
-        self._popen.returncode = status
+        end = found(self.pid, os.WEXITED | os.WNOWAIT)
+        if end is not None and end.si_code in (os.CLD_KILLED, os.CLD_DUMPED):
+            self._tell_rest(end.si_status)
+        self._popen.wait()
         if not self._status.done():
-            self._status.set_result(status)
+            self._status.set_result(self._popen.returncode)
 
     def _tell_rest(self, number: int) -> None:
         """Pass a signal on that the program has died of: it told nobody, as a script does not that waits for its command."""
-        # While it is a zombie: its number, and so that of its group, is nobody else's yet.
         if number in self._passed_on and not self._joins:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
 
     def _stopped(self, number: int) -> None:
         """The program stopped: so do we, where there is a shell with job control to see it."""
-        if self._terminal < 0 or self._status.done():
+        if self._terminal < 0 or not is_stopped(self.pid):
             return
         in_background = number in (signal.SIGTTIN, signal.SIGTTOU)
         if in_background and not self._joins and is_foreground(self._terminal, os.getpgrp()):

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 
+from inpod.launch.child import is_stopped
 from inpod.launch.proc import stat_fields
 
 
@@ -54,14 +55,7 @@ def stop_beside(pid: int, number: int) -> None:
     # To this thread: another one would take what is blocked here.
     signal.pthread_sigmask(signal.SIG_BLOCK, {number})
     signal.pthread_kill(threading.get_ident(), number)
-    if not _is_stopped(pid):
+    if not is_stopped(pid):
         signal.signal(number, signal.SIG_IGN)  # which drops what waits
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
-
-
-def _is_stopped(pid: int) -> bool:
-    try:
-        return stat_fields(pid)[0] == b"T"
-    except OSError:
-        return False

@@ -197,6 +197,38 @@ def test_control_z_in_a_pipeline_stops_all_and_fg_continues(shell: Shell, counte
     shell.expect("prompt> ")
 
 
+WITHOUT_LEADER = """
+import ctypes, os, sys, threading, time
+def say():
+    while open(f"/proc/{os.getpid()}/stat").read().rpartition(")")[2].split()[0] != "Z":
+        pass
+    print("ready.", flush=True)
+    for line in sys.stdin:
+        print(f"read-{line.strip()}.", flush=True)
+    os._exit(0)
+threading.Thread(target=say).start()
+EXIT = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
+ctypes.CDLL(None).syscall(EXIT, 0)
+"""
+"""Its first thread ends alone (pthread_exit(3)): of that the kernel keeps a zombie until all have ended."""
+
+
+def test_control_z_stops_a_program_whose_first_thread_has_ended(shell: Shell, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(WITHOUT_LEADER)
+    shell.type(f"{sys.executable} {BESIDE} {tmp_path} {sys.executable} {program} | cat\n")
+    shell.expect(r"ready\.")
+    shell.type("\x1a")
+    shell.expect("Stopped")
+    shell.expect("prompt> ")
+    shell.type("fg\n")
+    shell.expect(r"\| cat")
+    shell.type("words\n")
+    shell.expect(r"read-words\.")
+    shell.type("\x04")
+    shell.expect("prompt> ")
+
+
 def test_pipeline_goes_on_with_a_program_that_ignores_control_z(shell: Shell, tmp_path: Path) -> None:
     # The other one does too, so that no job is seen stopped, and none continued: if inpod stopped, it would not end.
     answer = "trap '' TSTP; echo ready.; while read -r line; do echo read-\\$line.; done"

@@ -142,7 +142,9 @@ def test_signal_that_was_ignored_at_the_start_reaches_who_handles_it(tmp_path: P
 
 def test_ignored_signals_stay_ignored_and_others_have_their_default(tmp_path: Path) -> None:
     report = "import signal; print([s.name for s in signal.Signals if signal.getsignal(s) is signal.SIG_IGN])"
-    native = subprocess.check_output(["sh", "-c", f'trap "" HUP USR1; exec {sys.executable} -c "{report}"'], text=True)
+    native = subprocess.check_output(
+        ["sh", "-c", f'trap "" HUP USR1; exec {sys.executable} -c "{report}"'], text=True
+    )
     command = f'trap "" HUP USR1; exec {sys.executable} {BESIDE} {tmp_path} {sys.executable} -c "{report}"'
     ours = subprocess.check_output(["sh", "-c", command], text=True, stderr=subprocess.DEVNULL)
     assert ours == native
@@ -193,6 +195,30 @@ def test_inpod_killed_in_the_moment_of_the_start_takes_the_programs_children_alo
         process.communicate("die\n", LIMIT_S)
         assert process.returncode == -signal.SIGKILL
         until_gone(child)
+
+
+ENDED_UNSEEN = """
+import asyncio, os, sys, threading
+from pathlib import Path
+from inpod.launch.guardian import Guardian
+from inpod.launch.process import start
+async def main():
+    guardian = Guardian(Path(sys.argv[1]))
+    process = start("/bin/sh", ["sh", "-c", "exit 3"], os.environ, guardian)
+    for thread in threading.enumerate():
+        if thread.name == "program":
+            thread.join()
+    print(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0], await process.wait())
+    process.close()
+    guardian.let_go()
+asyncio.run(main())
+"""
+"""Hears of the end of its program late."""
+
+
+def test_number_of_a_program_is_nobody_elses_until_inpod_has_heard_of_its_end(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ENDED_UNSEEN, str(tmp_path)]
+    assert subprocess.check_output(command, text=True, timeout=LIMIT_S) == "Z 3\n"
 
 
 def test_killed_inpod_takes_program_its_children_and_folder_along(tmp_path: Path) -> None:
