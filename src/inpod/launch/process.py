@@ -68,7 +68,7 @@ class Process:
         self._passed_on: set[int] = set()
         self.ignored = tuple(
             number
-            for number in (*TO_ONE, signal.SIGINT, signal.SIGQUIT)
+            for number in (*TO_ONE, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD)
             if signal.getsignal(number) is signal.SIG_IGN and not (joins and number in TYPED)
         )
         self._ttou_before = signal.getsignal(signal.SIGTTOU)
@@ -115,6 +115,9 @@ class Process:
             self._terminal = -1
 
     def _watch_signals(self) -> None:
+        if signal.SIGCHLD in self.ignored:
+            # Else nobody is told how a child has ended (wait(2)).
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number in (*TO_ONE, *TYPED) if self._joins else (*TO_ONE, *TYPED, signal.SIGCONT):
             self._handle(number)
         if self._terminal >= 0:

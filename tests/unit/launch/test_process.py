@@ -140,15 +140,22 @@ def test_signal_that_was_ignored_at_the_start_reaches_who_handles_it(tmp_path: P
         assert process.returncode == 0
 
 
+def test_exit_status_is_told_where_children_are_ignored(tmp_path: Path) -> None:
+    """Who starts inpod may have no interest in how its own children end: the kernel forgets it of ours, too."""
+    command = f'trap "" CHLD; exec {sys.executable} {BESIDE} {tmp_path} sh -c "exit 7"'
+    assert subprocess.run(["bash", "-c", command], stderr=subprocess.DEVNULL, timeout=LIMIT_S).returncode == 7
+
+
 def test_ignored_signals_stay_ignored_and_others_have_their_default(tmp_path: Path) -> None:
     report = "import signal; print([s.name for s in signal.Signals if signal.getsignal(s) is signal.SIG_IGN])"
     native = subprocess.check_output(
-        ["sh", "-c", f'trap "" HUP USR1; exec {sys.executable} -c "{report}"'], text=True
+        ["bash", "-c", f'trap "" HUP USR1 CHLD; exec {sys.executable} -c "{report}"'], text=True
     )
-    command = f'trap "" HUP USR1; exec {sys.executable} {BESIDE} {tmp_path} {sys.executable} -c "{report}"'
-    ours = subprocess.check_output(["sh", "-c", command], text=True, stderr=subprocess.DEVNULL)
+    command = f'trap "" HUP USR1 CHLD; exec {sys.executable} {BESIDE} {tmp_path} {sys.executable} -c "{report}"'
+    ours = subprocess.check_output(["bash", "-c", command], text=True, stderr=subprocess.DEVNULL)
     assert ours == native
     assert "SIGHUP" in ours
+    assert "SIGCHLD" in ours
 
 
 def test_program_has_the_descriptors_limits_and_mask_that_inpod_was_given(tmp_path: Path) -> None:
