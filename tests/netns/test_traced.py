@@ -139,6 +139,27 @@ def test_no_thread_sees_that_its_listener_does_not_block_for_a_moment(pod: Pod, 
     assert inside(pod, "tracer", static / "accept_at_once", "21001") == "served 1200 failed 0\n"
 
 
+def test_no_thread_sees_that_a_socket_of_datagrams_does_not_block_for_a_moment(pod: Pod) -> None:
+    """One thread asks for addresses, which is decided in the session, and one does not."""
+    code = (
+        "import socket, threading\n"
+        "sock, other = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(2))\n"
+        "sock.bind(('0.0.0.0', 21003))\n"
+        "failed = []\n"
+        "def receive(take):\n"
+        "    try:\n"
+        "        while take() != b'end': pass\n"
+        "    except BlockingIOError as error: failed.append(error)\n"
+        "takes = lambda: sock.recvfrom(9)[0], lambda: sock.recv(9)\n"
+        "threads = [threading.Thread(target=receive, args=[take]) for take in takes]\n"
+        "for thread in threads: thread.start()\n"
+        "for _ in range(3000): other.sendto(b'more', ('127.0.0.1', 21003))\n"
+        "while any(thread.is_alive() for thread in threads): other.sendto(b'end', ('127.0.0.1', 21003))\n"
+        "print(failed)"
+    )
+    assert inside(pod, "tracer", sys.executable, "-c", code).strip() == "[]"
+
+
 def test_worker_that_was_killed_takes_no_connection(pod: Pod) -> None:
     """What it would have accepted is for the others that have its listener."""
     code = (

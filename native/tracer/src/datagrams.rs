@@ -14,7 +14,7 @@ use inpod_sys::Errno;
 
 use crate::call::{Call, Outcome};
 use crate::message::{Message, LENGTH_AT, MOST, ONE_OF_SEVERAL_BYTES};
-use crate::sockets::{patiently, Waited};
+use crate::sockets::{is_blocking, patiently, Waited};
 
 /// Longest datagram (udp(7)).
 const MAX_DATAGRAM: usize = 65536;
@@ -178,8 +178,13 @@ fn sent(
     };
     let (data, control) = content()?;
     let control = RefCell::new(control);
-    let send = || messages::send_datagram(fd.raw(), &data, &mut control.borrow_mut(), flags, &to);
-    Some(if flags & libc::MSG_DONTWAIT == 0 { patiently(call, fd, Ready::ToWrite, send) } else { Waited::Done(send()) })
+    let now = flags | libc::MSG_DONTWAIT;
+    let send = || messages::send_datagram(fd.raw(), &data, &mut control.borrow_mut(), now, &to);
+    Some(if flags & libc::MSG_DONTWAIT == 0 {
+        patiently(call, fd, Ready::ToWrite, || (send(), is_blocking(fd)))
+    } else {
+        Waited::Done(send())
+    })
 }
 
 /// Receives the message at an address. None: the kernel is to.
@@ -222,7 +227,11 @@ fn received(
         let data = data.get(..found.length.min(size)).unwrap_or_default();
         give(data, control, &found, told.as_ref().unwrap_or(&found.sender))
     };
-    Some(if flags & AT_ONCE == 0 { patiently(call, &fd, Ready::ToRead, receive) } else { Waited::Done(receive()) })
+    Some(if flags & AT_ONCE == 0 {
+        patiently(call, &fd, Ready::ToRead, || (receive(), is_blocking(&fd)))
+    } else {
+        Waited::Done(receive())
+    })
 }
 
 impl From<Waited<usize>> for Outcome {

@@ -68,7 +68,8 @@ fn accepted(call: &Call<'_>, flags: i32) -> Outcome {
     if guarded(|| incoming::is_listener(call.state, fd.raw())).is_none() {
         return Outcome::GoOn;
     }
-    let (connection, real) = match patiently(call, &fd, Ready::ToRead, || sockets::accept(fd.raw(), flags)) {
+    let accept = || without_blocking(&fd, || sockets::accept(fd.raw(), flags));
+    let (connection, real) = match patiently(call, &fd, Ready::ToRead, accept) {
         Waited::Done(Ok(accepted)) => accepted,
         Waited::Done(Err(error)) => return Outcome::Done(Err(error)),
         Waited::NotYet => return Outcome::Later,
@@ -177,14 +178,19 @@ pub enum Waited<T> {
     NotYet,
 }
 
-/// Makes a call that is EAGAIN until the socket is ready; waits where the program would.
-pub fn patiently<T>(call: &Call<'_>, fd: &OwnedFd, ready: Ready, make: impl Fn() -> Result<T, Errno>) -> Waited<T> {
+/// Makes a call that is EAGAIN until the socket is ready, and says whether the program's own would wait; waits then.
+pub fn patiently<T>(
+    call: &Call<'_>,
+    fd: &OwnedFd,
+    ready: Ready,
+    make: impl Fn() -> (Result<T, Errno>, bool),
+) -> Waited<T> {
     loop {
         // What a thread that was killed would take is for the others that have the socket.
         if call.may_wait && !call.is_waiting() {
             return Waited::Done(Err(Errno(libc::EINTR)));
         }
-        match without_blocking(fd, &make) {
+        match make() {
             (Err(Errno(libc::EAGAIN)), true) => {}
             (done, _) => return Waited::Done(done),
         }
@@ -195,6 +201,12 @@ pub fn patiently<T>(call: &Call<'_>, fd: &OwnedFd, ready: Ready, make: impl Fn()
             return Waited::Done(Err(error));
         }
     }
+}
+
+/// Whether the program's own calls on a socket wait.
+pub fn is_blocking(fd: &OwnedFd) -> bool {
+    let _one = UNBLOCKED.lock().unwrap_or_else(PoisonError::into_inner);
+    sockets::is_blocking(fd.raw())
 }
 
 /// Makes a call that does not wait; returns also whether the program's own would.
