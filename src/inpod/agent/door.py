@@ -6,9 +6,10 @@ import hashlib
 import hmac
 import socket
 
+from inpod.tunnel.acceptor import Acceptor
+
 MAX_TOKEN_BYTES = 128
 TOKEN_LIMIT_S = 5.0
-RETRY_ACCEPT_S = 0.1
 MAX_AT_THE_DOOR = 64
 """Connections that may be presenting a token at a time; a further one has the place of the oldest, so silent ones keep nobody out."""
 
@@ -32,17 +33,11 @@ class Door:
 
     async def run(self) -> None:
         """Accept until cancelled."""
-        loop = asyncio.get_running_loop()
         self._listener.setblocking(False)
         examining: dict[asyncio.Task[None], None] = {}
         async with asyncio.TaskGroup() as group:
-            while True:
-                try:
-                    sock, _ = await loop.sock_accept(self._listener)
-                except OSError:
-                    # No descriptor is left, or who came is gone again.
-                    await asyncio.sleep(RETRY_ACCEPT_S)
-                    continue
+
+            def take(sock: socket.socket, _: object) -> None:
                 task = group.create_task(self._examine(sock))
                 examining[task] = None
                 task.add_done_callback(lambda done: examining.pop(done, None))
@@ -50,8 +45,10 @@ class Door:
                     oldest = next(iter(examining))
                     del examining[oldest]
                     oldest.cancel()
-                # Accepting may not wait: each is to begin, and what it said already be read, before the next one comes.
-                await asyncio.sleep(0)
+
+            # One in a turn of the loop: each is to begin, and what it said already be read, before the next one comes.
+            with contextlib.closing(Acceptor([self._listener], take)):
+                await asyncio.get_running_loop().create_future()
 
     async def next(self) -> socket.socket:
         """Wait for a client that presented the token; the caller owns the socket."""

@@ -3,7 +3,6 @@
 Nothing is said on it: who connects waits for the end, and then reads the session's file (`status`).
 """
 
-import asyncio
 import contextlib
 import selectors
 import socket
@@ -12,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 
 from inpod.session.tasks import Tasks
+from inpod.tunnel.acceptor import Acceptor
 
 NAME = "asked.sock"
 
@@ -29,22 +29,19 @@ class Asked:
     def __init__(self, folder: Path, look: Callable[[], Coroutine[None, None, None]], tasks: Tasks) -> None:
         self._look = look
         self._tasks = tasks
-        self._loop = asyncio.get_running_loop()
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(folder / NAME))
         self._listener.listen()
         self._listener.setblocking(False)
-        self._loop.add_reader(self._listener, self._accept)
+        self._acceptor = Acceptor([self._listener], self._take)
 
     def close(self) -> None:
         """Stop."""
-        self._loop.remove_reader(self._listener)
+        self._acceptor.close()
         self._listener.close()
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            sock, _ = self._listener.accept()
-            self._tasks.spawn(self._answer(sock))
+    def _take(self, sock: socket.socket, _: object) -> None:
+        self._tasks.spawn(self._answer(sock))
 
     async def _answer(self, sock: socket.socket) -> None:
         with sock:

@@ -14,10 +14,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from inpod.protocol.layer import MAX_DATAGRAM, LayerProtocolError, Request, Trace, decode_request, encode_reply
+from inpod.tunnel.acceptor import Acceptor
 
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 4096
+ACCEPTED_AT_A_TIME = 64
 _ONE_FD = socket.CMSG_SPACE(4)
 
 Handler = Callable[[Request, int], bytes | Awaitable[bytes]]
@@ -29,31 +31,25 @@ class LayerServer:
 
     def __init__(self, path: Path, handler: Handler) -> None:
         self._handler = handler
-        self._loop = asyncio.get_running_loop()
         self._connections: set[_Connection] = set()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.bind(str(path))
         self._listener.listen(512)
         self._listener.setblocking(False)
-        self._loop.add_reader(self._listener, self._accept)
+        self._acceptor = Acceptor([self._listener], self._take, at_a_time=ACCEPTED_AT_A_TIME)
 
     def close(self) -> None:
         """Stop; layers that ask get an end of file and go on without us."""
-        self._loop.remove_reader(self._listener)
+        self._acceptor.close()
         self._listener.close()
         for connection in list(self._connections):
             connection.close()
 
-    def _accept(self) -> None:
-        for _ in range(64):
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
-            pid, uid, _ = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            if uid not in (0, os.getuid()) or len(self._connections) >= MAX_CONNECTIONS:
-                sock.close()
-                continue
+    def _take(self, sock: socket.socket, _: object) -> None:
+        pid, uid, _ = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid not in (0, os.getuid()) or len(self._connections) >= MAX_CONNECTIONS:
+            sock.close()
+        else:
             self._connections.add(_Connection(sock, pid, self._handler, self._connections))
 
 

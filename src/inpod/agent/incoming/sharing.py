@@ -25,6 +25,7 @@ from inpod.protocol.agent import (
     decode_request,
     encode,
 )
+from inpod.tunnel.acceptor import Acceptor
 from inpod.tunnel.pipe import pipe
 from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 
@@ -35,9 +36,6 @@ SILENT_AFTER_S = 2.0
 """The host pings every 0.5 s, and when it is stopped it loses the port by then."""
 
 MAX_GUESTS = 64
-
-RETRY_ACCEPT_S = 0.1
-"""How soon a guest is let in that could not be, as descriptors had run out."""
 
 
 class Shared(Protocol):
@@ -84,30 +82,17 @@ class Host:
         self._on_override = on_override
         self._guests: set[Tunnel] = set()
         self._is_open = True
-        self._loop = asyncio.get_running_loop()
-        self._retry: asyncio.TimerHandle | None = None
-        self._listen()
+        self._acceptor = Acceptor([claim.listener], self._let_in)
 
     def close(self) -> None:
         """Send the guests away, also those who are about to come in: the claim is free."""
         self._is_open = False
-        if self._retry is not None:
-            self._retry.cancel()
-        self._loop.remove_reader(self._claim.listener.fileno())
+        self._acceptor.close()
         self._claim.close()
         for guest in list(self._guests):
             guest.close()
 
-    def _listen(self) -> None:
-        self._loop.add_reader(self._claim.listener.fileno(), self._accept)
-
-    def _accept(self) -> None:
-        try:
-            sock, _ = self._claim.listener.accept()
-        except OSError:
-            self._loop.remove_reader(self._claim.listener.fileno())
-            self._retry = self._loop.call_later(RETRY_ACCEPT_S, self._listen)
-            return
+    def _let_in(self, sock: socket.socket, _: object) -> None:
         sock.setblocking(False)
         if len(self._guests) >= MAX_GUESTS:
             sock.close()

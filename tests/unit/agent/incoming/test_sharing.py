@@ -1,12 +1,13 @@
 """The host of a shared port, where no guest gets in."""
 
 import asyncio
-import resource
 import socket
 
 from inpod.agent.incoming.claims import Claim, claim
-from inpod.agent.incoming.sharing import RETRY_ACCEPT_S, Host
+from inpod.agent.incoming.sharing import Host
 from inpod.agent.incoming.subscriber import Subscriber
+from inpod.tunnel.acceptor import RETRY_S
+from tests.unit.descriptors import Counting, none_left
 
 PORT = 1
 """Nobody steals it here."""
@@ -30,16 +31,6 @@ class Nothing:
         raise AssertionError("nobody takes it")
 
 
-class Counting(socket.socket):
-    """Counts how often somebody was to be let in."""
-
-    count = 0
-
-    def accept(self) -> tuple[socket.socket, object]:
-        self.count += 1
-        return super().accept()
-
-
 def test_host_without_descriptors_waits_for_some() -> None:
     async def main() -> None:
         claimed = claim(PORT, "tcp", "steal")
@@ -55,12 +46,8 @@ def test_host_without_descriptors_waits_for_some() -> None:
                 stranger.setblocking(False)
                 await loop.sock_connect(stranger, listener.getsockname())
                 await loop.sock_sendall(stranger, bytes(16))
-                soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-                resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
-                try:
-                    await asyncio.sleep(3 * RETRY_ACCEPT_S)  # or the loop would be busy with nothing else
-                finally:
-                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                with none_left():
+                    await asyncio.sleep(3 * RETRY_S)  # or the loop would be busy with nothing else
                 assert 1 <= listener.count <= 5
                 # Then it is let in, and known for a stranger.
                 assert await asyncio.wait_for(loop.sock_recv(stranger, 1), 10) == b""
