@@ -101,8 +101,14 @@ def agent_environment(**changes: str) -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(SOURCES), "PYTHONWARNINGS": "error", **changes}
 
 
-def agent_command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "inpod.agent", *arguments]
+def agent_command(*arguments: str, first: str = "") -> list[str]:
+    """Return what starts an agent.
+
+    Args:
+        first: Python that it runs before all else.
+    """
+    program = ["-c", f"{first}\nimport inpod.agent.__main__"] if first else ["-m", "inpod.agent"]
+    return [sys.executable, *program, *arguments]
 
 
 @pytest.fixture

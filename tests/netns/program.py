@@ -99,9 +99,13 @@ async def until(is_true: Callable[[], object], what: str, limit_s: float = CONDI
     return await asyncio.to_thread(wait_until, is_true, what, limit_s)
 
 
-async def subscribe(agent: Agent, port: int, mode: Mode) -> Stream:
-    """Subscribe and wait for the agent's word that connections come."""
-    stream = agent.tunnel.open(encode(Subscribe(port, mode)))
+async def subscribe(agent: Agent, port: int, mode: Mode, rules: dict[str, object] | None = None) -> Stream:
+    """Subscribe and wait for the agent's word that connections come.
+
+    Args:
+        rules: A filter, as the session compiles it.
+    """
+    stream = agent.tunnel.open(encode(Subscribe(port, mode, rules)))
     await stream.accepted()
     return stream
 

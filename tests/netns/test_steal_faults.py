@@ -27,6 +27,9 @@ PORT = 8080
 
 SHORT_CALL_S = 0.3
 
+ONLY_GETS: dict[str, object] = {"all": False, "clauses": [{"kind": "method", "text": "GET"}]}
+"""A filter."""
+
 
 @pytest.fixture
 def hosts() -> Iterator[Hosts]:
@@ -37,10 +40,14 @@ def hosts() -> Iterator[Hosts]:
 
 
 @asynccontextmanager
-async def mortal_agent(hosts: Hosts, program: Program) -> AsyncIterator[Agent]:
-    """Run an agent that may be killed."""
+async def mortal_agent(hosts: Hosts, program: Program, *, first: str = "") -> AsyncIterator[Agent]:
+    """Run an agent that may be killed.
+
+    Args:
+        first: Python that it runs before all else.
+    """
     ours, theirs = socket.socketpair()
-    command = agent_command("--fd", str(theirs.fileno()), "--netns", hosts.pod.path)
+    command = agent_command("--fd", str(theirs.fileno()), "--netns", hosts.pod.path, first=first)
     process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=agent_environment())  # noqa: ASYNC220  # a fork
     theirs.close()
     tunnel = Tunnel(initiator=True, on_stream=program.on_stream)
@@ -169,3 +176,23 @@ async def test_agent_without_descriptors_keeps_the_port_and_says_why_nothing_com
         assert report.trouble.endswith(f":{PORT} does not come to the agent: {os.strerror(errno.EMFILE)}")
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
         await until(lambda: serves(hosts) == "program", "the program serves")
+
+
+async def test_full_port_that_was_let_go_and_had_again_harms_no_connection_of_before(hosts: Hosts) -> None:
+    full = "from inpod.agent.incoming import stolen; stolen.MAX_CONNECTIONS = 2"
+    async with mortal_agent(hosts, Program(), first=full) as agent:
+        # Another port, so that there is one redirect all the time.
+        await subscribe(agent, PORT + 1, "steal")
+        of_before = await subscribe(agent, PORT, "steal", ONLY_GETS)
+        first, second = [await asyncio.to_thread(hosts.client.connect, POD_IPV4, PORT) for _ in range(2)]
+        for sock in (first, second):
+            assert await asyncio.to_thread(sock.recv, 100) == b"original\n"
+        of_before.refuse()
+        await until(lambda: serves(hosts) == "original", "the port is let go")
+        await subscribe(agent, PORT, "steal")
+        await until(lambda: serves(hosts) == "program", "the port is had again")
+        first.close()
+        await until(lambda: serves(hosts) == "program", "the port is still had")
+        second.sendall(b"still there")
+        assert await asyncio.to_thread(second.recv, 100) == b"still there"
+        second.close()

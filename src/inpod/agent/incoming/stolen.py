@@ -12,6 +12,7 @@ from inpod.agent.incoming.redirect.base import Redirect
 from inpod.agent.incoming.redirect.original import connect_original
 from inpod.agent.incoming.subscriber import ANSWER_LIMIT_S, Choice, Subscriber, begins_as_probe
 from inpod.protocol.agent import Address
+from inpod.tunnel.acceptor import Acceptor
 from inpod.tunnel.relay import RESET_ON_CLOSE, join
 from inpod.tunnel.streams import StreamRefused
 
@@ -21,10 +22,9 @@ MAX_CONNECTIONS = 16000
 ARRIVES_WITHIN_S = 2.0
 
 ACCEPTED_AT_A_TIME = 64
-"""Connections accepted in one turn of the loop."""
 
-RETRY_ACCEPT_S = 0.1
-"""How soon accepting is tried again when descriptors have run out."""
+_RawAddress = tuple[str, int] | tuple[str, int, int, int]
+"""As accept(2) tells it."""
 
 
 class StolenPort:
@@ -47,11 +47,7 @@ class StolenPort:
         self._subscribers: list[Subscriber] = []
         self._own: dict[Address, asyncio.Event] = {}
         self._count = 0
-        self._retry: asyncio.TimerHandle | None = None
-        self._is_listening = False
-        self._why_not_accepted = ""
-        self._listeners = redirect.steal(number)
-        self._listen()
+        self._acceptor = Acceptor(redirect.steal(number), self._take, at_a_time=ACCEPTED_AT_A_TIME)
 
     def add(self, subscriber: Subscriber) -> None:
         """Let a session have a share.
@@ -92,53 +88,25 @@ class StolenPort:
                 async with asyncio.timeout(ARRIVES_WITHIN_S):
                     await arrived.wait()
             except TimeoutError:
-                return self._why_not_accepted or "something else in the pod, a service mesh for instance, diverts it"
+                return self._acceptor.why_not or "something else in the pod, a service mesh for instance, diverts it"
             finally:
                 del self._own[own]
         return ""
 
     def close(self) -> None:
         """Give the port back. Connections that wait for us are reset; those of the programs go on."""
-        self._stop()
+        self._acceptor.close()
         self._subscribers.clear()
         self._redirect.release(self.number)
 
-    def _listen(self) -> None:
-        self._is_listening = True
-        for listener in self._listeners:
-            self._loop.add_reader(listener.fileno(), self._accept, listener)
-
-    def _stop(self) -> None:
-        """Accept no more; call before the listeners are closed."""
-        self._is_listening = False
-        if self._retry is not None:
-            self._retry.cancel()
-        for listener in self._listeners:
-            self._loop.remove_reader(listener.fileno())
-
-    def _accept(self, listener: socket.socket) -> None:
-        for _ in range(ACCEPTED_AT_A_TIME):
-            if not self._is_listening:
-                return
-            try:
-                sock, peer = listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in (errno.ECONNABORTED, errno.EINTR, errno.EPROTO):
-                    continue
-                self._why_not_accepted = os.strerror(error.errno or errno.EIO)
-                self._stop()
-                self._retry = self._loop.call_later(RETRY_ACCEPT_S, self._listen)
-                return
-            self._why_not_accepted = ""
-            self._count += 1
-            if self._count >= MAX_CONNECTIONS:
-                self._stop()
-            try:
-                self._serve(sock, _address(peer))
-            except Exception as error:
-                self._failed(sock, error)
+    def _take(self, sock: socket.socket, peer: _RawAddress) -> None:
+        self._count += 1
+        if self._count >= MAX_CONNECTIONS:
+            self._acceptor.pause()
+        try:
+            self._serve(sock, _address(peer))
+        except Exception as error:
+            self._failed(sock, error)
 
     def _failed(self, sock: socket.socket, error: Exception) -> None:
         """End one connection for a fault of ours, not the port."""
@@ -148,8 +116,8 @@ class StolenPort:
 
     def _gone(self) -> None:
         self._count -= 1
-        if self._count == MAX_CONNECTIONS - 1 and self._redirect.holds(self.number):
-            self._listen()
+        if self._count == MAX_CONNECTIONS - 1:
+            self._acceptor.resume()
 
     def _serve(self, sock: socket.socket, peer: Address) -> None:
         """Give a connection to whom it is for. Whole ones need no task: there may be thousands in a second."""
@@ -219,7 +187,7 @@ class StolenPort:
         stream.when_decided(decided)
 
 
-def _address(raw: tuple[str, int] | tuple[str, int, int, int]) -> Address:
+def _address(raw: _RawAddress) -> Address:
     # Link-local addresses come with the device's name.
     return Address(raw[0].partition("%")[0], raw[1])
 

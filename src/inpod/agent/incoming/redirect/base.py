@@ -29,9 +29,6 @@ class Redirect(Protocol):
     def release(self, port: int) -> None:
         """Give `port` back to the original and close its listeners, and with them the connections that wait there."""
 
-    def holds(self, port: int) -> bool:
-        """Return whether `port` is stolen, diverted or paused."""
-
     def pause(self, port: int) -> None:
         """Let the connections of a stolen port go to the original; its listeners stay."""
 

@@ -101,10 +101,6 @@ class Nftables:
             for listener in self._listening.pop(port, ()):
                 listener.close()
 
-    def holds(self, port: int) -> bool:
-        """See `Redirect`."""
-        return port in self._listening
-
     def pause(self, port: int) -> None:
         """See `Redirect`."""
         if port in self._listening and port not in self._paused:

@@ -128,10 +128,6 @@ class SkLookup:
             self._divert(port)
             self._paused.discard(port)
 
-    def holds(self, port: int) -> bool:
-        """See `Redirect`."""
-        return port in self._listening
-
     def called(self, sock: socket.socket) -> Address:
         """See `Redirect`. The stolen socket has the address that was called."""
         ip, port = sock.getsockname()[:2]
