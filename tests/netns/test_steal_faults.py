@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from inpod.protocol.agent import PortReport, decode_answer
+from inpod.protocol.agent import PortReport, Refusal, decode_answer
 from inpod.tunnel.streams import StreamRefused, Tunnel
 from tests.netns.bpf_links import count_links
 from tests.netns.conftest import START_LIMIT_S, Agent, agent_command, agent_environment
@@ -168,9 +168,12 @@ async def test_agent_without_descriptors_keeps_the_port_and_says_why_nothing_com
         soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         for more in range(32):
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")) + more, hard))
-            with contextlib.suppress(StreamRefused):
+            try:
                 stream = await subscribe(agent, PORT, "steal")
                 break
+            except StreamRefused as refused:
+                why = decode_answer(Refusal, refused.payload)
+                assert why.reason.endswith(os.strerror(errno.EMFILE)), f"with {more} more: {why}"
         # Just enough to have the port, and none to test it.
         report = decode_answer(PortReport, (await stream.read()).splitlines()[0])
         assert report.trouble.endswith(f":{PORT} does not come to the agent: {os.strerror(errno.EMFILE)}")

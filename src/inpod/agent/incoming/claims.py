@@ -55,12 +55,18 @@ def claim(port: int, protocol: IpProtocol, role: Role) -> Claim | None:
 
 
 def is_claimed(port: int, protocol: IpProtocol, role: Role) -> bool:
-    """Return whether an agent has a role, this one included; or may have it, where no descriptor is left to find out by."""
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+    """Return whether an agent has a role, this one included.
+
+    Raises:
+        OSError: Nobody knows: no descriptor is left to find out by.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
             sock.bind(_name(port, protocol, role))
-    except OSError:
-        return True
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return True
+            raise
     return False
 
 

@@ -87,11 +87,13 @@ class Hold(Generic[P]):
             if await self._join("stand-in"):
                 return
             if (claimed := claims.claim(port, protocol, "steal")) is not None:
-                # Only now: nobody becomes a stand-in when there is no host.
-                if not claims.is_claimed(port, protocol, "stand-in"):
-                    self._become_host(claimed)
-                    return
-                claimed.close()
+                with contextlib.ExitStack() as undo:
+                    undo.callback(claimed.close)
+                    # Only now: nobody becomes a stand-in when there is no host.
+                    if not claims.is_claimed(port, protocol, "stand-in"):
+                        undo.pop_all()
+                        self._become_host(claimed)
+                        return
             elif await self._join_host():
                 return
             await asyncio.sleep(AGAIN_EVERY_S)
@@ -124,7 +126,10 @@ class Hold(Generic[P]):
         self._silent_beats = 0
         if self._host is None or self._is_stand_in:
             return
-        if claims.is_claimed(request.port, request.protocol, "stand-in"):
+        is_taken = True
+        with contextlib.suppress(OSError):  # nobody knows, and two at work would be worse than none
+            is_taken = claims.is_claimed(request.port, request.protocol, "stand-in")
+        if is_taken:
             self.let_go()
 
     def let_go(self) -> None:
