@@ -14,11 +14,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from inpod.agent.incoming.redirect.connections import OPEN, connections
 from inpod.protocol.agent import PortReport, Refusal, decode_answer
 from inpod.tunnel.streams import StreamRefused, Tunnel
 from tests.netns.bpf_links import count_links
 from tests.netns.conftest import START_LIMIT_S, Agent, agent_command, agent_environment
 from tests.netns.program import Program, agent_beside, subscribe, until
+from tests.netns.redirects import holding
 from tests.netns.traffic import LET_GO_LIMIT_S, POD_IPV4, Hosts, Netns, Original, two_hosts, wait_until, who_serves
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces and BPF need root")
@@ -199,3 +201,29 @@ async def test_full_port_that_was_let_go_and_had_again_harms_no_connection_of_be
         second.sendall(b"still there")
         assert await asyncio.to_thread(second.recv, 100) == b"still there"
         second.close()
+
+
+async def test_what_a_test_finds_out_is_not_told_of_a_port_that_was_had_again_meanwhile(hosts: Hosts) -> None:
+    patient = "from inpod.agent.incoming import stolen; stolen.ARRIVES_WITHIN_S = 8"
+    with holding("sk_lookup", hosts.pod) as other:
+        other.tell(f"steal {PORT}")
+        async with mortal_agent(hosts, Program(), first=patient) as agent:
+            reports = await subscribe(agent, PORT, "steal", ONLY_GETS)
+            await until(lambda: own_calls(hosts.pod), "the port is tested")
+            other.tell(f"pause {PORT}")
+            # Nothing is awaited here, so the session says nothing.
+            assert wait_until(lambda: serves(hosts) == "original", "the original serves") < LET_GO_LIMIT_S
+            await until(lambda: serves(hosts) != "original", "the session has the port again", LET_GO_LIMIT_S)
+            assert own_calls(hosts.pod)
+            await until(lambda: not own_calls(hosts.pod), "the test is over")
+            with await asyncio.to_thread(hosts.client.connect, POD_IPV4, PORT) as caller:
+                caller.sendall(b"GET / HTTP/1.1\r\nHost: pod\r\n\r\n")
+                report = PortReport()
+                while not report.matched:
+                    report = decode_answer(PortReport, (await reports.read()).splitlines()[0])
+                    assert report.trouble == ""
+
+
+def own_calls(pod: Netns) -> int:
+    """Return how many connections to the port a process of the pod has at the pod's own address."""
+    return pod.inside(lambda: sum(call.own.ip == call.peer.ip for call in connections(OPEN, peer_port=PORT)))

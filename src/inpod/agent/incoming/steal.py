@@ -111,10 +111,12 @@ class Steal(ABC, Generic[P]):
 
     async def _test(self, hold: Hold[P]) -> None:
         """See that what calls the port at the target's own address comes here; tell when it does not."""
-        if hold.port is None:
+        port = hold.port
+        if port is None:
             return
         ip = next(iter(self._addresses or own_addresses()), "127.0.0.1")
-        if (why := await hold.port.why_missed(ip)) and hold.port is not None:
+        # One that was let go meanwhile gets nothing, whether it was had again or not.
+        if (why := await port.why_missed(ip)) and hold.port is port:
             hold.subscriber.report.trouble(f"{self.call} to {ip}:{hold.request.port} does not come to the agent: {why}")
 
     def _beat(self, is_late: bool, now_ns: int) -> None:
