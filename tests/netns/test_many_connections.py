@@ -21,6 +21,11 @@ CONNECTIONS = 10_000
 MIB = 1024 * 1024
 MEMORY_LIMIT = 120 * MIB
 
+WITH_LONG_HEADS = 1000
+COOKIE_BYTES = 60_000
+LONG_HEADS_LIMIT = 32 * MIB
+"""About half of what the heads are. The connections themselves, and what reads requests, take 15 MiB."""
+
 OTHER_DESCRIPTORS = 200
 """What an agent has open besides connections, at most."""
 
@@ -42,7 +47,8 @@ SERVER = (
     + """
 listener = socket.create_server(("0.0.0.0", int(sys.argv[2])), backlog=1024)
 answer = b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n%s" % (len(sys.argv[1]), sys.argv[1].encode())
-poll, socks = select.epoll(), {listener.fileno(): listener}
+upgraded = b"HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: any\\r\\nConnection: upgrade\\r\\n\\r\\n" + sys.argv[1].encode()
+poll, socks, heads = select.epoll(), {listener.fileno(): listener}, {}
 poll.register(listener.fileno(), select.EPOLLIN)
 print("ready", flush=True)
 while True:
@@ -51,8 +57,12 @@ while True:
             sock, _ = listener.accept()
             socks[sock.fileno()] = sock
             poll.register(sock.fileno(), select.EPOLLIN)
-        elif socks[number].recv(4096):
-            socks[number].send(answer)
+        elif data := socks[number].recv(1 << 16):
+            head = heads.pop(number, b"") + data
+            if head.endswith(b"\\r\\n\\r\\n"):
+                socks[number].send(upgraded if b"Upgrade" in head else answer)
+            else:
+                heads[number] = head
         else:
             socks.pop(number).close()
 """
@@ -62,12 +72,14 @@ CLIENT = (
     LIMITS
     + """
 count, asking, who = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3].encode()
+path, cookie_bytes, more_lines = sys.argv[4].encode(), int(sys.argv[5]), sys.argv[6].encode()
 socks = []
 while len(socks) < count:
     more = [socket.create_connection(("10.77.0.1", 8080)) for _ in range(100)]
     asked = more[:max(0, asking - len(socks))]
-    for sock in asked:
-        sock.sendall(b"GET / HTTP/1.1\\r\\nHost: pod\\r\\n\\r\\n")
+    for number, sock in enumerate(asked, len(socks)):
+        cookie = b"Cookie: %0*d\\r\\n" % (cookie_bytes, number) if cookie_bytes else b""
+        sock.sendall(b"GET %s HTTP/1.1\\r\\nHost: pod\\r\\n%s%s\\r\\n" % (path, more_lines, cookie))
     for sock in asked:
         assert sock.recv(4096).endswith(who), "another answer"
     socks += more
@@ -152,13 +164,30 @@ def test_ten_thousand_connections_take_little_of_the_agent_s_memory(
         assert next_line(original.stdout) == "ready"
         with (
             session(pod, tmp_path, incoming) as agent,
-            running(pod, CLIENT, str(CONNECTIONS), str(asking), who) as client,
+            running(pod, CLIENT, str(CONNECTIONS), str(asking), who, "/", "0", "") as client,
         ):
             while (said := next_line(client.stdout)).startswith("at "):
                 pass  # it goes on
             assert said == f"open {CONNECTIONS}"
             assert len(os.listdir(f"/proc/{agent}/fd")) >= asking * descriptors_each
             assert memory(agent) <= MEMORY_LIMIT
+
+
+@pytest.mark.parametrize("more_lines", ["", "Connection: upgrade\r\nUpgrade: any\r\n"], ids=["kept", "upgraded"])
+@pytest.mark.parametrize(("path", "who"), [("/", "original"), ("/mine", "program")])
+def test_connections_at_rest_keep_nothing_of_long_heads(
+    pod: Pod, tmp_path: Path, path: str, who: str, more_lines: str
+) -> None:
+    with running(pod, SERVER, "original", str(PORT)) as original:
+        assert next_line(original.stdout) == "ready"
+        with session(pod, tmp_path, {"mode": "steal", "http_filter": {"path_filter": "^/mine$"}}) as agent:
+            before = memory(agent)
+            count = str(WITH_LONG_HEADS)
+            with running(pod, CLIENT, count, count, who, path, str(COOKIE_BYTES), more_lines) as client:
+                while (said := next_line(client.stdout)).startswith("at "):
+                    pass  # it goes on
+                assert said == f"open {count}"
+                assert memory(agent) - before <= LONG_HEADS_LIMIT
 
 
 @pytest.mark.parametrize("interceptor", ["layer", "tracer"])

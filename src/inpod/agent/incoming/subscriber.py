@@ -5,7 +5,7 @@ import contextlib
 import socket
 from collections.abc import Sequence
 
-from inpod.agent.incoming.http.choice import Fate, Head, Taker
+from inpod.agent.incoming.http.choice import MAX_SHARED, Fate, Head, Taker
 from inpod.agent.incoming.http.first import readable
 from inpod.agent.incoming.http.rules import Rules
 from inpod.agent.incoming.report import Report
@@ -83,7 +83,7 @@ class Choice:
             choice = self._decide(head, body)
             if choice is Fate.NEEDS_BODY:
                 return choice
-            if body == b"":
+            if body == b"" and head.size <= MAX_SHARED:
                 self._last_head, self._last_choice = head, choice
         by = choice.subscriber if isinstance(choice, _Taker) else None
         for taker in self._takers:

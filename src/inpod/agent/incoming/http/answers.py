@@ -4,7 +4,7 @@ from enum import Enum
 
 from inpod.agent.incoming.http.body import Body, body_of
 from inpod.agent.incoming.http.fields import UNTIL_CLOSE, NotHttp
-from inpod.agent.incoming.http.head import Request, Response, head_end, known_response, parse_response
+from inpod.agent.incoming.http.head import Manner, Request, Response, head_end, known_response, parse_response
 
 _STATUS_BEGIN = b"HTTP/1."
 
@@ -35,7 +35,7 @@ class AnswerReader:
     def __init__(self) -> None:
         self.turn: Turn | None = None
         # No deque: an empty one takes ten times as much, and these are few.
-        self.waiting: list[Request] = []
+        self.waiting: list[Manner] = []
         self._swallows = False
         self._keeps_alive = True
         self._data = b""
@@ -51,7 +51,7 @@ class AnswerReader:
         if swallows_continue:
             assert not self.waiting
             self._swallows = True
-        self.waiting.append(request)
+        self.waiting.append(request.manner)
 
     def feed(self, data: bytes) -> bytes:
         """Return what the client is to get."""

@@ -1,10 +1,13 @@
 """Who gets a request: what the readers of HTTP/1 and HTTP/2 ask, and what the rules of the sessions answer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
 from inpod.tunnel.stream import Stream
+
+MAX_SHARED = 2048
+"""Longest head, in bytes, that is one object for all who say the same. A longer one is kept by nobody who is at rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +19,13 @@ class Head:
         target: As sent, or HTTP/2's :path: b"/a?b=c", also b"http://host/a" or b"*".
         headers: Names as sent (HTTP/2: in lower case; :authority stands as b"host" when there is no host), values
             without white space around them, in order. Pseudo headers are left out.
+        size: Bytes that it came in.
     """
 
     method: bytes
     target: bytes
     headers: tuple[tuple[bytes, bytes], ...]
+    size: int = field(default=0, compare=False)
 
 
 class Fate(Enum):

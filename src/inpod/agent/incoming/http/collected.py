@@ -50,3 +50,7 @@ class Collected:
     def body(self) -> bytes:
         """Return what a filter gets to see."""
         return b"".join(self._content)[:MAX_BODY]
+
+    def let_go(self) -> None:
+        """Keep nothing of it: it was looked at."""
+        self._content = []

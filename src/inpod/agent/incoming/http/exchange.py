@@ -6,7 +6,7 @@ How a connection stands is told in `passage`. Only one side at a time has reques
 from inpod.agent.incoming.http.choice import Chooser, Fate, Taker
 from inpod.agent.incoming.http.collected import Collected
 from inpod.agent.incoming.http.counts import Counts
-from inpod.agent.incoming.http.head import Request, whole_request
+from inpod.agent.incoming.http.head import Manner, Request, whole_request
 from inpod.agent.incoming.http.passage import Passage, State
 from inpod.agent.incoming.http.sides import NOBODY, Outside, Side
 
@@ -35,6 +35,7 @@ class Exchange(Passage):
         self._request: Request | None = None
         self._taker: Taker | None = None
         self._collected = Collected()
+        self._sent: Manner | None = None  # of the latest request whose head was sent, and its body perhaps not
 
     @property
     def is_at_rest(self) -> bool:
@@ -185,15 +186,15 @@ class Exchange(Passage):
             self._hold(False)
 
     def _next_request(self) -> bool:
-        request = self._reader.head()
-        if request is None:
+        if (found := self._reader.head()) is None:
             has_part = not self._reader.is_empty and self._reader.broken is None
             if has_part is not self._has_limit:
                 self._limit(HEAD_LIMIT_S if has_part else None)
             return False
         if self._has_limit:
             self._limit(None)
-        raw, body = self._reader.raw_head, None if request.length else b""
+        request, raw = found
+        body = None if request.length else b""
         choice = self._chooser.choose(request.head, body)
         if choice is Fate.NEEDS_BODY and body is None:
             self._request, self._raw = request, [raw]
@@ -241,6 +242,7 @@ class Exchange(Passage):
         assert self._request is not None
         self._limit(None)
         choice = self._chooser.choose(self._request.head, self._collected.body())
+        self._collected.let_go()
         self._taker = None if isinstance(choice, Fate) else choice
         self.state = State.ROUTED
 
@@ -272,7 +274,8 @@ class Exchange(Passage):
         side.answers.expect(self._request, swallows_continue=self._collected.is_continued)
         self._collected.is_continued = False
         out += self._raw
-        self._raw = []
+        self._sent = self._request.manner
+        self._request, self._raw = None, []
         self.state = State.SENDING
         if self._reader.body_is_done:
             self._end_request(side)
@@ -289,13 +292,13 @@ class Exchange(Passage):
 
     def _end_request(self, side: Side) -> None:
         """Say what may follow a request that was sent whole."""
-        assert self._request is not None
-        if side.answers.turn is not None or not (self._request.keeps_alive or self._request.is_barrier):
+        assert self._sent is not None
+        if side.answers.turn is not None or not (self._sent.keeps_alive or self._sent.is_barrier):
             # Its EOF comes behind what is not written yet.
             self._reader.rest()
             self.state = State.LAST
         else:
-            self.state = State.BARRIER if self._request.is_barrier else State.READY
+            self.state = State.BARRIER if self._sent.is_barrier else State.READY
 
     def _flush(self, out: list[bytes]) -> None:
         if out:

@@ -28,6 +28,7 @@ _SPECIAL = {
 }
 
 _MAX_KNOWN_NAMES = 1024
+_MAX_KNOWN_NAME = 64
 _known_names: dict[bytes, int] = {}
 """Field names that were checked: there are few, so each is looked at once."""
 
@@ -130,6 +131,6 @@ def _kind(name: bytes) -> int:
         # Gateway interfaces make the same variable of both characters.
         if kind == _PLAIN and b"_" in name and _SPECIAL.get(lower.replace(b"_", b"-")) in (_LENGTH, _CODING):
             raise NotHttp("a header field looks like the body's length")
-        if len(_known_names) < _MAX_KNOWN_NAMES:
+        if len(name) <= _MAX_KNOWN_NAME and len(_known_names) < _MAX_KNOWN_NAMES:
             _known_names[name] = kind
     return kind

@@ -69,7 +69,7 @@ def decode_request(decoder: Decoder, block: bytes) -> tuple[Block, Request | Non
 def _decode_request(decoder: Decoder, block: bytes) -> tuple[Block, Request | None]:
     decoded = decoder.decode(block)
     try:
-        return decoded, read_request(decoded.fields)
+        return decoded, read_request(decoded.fields, len(block))
     except MalformedError:
         return decoded, None
 
@@ -80,8 +80,11 @@ def _remembered(block: bytes) -> tuple[Block, Request | None]:
     return _decode_request(Decoder(0), block)
 
 
-def read_request(fields: tuple[Field, ...]) -> Request:
+def read_request(fields: tuple[Field, ...], size: int = 0) -> Request:
     """Return what a header block of a client asks for.
+
+    Args:
+        size: Of the block, in bytes.
 
     Raises:
         MalformedError: It breaks the rules.
@@ -110,7 +113,7 @@ def read_request(fields: tuple[Field, ...]) -> Request:
     expects_continue = _special(headers, special, authority) if special else False
     if authority is not None and not any(name == b"host" for name, _ in special):
         headers.insert(0, (b"host", authority))
-    return Request(Head(pseudo[b":method"], target, tuple(headers)), expects_continue, length)
+    return Request(Head(pseudo[b":method"], target, tuple(headers), size), expects_continue, length)
 
 
 def without_expectation(block: Block) -> bytes:

@@ -6,7 +6,7 @@ passed on whole: we must never see other requests in the bytes than the original
 
 from dataclasses import dataclass
 
-from inpod.agent.incoming.http.choice import Head
+from inpod.agent.incoming.http.choice import MAX_SHARED, Head
 from inpod.agent.incoming.http.fields import CHUNKED, MAX_FIELDS, TEXT, TOKEN, UNTIL_CLOSE, Fields, NotHttp
 from inpod.agent.incoming.http.upgrade import without_offer
 
@@ -18,7 +18,6 @@ _METHODS = frozenset([b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b
 _VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
 
 _MAX_KNOWN_HEADS = 512
-_MAX_KNOWN_HEAD = 2048
 _known_requests: dict[bytes, "Request"] = {}
 _known_responses: dict[bytes, "Response"] = {}
 """Heads that were read, by their bytes: clients and servers say the same again and again."""
@@ -27,7 +26,28 @@ known_response = _known_responses.get
 """Returns the response of exactly these bytes when they were read before. The method itself: each answer is looked up."""
 
 
-# Neither is frozen: a frozen one takes six times as long to make, and one is made for each head that is not known.
+# None is frozen: a frozen one takes six times as long to make, and one is made for each head that is not known.
+
+
+@dataclass(slots=True, eq=False)
+class Manner:
+    """What counts of a request once it is sent: how its answer ends, and what may follow. Small, as it is kept so long.
+
+    Attributes:
+        keeps_alive: Further requests may follow.
+        is_barrier: What follows may be another protocol; the answer tells.
+        is_connect: An answer of success ends HTTP on the connection.
+        has_no_answer_body: HEAD: the answer ends with its head.
+        has_plain_answer: It says nothing by which its answer would end elsewhere than that says, or be the last.
+        offers_http2: It offered to go on in HTTP/2, and is passed on without that.
+    """
+
+    keeps_alive: bool
+    is_barrier: bool
+    is_connect: bool
+    has_no_answer_body: bool
+    has_plain_answer: bool
+    offers_http2: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -38,25 +58,16 @@ class Request:
         head: What the filters look at. The same bytes give the same object, most times.
         length: Of the body in bytes, or CHUNKED.
         expects_continue: The client waits for "100 Continue" before it sends the body.
-        keeps_alive: Further requests may follow.
-        is_barrier: What follows may be another protocol; the answer tells.
-        has_no_answer_body: HEAD: the answer ends with its head.
-        is_connect: An answer of success ends HTTP on the connection.
         is_plain: It is no more than its head, passed on as it came, and the next one may follow.
-        has_plain_answer: It says nothing by which its answer would end elsewhere than that says, or be the last.
-        passed: The head as it is passed on, when that is not as it came: without an offer to go on in HTTP/2.
+        passed: The head as it is passed on, when that is not as it came.
     """
 
     head: Head
     length: int
     expects_continue: bool
-    keeps_alive: bool
-    is_barrier: bool
-    has_no_answer_body: bool
-    is_connect: bool
     is_plain: bool
-    has_plain_answer: bool
     passed: bytes | None
+    manner: Manner
 
 
 @dataclass(slots=True, eq=False)
@@ -132,7 +143,7 @@ def parse_request(raw: bytes) -> Request:
     request = _known_requests.get(raw)
     if request is None:
         request = _parse_request(raw)
-        if len(raw) <= _MAX_KNOWN_HEAD:
+        if len(raw) <= MAX_SHARED:
             if len(_known_requests) >= _MAX_KNOWN_HEADS:
                 _known_requests.clear()
             _known_requests[raw] = request
@@ -159,7 +170,7 @@ def parse_response(raw: bytes) -> Response:
     response = _known_responses.get(raw)
     if response is None:
         response = _parse_response(raw)
-        if len(raw) <= _MAX_KNOWN_HEAD:
+        if len(raw) <= MAX_SHARED:
             if len(_known_responses) >= _MAX_KNOWN_HEADS:
                 _known_responses.clear()
             _known_responses[raw] = response
@@ -191,16 +202,19 @@ def _parse_request(raw: bytes) -> Request:
     changed = without_offer(lines, fields.upgrade) if fields.upgrade else None
     is_barrier = is_connect or bool(fields.upgrade if changed is None else changed[1])
     return Request(
-        head=Head(method, target, fields.fields),
+        head=Head(method, target, fields.fields, len(raw)),
         length=length,
         expects_continue=fields.expects_continue and version == b"HTTP/1.1" and length != 0,
-        keeps_alive=keeps_alive,
-        is_barrier=is_barrier,
-        has_no_answer_body=method == b"HEAD",
-        is_connect=is_connect,
         is_plain=keeps_alive and not is_barrier and not length and changed is None,
-        has_plain_answer=keeps_alive and not is_connect and method != b"HEAD",
         passed=None if changed is None else b"\r\n".join(changed[0]),
+        manner=Manner(
+            keeps_alive=keeps_alive,
+            is_barrier=is_barrier,
+            is_connect=is_connect,
+            has_no_answer_body=method == b"HEAD",
+            has_plain_answer=keeps_alive and not is_connect and method != b"HEAD",
+            offers_http2=changed is not None,
+        ),
     )
 
 

@@ -10,8 +10,11 @@ from inpod.agent.incoming.http.table import Table
 
 MAX_CLAUSES = 64
 
-MAX_REMEMBERED = 1024
-"""Heads whose answer is remembered: a client on a kept connection sends the same ones again and again."""
+MAX_REMEMBERED = 4 * 1024 * 1024
+"""Bytes of heads whose answer is remembered, about: a client on a kept connection sends the same ones again and again."""
+
+_FIELD_BYTES = 128
+"""What a field takes besides its text: three objects. A head itself takes as much as two."""
 
 MAX_TEXT = 256 * 1024
 """Bytes of all values together that one condition looks at in a body: each counts again in what it is a member of."""
@@ -108,6 +111,7 @@ class Rules:
         self._clauses = sorted(clauses, key=lambda clause: clause.kind == "body")
         self._is_all = is_all
         self._remembered: dict[Head, bool | None] = {}
+        self._remembered_bytes = 0
 
     @classmethod
     def parse(cls, raw: object) -> "Rules":
@@ -130,9 +134,8 @@ class Rules:
         try:
             return self._remembered[head]
         except KeyError:
-            if len(self._remembered) >= MAX_REMEMBERED:
-                self._remembered.clear()
-            answer = self._remembered[head] = self._decide(head, None)
+            answer = self._decide(head, None)
+            self._remember(head, answer)
             return answer
 
     def explain(self, head: Head, body: bytes | None) -> str:
@@ -144,6 +147,14 @@ class Rules:
             f", nor does any other of the {len(failed)} conditions hold" if len(failed) > 1 and not self._is_all else ""
         )
         return failed[0].why_not(head, body) + more
+
+    def _remember(self, head: Head, answer: bool | None) -> None:
+        size = head.size + _FIELD_BYTES * (2 + len(head.headers))
+        if self._remembered_bytes + size > MAX_REMEMBERED:
+            self._remembered.clear()
+            self._remembered_bytes = 0
+        self._remembered[head] = answer
+        self._remembered_bytes += size
 
     def _decide(self, head: Head, body: bytes | None) -> bool | None:
         is_open = False

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from inpod.agent.incoming.http.choice import Fate, Head, Taker
 from inpod.agent.incoming.http.collected import Collected
-from inpod.agent.incoming.http.head import Request
+from inpod.agent.incoming.http.head import Manner, Request
 from inpod.agent.incoming.http.requests import RequestReader
 from inpod.protocol.agent import PREFACE
 
@@ -31,7 +31,7 @@ class RequestSplitter:
         self._reader = RequestReader()
         self._taker: Taker | None = None
         self._is_tunnel = False
-        self._latest: Request | None = None
+        self._latest: Manner | None = None
         # The request whose body a filter wants to see:
         self._request: Request | None = None
         self._raw: list[bytes] = []
@@ -74,17 +74,17 @@ class RequestSplitter:
             # Whatever is in a tunnel, it is not for us to read.
             self._begin_tunnel(pieces)
             return False
-        request = self._reader.head()
-        if request is None:
+        if (found := self._reader.head()) is None:
             return False
-        self._latest = request
+        request, raw = found
+        self._latest = request.manner
         body = None if request.length else b""
         choice = self._choose(request.head, body)
         if choice is Fate.NEEDS_BODY and body is None:
-            self._request, self._raw, self._collected = request, [self._reader.raw_head], Collected()
+            self._request, self._raw, self._collected = request, [raw], Collected()
             return True
         self._taker = None if isinstance(choice, Fate) else choice
-        pieces.append((self._reader.raw_head, self._taker))
+        pieces.append((raw, self._taker))
         return True
 
     def _collect(self, request: Request, pieces: list[tuple[bytes, Taker | None]]) -> bool:
@@ -99,7 +99,7 @@ class RequestSplitter:
         choice = self._choose(request.head, self._collected.body())
         self._taker = None if isinstance(choice, Fate) else choice
         pieces.append((b"".join(self._raw), self._taker))
-        self._request, self._raw = None, []
+        self._request, self._raw, self._collected = None, [], Collected()
 
     def _on_broken(self, reason: str, pieces: list[tuple[bytes, Taker | None]]) -> None:
         is_upgraded = self._latest is not None and self._latest.is_barrier and self._reader.body_is_done
@@ -107,7 +107,7 @@ class RequestSplitter:
             self._begin_tunnel(pieces)
             return
         rest = self._reader.rest()
-        if self._latest is not None and self._latest.passed is not None and PREFACE.startswith(rest[: len(PREFACE)]):
+        if self._latest is not None and self._latest.offers_http2 and PREFACE.startswith(rest[: len(PREFACE)]):
             self.http2 = rest
         else:
             self.lost = reason

@@ -38,8 +38,9 @@ def read_all(pieces: list[bytes]) -> tuple[list[Seen], bytes, bool]:
                     break
                 seen.append((*latest, b"".join(content)))
                 latest = None
-            elif (request := reader.head()) is not None:
-                latest, content = (request.head.method, request.head.target), []
+            elif (found := reader.head()) is not None:
+                head = found[0].head
+                latest, content = (head.method, head.target), []
             else:
                 break
     return seen, reader.rest(), reader.broken is not None
@@ -71,7 +72,7 @@ def test_request_is_read_with_its_fields_in_order() -> None:
     ],
 )
 def test_who_keeps_the_connection(version: bytes, connection: bytes, keeps_alive: bool) -> None:
-    assert parse_request(b"GET / HTTP/" + version + b"\r\n" + connection + b"\r\n").keeps_alive is keeps_alive
+    assert parse_request(b"GET / HTTP/" + version + b"\r\n" + connection + b"\r\n").manner.keeps_alive is keeps_alive
     assert parse_response(b"HTTP/" + version + b" 200 OK\r\n" + connection + b"\r\n").keeps_alive is keeps_alive
 
 
