@@ -142,4 +142,4 @@ def test_right_that_is_taken_away_meanwhile_is_told_once(
     run(story())
     (said,) = [record.getMessage() for record in caplog.records if record.name == lease.__name__]
     assert "cannot patch resource" in said
-    assert said.endswith("without that it ends within 60 s")
+    assert "the agent ends within 60 s unless" in said

@@ -14,7 +14,7 @@ from inpod.errors import ExitCode
 from tests.e2e.cluster import PORT, Namespace, until
 from tests.e2e.gate import gate
 from tests.e2e.kube import agents, inpod_exec, wait_until_nothing_is_left
-from tests.netns.test_filter import event
+from tests.netns.test_filter import event, warning
 from tests.processes import LIMIT_S, end, next_line
 
 OUTAGE_S = 10.0
@@ -167,3 +167,13 @@ def test_agent_whose_pod_is_deleted_ends_the_program(targets: Namespace) -> None
         assert process.wait(LIMIT_S) == ExitCode.AGENT_LOST
     wait_until_nothing_is_left(targets)
     assert ask(targets, "/after") == "original"
+
+
+def test_job_that_somebody_deletes_is_told(targets: Namespace) -> None:
+    with session(targets, "mirror") as (process, _):
+        (job,) = targets.jobs()
+        # Its pod stays: the program goes on until the cluster ends that, too.
+        targets.kubectl("delete", "job", job, "--cascade=orphan")
+        while job not in (said := warning(process)):
+            pass
+        assert said.startswith(f"Job {job} of namespace '{targets.name}' was deleted")

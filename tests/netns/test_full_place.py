@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from inpod.errors import ExitCode
 from tests.netns.conftest import Pod
 from tests.netns.test_last_words import collector
-from tests.processes import LIMIT_S, next_line
+from tests.processes import LIMIT_S, end, next_line
 
 FILL = """
 import os, socket
@@ -25,18 +26,30 @@ print(sock.getpeername())
 sock.sendall(b"five!")
 """
 
+READ_AND_FILL = """
+import itertools, os, sys
+print(open("/srv/app/news").read(), flush=True)
+try:
+    for number in itertools.count():
+        os.close(os.open(f"/dev/shm/{number}", os.O_CREAT | os.O_WRONLY))
+except OSError as error:
+    print(error.strerror, flush=True)
+sys.stdin.read()
+"""
+
+IN_THE_PLACE = {**os.environ, "TMPDIR": "/dev/shm", "XDG_RUNTIME_DIR": ""}
+
+
+def with_room(pod: Pod, size: str, program: str, *options: str) -> list[str]:
+    """Return what runs a program in the place of the pod; the one place for the session's folder has so much room."""
+    mount = f'mount -t tmpfs -o {size} room /dev/shm && exec "$@"'
+    inpod = [sys.executable, "-m", "inpod", "exec", "-t", f"pid/{pod.pid}", *options, "--"]
+    return ["unshare", "-m", "sh", "-c", mount, "sh", *inpod, sys.executable, "-c", program]
+
 
 def run_with_room(pod: Pod, mib: int, *options: str) -> "subprocess.CompletedProcess[str]":
-    """Run FILL in the place of the pod; the one place for the session's folder has so much room."""
-    mount = 'mount -t tmpfs -o size="$1"m room /dev/shm && shift && exec "$@"'
-    inpod = [sys.executable, "-m", "inpod", "exec", "-t", f"pid/{pod.pid}", *options, "--"]
-    return subprocess.run(
-        ["unshare", "-m", "sh", "-c", mount, "sh", str(mib), *inpod, sys.executable, "-c", FILL],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        env={**os.environ, "TMPDIR": "/dev/shm", "XDG_RUNTIME_DIR": ""},
-    )
+    command = with_room(pod, f"size={mib}m", FILL, *options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, env=IN_THE_PLACE)
 
 
 @pytest.mark.parametrize("interceptor", ["layer", "tracer"])
@@ -56,3 +69,24 @@ def test_place_without_room_is_told(pod: Pod) -> None:
         "inpod: There is no room for the session's folder in /dev/shm: No space left on device. "
         "Free 11 MiB there, or name a folder with more by TMPDIR."
     )
+
+
+def test_change_for_which_there_is_no_room_is_told(pod: Pod) -> None:
+    news = Path(f"/proc/{pod.pid}/root/srv/app/news")
+    news.write_text("old")
+    command = with_room(pod, "size=64m,nr_inodes=500", READ_AND_FILL)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=IN_THE_PLACE) as process:
+        try:
+            assert next_line(process.stdout) == "old"
+            assert next_line(process.stdout) == os.strerror(28)
+            news.write_text("new")
+            while "news" not in (line := next_line(process.stderr)):
+                assert line.startswith("inpod: ")
+            assert line == (
+                "inpod: /srv/app/news has changed in the pod, and the program sees it as it was (No space left on device): "
+                "make room where temporary files are, and run the command again."
+            )
+        finally:
+            end(process)
+            news.unlink()

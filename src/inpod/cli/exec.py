@@ -196,7 +196,7 @@ def _run_session(plan: "Plan", target: "Target", progress: "Mode", notes: Iterab
             events.emit(
                 Note(f"{name} itself stays outside the pod (skip_build_tools); what it starts stands in it.", "info")
             )
-        status = run_loop(run_session(plan, target, events))
+        status = run_loop(run_session(plan, target, events), lambda text: events.emit(Note(text)))
     return end_like(status)
 
 

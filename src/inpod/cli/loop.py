@@ -1,15 +1,22 @@
-"""The loop that commands run in: uvloop, but for a complaint that is none."""
+"""The loop that commands run in: uvloop, but for a complaint that is none; and the log of what goes wrong in it."""
 
 import asyncio
 import gc
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+
+from inpod.cli.log import told
+from inpod.cli.output import say
 
 T = TypeVar("T")
 
 
-def run(command: Coroutine[Any, Any, T]) -> T:
-    """Run `command` to its end; return its result."""
+def run(command: Coroutine[Any, Any, T], warn: Callable[[str], None] = lambda text: say(f"inpod: {text}")) -> T:
+    """Run `command` to its end; return its result.
+
+    Args:
+        warn: Called with what is written to the log meanwhile; see `told`.
+    """
     import uvloop
 
     # What is loaded by now is never garbage, and is much where a Kubernetes client is: each look would stop all connections.
@@ -20,7 +27,8 @@ def run(command: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop().set_exception_handler(_complain)
         return await command
 
-    return uvloop.run(run_quietly())
+    with told(warn):
+        return uvloop.run(run_quietly())
 
 
 def _complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

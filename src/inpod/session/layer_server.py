@@ -103,7 +103,7 @@ class _Connection:
             self.close()
             return
         except Exception:
-            log.exception("a layer's request failed")
+            log.exception("A call of the program failed")
             reply = encode_reply(errno.EIO)
         if isinstance(reply, bytes):
             self._send(reply)
@@ -117,7 +117,7 @@ class _Connection:
             return
         error = task.exception()
         if error is not None:
-            log.error("a layer's request failed", exc_info=error)
+            log.error("A call of the program failed", exc_info=error)
         if self._sock.fileno() < 0:
             return
         if not self._is_reading:

@@ -283,7 +283,7 @@ async def _in_time(undo: Callable[[], Awaitable[None]]) -> None:
         async with asyncio.timeout(UNDO_LIMIT_S):
             await undo()
     except TimeoutError:
-        log.warning("ending the agent took longer than %s s", UNDO_LIMIT_S)
+        log.warning("The agent has not ended within %g s. It ends by itself, within a minute.", UNDO_LIMIT_S)
 
 
 def _raise_descriptor_limit() -> tuple[int, int]:

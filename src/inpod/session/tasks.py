@@ -34,4 +34,4 @@ class Tasks:
     def _done(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a task of the session failed", exc_info=error)
+            log.error("A part of the session failed", exc_info=error)

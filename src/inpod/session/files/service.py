@@ -49,6 +49,7 @@ class Files:
         self._under_way: dict[tuple[agent.Want | None, bytes], asyncio.Future[int]] = {}
         self._asked: dict[bytes, set[bytes]] = {}
         self._news: list[listing.Entry] = []
+        self._told: set[int | None] = set()
 
     async def follow(self) -> None:
         """Keep the replica as the pod's files are, as far as they were asked for from now on; until the link is lost."""
@@ -96,7 +97,15 @@ class Files:
             try:
                 self._replica.renew(entry)
             except OSError as error:
-                log.warning("a changed file of the pod is not seen: %s", error)
+                # Once for each reason: a full disk is met with each of thousands.
+                if error.errno not in self._told:
+                    self._told.add(error.errno)
+                    log.warning(
+                        "%s has changed in the pod, and the program sees it as it was (%s): make room where "
+                        "temporary files are, and run the command again.",
+                        entry.path,
+                        error.strerror,
+                    )
 
     def _is_time_to_list(self, folder: bytes, name: bytes) -> bool:
         if len(self._asked) >= MAX_FOLDERS_COUNTED:

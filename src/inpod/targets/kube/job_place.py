@@ -76,9 +76,20 @@ class JobPlace:
                 await self._cluster.delete(self._path(self._name), jobs.DELETE_OPTIONS)
         except ApiRefusal as error:
             if error.code != 404:
-                log.warning("Job %s is not deleted (%s); it ends within %d s", self._name, error.message, jobs.LEASE_S)
-        except (TimeoutError, UserError) as error:
-            log.warning("Job %s is not deleted (%s); it ends within %d s", self._name, error, jobs.LEASE_S)
+                self._tell_that_it_stays(error.message)
+        except UserError as error:
+            self._tell_that_it_stays(error.message)
+        except TimeoutError:
+            self._tell_that_it_stays(f"no answer within {DELETE_LIMIT_S:g} s")
+
+    def _tell_that_it_stays(self, why: str) -> None:
+        log.warning(
+            "Job %s of namespace '%s' is not deleted (%s). It ends by itself within %d s.",
+            self._name,
+            self._cluster.namespace,
+            why,
+            jobs.LEASE_S,
+        )
 
     async def _get_job(self) -> Job | None:
         try:

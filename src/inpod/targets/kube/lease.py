@@ -34,10 +34,20 @@ async def keep_alive(cluster: Cluster, job: str, created: float) -> None:
             wait_s, said = RENEW_EVERY_S, ""
         except (ApiRefusal, UserError) as error:
             if isinstance(error, ApiRefusal) and error.code == 404:
-                log.warning("Job %s is gone", job)
+                log.warning(
+                    "Job %s of namespace '%s' was deleted, and the agent ends with it: run the command again.",
+                    job,
+                    cluster.namespace,
+                )
                 return
             wait_s = RETRY_EVERY_S
             # Once, not at each attempt: it stands between the program's own lines.
             if error.message != said:
                 said = error.message
-                log.warning("Job %s is not renewed (%s); without that it ends within %d s", job, said, LEASE_S)
+                log.warning(
+                    "Job %s is not renewed (%s): the agent ends within %d s unless that works again. "
+                    "Look at the connection to the cluster and at your rights there.",
+                    job,
+                    said,
+                    LEASE_S,
+                )
