@@ -179,14 +179,13 @@ class Exchange(Routing):
         if len(self.streams) >= MOST_STREAMS:
             self.output.append(frames.rst_stream(number, frames.REFUSED_STREAM))
             return
-        stream = Stream(number, request.head, block)
+        stream = Stream(number, block)
         self.streams[number] = stream
         self._counts.seen += 1
-        if flags & END_STREAM:
-            stream.request_ended = True
-            stream.body = b""
-        choice = self._chooser.choose(request.head, stream.body)
-        if choice is _NEEDS_BODY and stream.body is None:
+        stream.request_ended = bool(flags & END_STREAM)
+        body = b"" if stream.request_ended else None
+        choice = self._chooser.choose(request.head, body)
+        if choice is _NEEDS_BODY and body is None:
             self._collect(stream, request, decoded)
         else:
             self._route(stream, None if isinstance(choice, Fate) else choice)

@@ -243,6 +243,7 @@ class Routing(Answering):
             self._choose_with_body(stream)
             self.flush()
 
+        stream.head = request.head
         stream.limit = self._outside.later(BODY_LIMIT_S, limit_passed)
         if request.expects_continue:
             # We say it, so the side must not wait to say it.
@@ -251,11 +252,12 @@ class Routing(Answering):
 
     def _choose_with_body(self, stream: Stream) -> None:
         assert stream.limit is not None
+        assert stream.head is not None
         stream.limit.cancel()
-        stream.limit = None
         pieces = stream.requests or ()
-        stream.body = b"".join(payload for kind, _, payload in pieces if kind == DATA)[:MAX_BODY]
-        choice = self._chooser.choose(stream.head, stream.body)
+        body = b"".join(payload for kind, _, payload in pieces if kind == DATA)[:MAX_BODY]
+        choice = self._chooser.choose(stream.head, body)
+        stream.limit = stream.head = None
         self._route(stream, None if isinstance(choice, Fate) else choice)
 
     def _change_room(self, size: int) -> None:

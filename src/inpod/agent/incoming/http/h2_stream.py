@@ -31,10 +31,9 @@ class Stream:
 
     Attributes:
         number: The client's.
-        head: What is asked for.
+        head: What is asked for, while a filter waits for the body.
         block: The same for the side: stateless; b"" once sent.
         body_left: Bytes of the body that are to come, if the request says so and somebody looks.
-        body: What a filter saw of the body; None when it did not.
         limit: Set while a filter waits for the body.
         side: Where the request was sent.
         side_number: The stream there.
@@ -54,15 +53,14 @@ class Stream:
     """
 
     __slots__ = (
-        "answer_began", "answer_ended", "answer_sent", "answers", "answers_size", "block", "body", "body_left", "client_room", "credit", "head",
+        "answer_began", "answer_ended", "answer_sent", "answers", "answers_size", "block", "body_left", "client_room", "credit", "head",
         "is_over", "limit", "number", "request_ended", "request_sent", "requests", "side", "side_number", "side_room", "waiting_size",
     )  # fmt: skip
 
-    def __init__(self, number: int, head: Head, block: bytes) -> None:
+    def __init__(self, number: int, block: bytes) -> None:
         self.number = number
-        self.head = head
+        self.head: Head | None = None
         self.block = block
-        self.body: bytes | None = None
         self.body_left: int | None = None
         self.limit: Timer | None = None
         self.side: Sending | None = None

@@ -113,12 +113,13 @@ class Http2Copy:
         needs_body = choice is Fate.NEEDS_BODY and not has_ended
         if isinstance(choice, Fate) and not needs_body:
             return
-        stream = Stream(number, request.head, _stateless(decoded, block))
+        stream = Stream(number, _stateless(decoded, block))
         stream.request_ended = has_ended
         stream.body_left = request.length
         if (has_ended and request.length) or not self._program.add(stream):
             return
         if needs_body:
+            stream.head = request.head
             stream.limit = self._clock.call_later(BODY_LIMIT_S, lambda: self._on_limit(stream))
         else:
             self._program.start(stream)
@@ -161,10 +162,12 @@ class Http2Copy:
 
     def _choose_with_body(self, stream: Stream) -> None:
         assert stream.limit is not None
+        assert stream.head is not None
         stream.limit.cancel()
-        stream.limit = None
         body = b"".join(payload for kind, _, payload in stream.requests or () if kind == DATA)[:MAX_BODY]
-        if isinstance(self._choose(stream.head, body), Fate):
+        choice = self._choose(stream.head, body)
+        stream.limit = stream.head = None
+        if isinstance(choice, Fate):
             self._program.drop(stream)
         else:
             self._program.start(stream)
