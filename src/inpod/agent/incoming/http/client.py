@@ -10,7 +10,7 @@ from inpod.agent.incoming.http.choice import Chooser, Taker
 from inpod.agent.incoming.http.counts import Counts
 from inpod.agent.incoming.http.exchange import Exchange
 from inpod.agent.incoming.http.passage import State
-from inpod.agent.incoming.http.wires import OriginalWire, TakerWire, abort_with_reset
+from inpod.agent.incoming.http.wires import OriginalWire, TakerWire, abort_with_reset, linger
 from inpod.protocol.agent import PREFACE
 from inpod.tunnel import outlets
 from inpod.tunnel.stream import StreamRefused
@@ -18,9 +18,6 @@ from inpod.tunnel.transport import Transport, open_transport
 
 OPEN_LIMIT_S = 15.0
 """How long the original or a session may take to take a connection."""
-
-LINGER_S = 2.0
-"""How long a client may go on sending after its last answer. Closing before would reset what it has not read yet."""
 
 SILENCE_LIMIT_S = 2.0
 """How long a client may say nothing before the original is connected, which may be the one to speak first."""
@@ -183,7 +180,7 @@ class Client(asyncio.Protocol):
             self._transport.close()
         else:
             self.write_eof()
-            self._loop.call_later(LINGER_S, self._transport.close)
+            linger(self._transport, self._transport.close)
 
     def reset(self) -> None:
         """Reset the client's connection."""

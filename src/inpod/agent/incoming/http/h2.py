@@ -4,16 +4,17 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from inpod.agent.incoming.http.choice import Chooser
-from inpod.agent.incoming.http.client import LINGER_S, OPEN_LIMIT_S, ConnectOriginal
+from inpod.agent.incoming.http.client import OPEN_LIMIT_S, ConnectOriginal
 from inpod.agent.incoming.http.connection import serve
 from inpod.agent.incoming.http.counts import Counts
 from inpod.agent.incoming.http.h2_exchange import Exchange
 from inpod.agent.incoming.http.h2_limits import Held
 from inpod.agent.incoming.http.h2_side import Side
 from inpod.agent.incoming.http.h2_wires import OriginalWire, TakerWire
-from inpod.agent.incoming.http.wires import abort_with_reset
+from inpod.agent.incoming.http.wires import abort_with_reset, linger
 from inpod.tunnel import outlets
 from inpod.tunnel.stream import StreamRefused
 from inpod.tunnel.transport import Transport, open_transport
@@ -138,7 +139,7 @@ class _Client(asyncio.Protocol):
         self._is_finished = True
         with contextlib.suppress(OSError):
             self._transport.write_eof()
-        self._loop.call_later(LINGER_S, self._linger, outlets.unsent_bytes(self._transport))
+        linger(self._transport, partial(abort_with_reset, self._transport))
 
     def open(self, side: Side) -> None:
         """Open a side in a task of its own."""
@@ -189,15 +190,6 @@ class _Client(asyncio.Protocol):
                 self._transport.pause_reading()
         for wire in list(self._wires):
             wire.set_reading(is_reading)
-
-    def _linger(self, before: int) -> None:
-        """End, unless the client took something since so many bytes were unsent."""
-        if self._transport is None:
-            return
-        if (unsent := outlets.unsent_bytes(self._transport)) < before:
-            self._loop.call_later(LINGER_S, self._linger, unsent)
-        else:
-            abort_with_reset(self._transport)
 
     def _end(self) -> None:
         for task in self._opening:

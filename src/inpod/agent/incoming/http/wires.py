@@ -4,16 +4,21 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections.abc import Callable
 from typing import Protocol
 
 from inpod.agent.incoming.http.answers import AnswerReader
 from inpod.agent.incoming.http.choice import Taker
 from inpod.agent.incoming.http.exchange import Exchange
+from inpod.tunnel import outlets
 from inpod.tunnel.stream import Stream
 from inpod.tunnel.transport import Transport
 
 CLOSE_LIMIT_S = 10.0
 """How long a session's program may take to end its connection after we ended ours."""
+
+LINGER_S = 2.0
+"""How long a client that takes nothing may go on sending after its last answer."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """struct linger, on with 0 s: close(2) then sends RST instead of FIN (socket(7), tcp(7))."""
@@ -182,6 +187,24 @@ class TakerWire:
         self._is_over = True
         self._wires.side_ended(self)
         self.set_reading(True)
+
+
+def linger(transport: Transport, end: Callable[[], object]) -> None:
+    """Call `end` once a client that was told all takes nothing more of it; until then it may go on sending.
+
+    Closing before would reset what it has not read yet.
+    """
+    loop = asyncio.get_running_loop()
+
+    def look(before: int) -> None:
+        if transport.is_closing():
+            return
+        if (unsent := outlets.unsent_bytes(transport)) < before:
+            loop.call_later(LINGER_S, look, unsent)
+        else:
+            end()
+
+    loop.call_later(LINGER_S, look, outlets.unsent_bytes(transport))
 
 
 def abort_with_reset(transport: asyncio.Transport) -> None:

@@ -5,9 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from inpod.agent.incoming.http import h2
+from inpod.agent.incoming.http import h2, wires
 from inpod.agent.incoming.http import h2_frames as frames
-from inpod.agent.incoming.http.client import LINGER_S
 from inpod.agent.incoming.http.h2 import serve_http2
 from inpod.protocol.agent import PREFACE
 from tests.unit.agent.incoming.http.h2_peers import Peer, Server
@@ -125,7 +124,7 @@ def test_broken_client_reads_why_before_its_connection_ends(run: Run) -> None:
             await writer.drain()
             start = asyncio.get_running_loop().time()
             assert frames.goaway(0, frames.PROTOCOL_ERROR, "window of the connection") in await reader.read()
-            assert asyncio.get_running_loop().time() - start < LINGER_S
+            assert asyncio.get_running_loop().time() - start < wires.LINGER_S
             writer.close()
 
     run(scenario)
@@ -191,7 +190,7 @@ def test_client_that_breaks_off_ends_its_sides(run: Run) -> None:
 
 @pytest.mark.slow
 def test_slow_client_gets_the_last_answer_whole(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(h2, "LINGER_S", 0.5)
+    monkeypatch.setattr(wires, "LINGER_S", 0.5)
     size = 8 * MIB
 
     async def last_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

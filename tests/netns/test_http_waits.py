@@ -1,0 +1,60 @@
+"""Requests of a port with a filter, where somebody takes his time."""
+
+import asyncio
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.netns.program import Program, agent_beside, subscribe
+from tests.netns.test_steal_faults import ONLY_GETS
+from tests.netns.traffic import POD_IPV4, Hosts, two_hosts
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces and BPF need root")
+
+PORT = 8080
+ANSWER_BYTES = 4 * 1024 * 1024
+
+
+@pytest.fixture
+def hosts() -> Iterator[Hosts]:
+    with two_hosts() as hosts:
+        yield hosts
+
+
+async def test_slow_client_that_still_sends_gets_the_last_answer_whole(hosts: Hosts) -> None:
+    listener = hosts.pod.listen("0.0.0.0", PORT)
+
+    def refuse() -> None:
+        sock, _ = listener.accept()
+        with sock:
+            sock.recv(4096)
+            sock.sendall(b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % ANSWER_BYTES)
+            sock.sendall(bytes(ANSWER_BYTES))
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(1 << 16):
+                pass
+
+    def upload() -> int:
+        client = hosts.client.inside(socket.socket)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        with client:
+            client.connect((POD_IPV4, PORT))
+            client.sendall(b"POST / HTTP/1.1\r\nHost: pod\r\nContent-Length: 1000000000\r\n\r\n")
+            got = 0
+            while data := client.recv(1 << 16):
+                got += len(data)
+                client.sendall(b"still sending")
+                time.sleep(0.1)  # a slow line
+            return got
+
+    with listener:
+        refusing = threading.Thread(target=refuse)
+        refusing.start()
+        async with agent_beside(hosts, Program()) as agent:
+            await subscribe(agent, PORT, "steal", ONLY_GETS)
+            assert await asyncio.to_thread(upload) > ANSWER_BYTES
+        await asyncio.to_thread(refusing.join)
