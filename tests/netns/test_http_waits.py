@@ -9,13 +9,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.netns.program import Program, agent_beside, subscribe
+from inpod.agent.incoming.redirect.connections import connections
+from tests.netns.program import Program, agent_beside, subscribe, until
 from tests.netns.test_steal_faults import ONLY_GETS
 from tests.netns.traffic import POD_IPV4, Hosts, two_hosts
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces and BPF need root")
 
 PORT = 8080
+SYN_SENT = 1 << 2
+GET = b"GET / HTTP/1.1\r\nHost: pod\r\n\r\n"
 ANSWER_BYTES = 4 * 1024 * 1024
 
 
@@ -23,6 +26,21 @@ ANSWER_BYTES = 4 * 1024 * 1024
 def hosts() -> Iterator[Hosts]:
     with two_hosts() as hosts:
         yield hosts
+
+
+async def test_session_has_its_request_though_the_original_takes_no_connections(hosts: Hosts) -> None:
+    with hosts.pod.listen("::", PORT, backlog=0), hosts.pod.connect(POD_IPV4, PORT):  # nothing has room behind this one
+        program = Program()
+        program.is_greeting = False
+        async with agent_beside(hosts, program) as agent:
+            await subscribe(agent, PORT, "steal", ONLY_GETS)
+            with await asyncio.to_thread(hosts.client.connect, POD_IPV4, PORT) as client:
+                await until(
+                    lambda: hosts.pod.inside(lambda: connections(SYN_SENT, peer_port=PORT)), "the original is called"
+                )
+                client.sendall(GET)
+                # The program answers with what it was asked, in less than the agent waits for the original.
+                assert await asyncio.to_thread(client.recv, 100) == GET
 
 
 async def test_slow_client_that_still_sends_gets_the_last_answer_whole(hosts: Hosts) -> None:

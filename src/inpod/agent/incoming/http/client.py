@@ -195,6 +195,8 @@ class Client(asyncio.Protocol):
     def open(self, taker: Taker | None) -> None:
         """Have `run` open a side."""
         self._wanted.append(taker)
+        # Only the original may be under way, for the case that it speaks first: it did not.
+        self._stop_opening()
         self._wake()
 
     def set_limit(self, seconds: float | None) -> None:
@@ -291,7 +293,10 @@ class Client(asyncio.Protocol):
         self._is_over = True
         self._is_beginning = False
         self.set_limit(None)
-        if self._opening is not None and not self._opening.expired():
-            self._opening.reschedule(0)
+        self._stop_opening()
         self.exchange.client_lost()
         self._wake()
+
+    def _stop_opening(self) -> None:
+        if self._opening is not None and not self._opening.expired():
+            self._opening.reschedule(0)

@@ -89,7 +89,7 @@ class Exchange(Passage):
 
     def opened(self, side: Side) -> None:
         """A side is there: one that was asked for, or the original before anybody said anything."""
-        self._is_opening = False
+        self._opening.remove(side.taker)
         if self.state in (State.WHOLE, State.LAST):
             side.close()
             return
@@ -103,17 +103,18 @@ class Exchange(Passage):
 
     def refused(self, taker: Taker | None) -> None:
         """A side that was asked for is not to be had: the original gets the request; without it, the client a reset."""
-        self._is_opening = False
-        if self.state is State.ROUTED and (taker is not None or self._taker is not None):
-            if taker is self._taker:
-                self._taker = None
+        self._opening.remove(taker)
+        if self.state is State.ROUTED and taker is not self._taker:
+            return  # the original, which nobody waits for any more
+        if self.state is State.ROUTED and taker is not None:
+            self._taker = None
             self._advance()
         elif self.state in (State.ROUTED, State.OPENING):
             self._reset()
 
     def expect_original(self) -> None:
         """The original is being opened before anybody said anything."""
-        self._is_opening = True
+        self._opening.append(None)
 
     def client_lost(self) -> None:
         """The client is gone without a good end."""
@@ -262,9 +263,7 @@ class Exchange(Passage):
                 return False
             side = self._sides.get(taker)
             if side is None:
-                if not self._is_opening:
-                    self._is_opening = True
-                    self._outside.open(taker)
+                self._open(taker)
                 return False
             self._side = side
         elif len(side.answers.waiting) >= MAX_PIPELINED:

@@ -45,7 +45,7 @@ class Passage:
         self._sides: dict[Taker | None, Side] = {}
         self._side: Side | None = None  # who got the latest request
         self._raw: list[bytes] = []  # what is read of a request and not sent yet
-        self._is_opening = False
+        self._opening: list[Taker | None] = []  # whose sides are asked for
         self._is_held = False
         self._has_limit = False
         self._has_begun = False
@@ -126,9 +126,7 @@ class Passage:
         else:
             self._limit(None)
             self.state = State.OPENING
-            if not self._is_opening:
-                self._is_opening = True
-                self._outside.open(None)
+            self._open(None)
 
     def _begin_whole(self, side: Side) -> None:
         """Pass all that comes, and all that waits, between the client and a side."""
@@ -212,6 +210,11 @@ class Passage:
             if side is self._side:
                 self._side = None
             side.close()
+
+    def _open(self, taker: Taker | None) -> None:
+        if taker not in self._opening:
+            self._opening.append(taker)
+            self._outside.open(taker)
 
     def _hold(self, is_held: bool) -> None:
         if is_held is not self._is_held:

@@ -372,14 +372,34 @@ def test_original_that_speaks_first_has_the_connection() -> None:
     assert (played.received, played.sent_to(None)) == (b"220 mail ready\r\n", GET_ONE)
 
 
-def test_request_of_a_late_client_is_decided_though_the_original_is_there() -> None:
+@pytest.mark.parametrize("comes", [True, False])
+def test_request_of_a_late_client_does_not_wait_for_the_original(comes: bool) -> None:
     played = Played()
     played.exchange.expect_original()
     played.exchange.client_data(GET_ONE)
+    assert played.asked == [ONE]
+    if comes:
+        played.asked.insert(0, None)
+    else:
+        played.exchange.refused(None)
+    played.open_all()
+    assert played.sent_to(ONE) == GET_ONE
+    played.answer(ONE)
+    # For the next one it is asked for only if it is not there.
+    played.client(GET_OTHER)
+    assert played.sent_to(None) == GET_OTHER
+    played.answer(None)
+    assert played.received == OK * 2
+
+
+def test_request_for_the_original_waits_for_the_one_that_is_under_way() -> None:
+    played = Played()
+    played.exchange.expect_original()
+    played.exchange.client_data(GET_OTHER)
     assert played.asked == []
     played.asked.append(None)
     played.open_all()
-    assert played.sent_to(ONE) == GET_ONE
+    assert played.sent_to(None) == GET_OTHER
 
 
 def test_client_that_asks_nothing_and_ends_is_passed_whole() -> None:
