@@ -63,8 +63,11 @@ class Passage:
                 self._finish()
             else:
                 self._outside.write_eof()
+        elif side.taker is not None and self.state is State.READY and not side.answers.waiting:
+            # The program was started anew, or its connection idle for long: the client's is not only for it.
+            self._drop(side)
         elif side.answers.waiting or self.state in (State.READY, State.SENDING, State.LAST):
-            # Either the end of the answer, or a keep-alive connection that has been idle for long.
+            # Either the end of the answer, or the original's keep-alive connection has been idle for long.
             if held := side.answers.rest():
                 self._outside.write(held)
             self._finish()

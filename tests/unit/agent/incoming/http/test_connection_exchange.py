@@ -1,5 +1,6 @@
 """The exchange with a played client and played sides: which byte goes where, however it was cut."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -448,13 +449,17 @@ def test_side_that_breaks_off_resets_the_client() -> None:
     assert played.ended == "reset"
 
 
-def test_session_that_leaves_an_idle_connection_harms_nobody() -> None:
+@pytest.mark.parametrize("leave", [Exchange.side_lost, Exchange.side_eof])
+def test_session_that_leaves_an_idle_connection_harms_nobody(leave: Callable[[Exchange, PlayedSide], None]) -> None:
     played = Played()
     played.client(GET_ONE)
     played.answer(ONE)
-    played.exchange.side_lost(played.opened[ONE])
+    leave(played.exchange, played.opened[ONE])
     played.client(GET_OTHER)
     assert played.sent_to(None) == GET_OTHER
+    played.answer(None)
+    played.client(GET_ONE)
+    assert played.sent_to(ONE) == GET_ONE * 2
     assert not played.ended
 
 
