@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -37,6 +37,30 @@ while not select.select([sys.stdin], [], [], 0)[0]:
         connection.close()
 print(json.dumps(sorted(answered)))
 """
+
+
+KEEPER = """
+import http.client, sys
+connection = http.client.HTTPConnection("10.77.0.1", 8080, timeout=10)
+for user in sys.stdin:
+    connection.request("GET", "/", headers={"X-User": user.strip()})
+    print(connection.getresponse().read().decode().split()[0], connection.sock.getsockname()[1], flush=True)
+"""
+"""Says who answers each line, and from which port it asked: all on one connection."""
+
+
+HANGS_UP = SERVER.replace(
+    "    def log_message(self, *args):",
+    """
+    def finish(self):
+        super().finish()
+        self.connection.close()
+        print("hung up", flush=True)
+    def log_request(self, *args):
+        self.close_connection = True
+    def log_message(self, *args):""",
+)
+"""Ends each connection after an answer, unsaid."""
 
 
 def agent_of(session: Process) -> int:
@@ -168,3 +192,45 @@ def test_guests_of_a_host_that_was_sent_away_are_told_by_whom(pod: Pod, tmp_path
             # She may have had to send him away too: when his host was gone he was quicker than she.
             said = warning(bob)
             assert "took port 8080 over" in said or "steals port 8080 of this pod" in said
+
+
+@contextmanager
+def kept(pod: Pod) -> Iterator[Callable[..., list[str]]]:
+    """A connection that a client keeps; call what it yields with users, to know who answers each."""
+    command = ["nsenter", "-t", str(pod.pid), "-n", sys.executable, "-c", KEEPER]
+    ports: set[str] = set()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as keeper:
+
+        def ask(*users: str) -> list[str]:
+            assert keeper.stdin is not None
+            answered = []
+            for user in users:
+                keeper.stdin.write(f"{user}\n")
+                who, port = next_line(keeper.stdout).split()
+                ports.add(port)
+                answered.append(who)
+            return answered
+
+        try:
+            yield ask
+        finally:
+            end(keeper)
+    assert len(ports) == 1
+
+
+def test_who_comes_later_gets_his_requests_on_the_connections_that_are_there(pod: Pod, tmp_path: Path) -> None:
+    with developer(pod, tmp_path, "alice", steal(header_filter="x-user: alice")), kept(pod) as ask:
+        assert ask("alice", "bob", "") == ["alice", "original", "original"]
+        with developer(pod, tmp_path, "bob", steal(header_filter="x-user: bob")):
+            assert ask("alice", "bob", "", "bob") == ["alice", "bob", "original", "bob"]
+        until_served(pod, ["alice", "original", "original"], REQUESTS)
+        assert ask("alice", "bob", "") == ["alice", "original", "original"]
+
+
+def test_program_that_ends_its_idle_connection_leaves_the_client_its_own(pod: Pod, tmp_path: Path) -> None:
+    with developer(pod, tmp_path, "alice", steal(header_filter="x-user: alice"), server=HANGS_UP) as alice:
+        assert next_line(alice.stdout) == "ready"
+        with kept(pod) as ask:
+            assert ask("alice") == ["alice"]
+            assert next_line(alice.stdout) == "hung up"
+            assert ask("", "alice") == ["original", "alice"]

@@ -10,7 +10,7 @@ import traceback
 
 from inpod.agent.incoming.redirect.base import Redirect
 from inpod.agent.incoming.redirect.original import connect_original
-from inpod.agent.incoming.subscriber import ANSWER_LIMIT_S, Choice, Subscriber, begins_as_probe
+from inpod.agent.incoming.subscriber import ANSWER_LIMIT_S, Choice, Sharers, Subscriber, begins_as_probe
 from inpod.protocol.agent import Address
 from inpod.tunnel.acceptor import Acceptor
 from inpod.tunnel.relay import RESET_ON_CLOSE, join
@@ -44,7 +44,7 @@ class StolenPort:
         self._redirect = redirect
         self._group = group
         self._loop = asyncio.get_running_loop()
-        self._subscribers: list[Subscriber] = []
+        self._sharers = Sharers()
         self._own: dict[Address, asyncio.Event] = {}
         self._count = 0
         self._acceptor = Acceptor(redirect.steal(number), self._take, at_a_time=ACCEPTED_AT_A_TIME)
@@ -55,18 +55,17 @@ class StolenPort:
         Raises:
             OSError: EADDRINUSE: one of the two wants all.
         """
-        for other in self._subscribers:
+        for other in self._sharers.now:
             if other.rules is None or subscriber.rules is None:
                 how = "steals" if other.rules is None else "steals requests of"
                 raise OSError(
                     errno.EADDRINUSE, f"{other.who or 'another session'} {how} port {self.number} of this pod"
                 )
-        self._subscribers.append(subscriber)
+        self._sharers.add(subscriber)
 
     def remove(self, subscriber: Subscriber) -> None:
         """Give that session no more."""
-        if subscriber in self._subscribers:
-            self._subscribers.remove(subscriber)
+        self._sharers.remove(subscriber)
 
     async def why_missed(self, ip: str) -> str:
         """Return why a connection to the port at `ip`, an address of the target, does not come here; "" when it does.
@@ -96,7 +95,6 @@ class StolenPort:
     def close(self) -> None:
         """Give the port back. Connections that wait for us are reset; those of the programs go on."""
         self._acceptor.close()
-        self._subscribers.clear()
         self._redirect.release(self.number)
 
     def _take(self, sock: socket.socket, peer: _RawAddress) -> None:
@@ -133,36 +131,37 @@ class StolenPort:
             sock.close()
             self._gone()
             return
-        there = [subscriber for subscriber in self._subscribers if subscriber.is_there()]
         sock.setblocking(False)
-        if there and there[0].rules is None and not there[0].has_probes:
-            self._deliver(sock, there[0], peer, called)
+        # Who wants all has no others beside it.
+        wants_all = next((each for each in self._sharers.now if each.rules is None and each.is_there()), None)
+        if wants_all is not None and not wants_all.has_probes:
+            self._deliver(sock, wants_all, peer, called)
         else:
-            self._group.create_task(self._look_inside(sock, there, peer, called))
+            self._group.create_task(self._look_inside(sock, wants_all, peer, called))
 
-    async def _look_inside(self, sock: socket.socket, there: list[Subscriber], peer: Address, called: Address) -> None:
+    async def _look_inside(
+        self, sock: socket.socket, wants_all: Subscriber | None, peer: Address, called: Address
+    ) -> None:
         """Serve a connection of which some requests may be the original's."""
         try:
-            if there and there[0].rules is None and not await begins_as_probe(sock):
-                self._deliver(sock, there[0], peer, called)
+            if wants_all is not None and not await begins_as_probe(sock):
+                self._deliver(sock, wants_all, peer, called)
                 return
-            await self._serve_requests(sock, there, peer, called)
+            await self._serve_requests(sock, peer, called)
         except Exception as error:
             self._failed(sock, error)
         else:
             self._gone()
 
-    async def _serve_requests(
-        self, sock: socket.socket, there: list[Subscriber], peer: Address, called: Address
-    ) -> None:
+    async def _serve_requests(self, sock: socket.socket, peer: Address, called: Address) -> None:
         def whole(reason: str) -> None:
-            for subscriber in there:
+            for subscriber in self._sharers.now:
                 subscriber.report.whole(f"a connection of {peer.ip} went to the original whole: {reason}")
 
         # Loaded for the first connection whose requests are told apart: most sessions have none.
         from inpod.agent.incoming.http.h2 import serve_both
 
-        choice = Choice(there, peer, called)
+        choice = Choice(self._sharers, peer, called)
         await serve_both(sock, choice, lambda: connect_original(self._redirect, called), whole)
 
     def _deliver(self, sock: socket.socket, to: Subscriber, peer: Address, called: Address) -> None:

@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Sequence
 
 from inpod.agent.incoming.http.choice import MAX_SHARED, Fate, Head, Taker
 from inpod.agent.incoming.http.first import readable
 from inpod.agent.incoming.http.rules import Rules
 from inpod.agent.incoming.report import Report
 from inpod.protocol.agent import PREFACE, Address, Incoming, Subscribe, encode
-from inpod.tunnel.streams import Stream, Tunnel
+from inpod.tunnel.streams import Stream, StreamRefused, Tunnel
 
 SILENT_AFTER_S = 1.5
 """Whoever takes connections pings every 0.5 s: two pings may be late."""
@@ -63,19 +62,47 @@ class Subscriber:
         return self._tunnel.open(encode(Incoming(request.port, request.mode, peer, called, request.protocol)))
 
 
+class Sharers:
+    """Who has shares of a port.
+
+    Attributes:
+        now: The oldest first; another object when somebody came or went.
+    """
+
+    def __init__(self) -> None:
+        self.now: tuple[Subscriber, ...] = ()
+
+    def add(self, subscriber: Subscriber) -> None:
+        """Let one have a share."""
+        self.now = (*self.now, subscriber)
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Let it have none any more."""
+        self.now = tuple([other for other in self.now if other is not subscriber])
+
+
 class Choice:
-    """The filters of all sessions, for one connection: a `Chooser`. The session that came first decides first."""
+    """The filters of all sessions, for one connection: a `Chooser`. The session that came first decides first.
 
-    __slots__ = ("_has_probes", "_last_choice", "_last_head", "_takers")
+    Who comes later has his share of connections that are there, as clients keep them for long. Who wants whole connections
+    gets them when they begin, or not at all.
+    """
 
-    def __init__(self, subscribers: Sequence[Subscriber], peer: Address, called: Address) -> None:
-        self._takers = tuple([_Taker(subscriber, peer, called) for subscriber in subscribers])
-        self._has_probes = any(subscriber.has_probes for subscriber in subscribers)
+    __slots__ = ("_called", "_has_probes", "_known", "_last_choice", "_last_head", "_peer", "_sharers", "_takers")
+
+    def __init__(self, sharers: Sharers, peer: Address, called: Address) -> None:
+        self._sharers = sharers
+        self._peer = peer
+        self._called = called
+        self._takers: tuple[_Taker, ...] = ()
         self._last_head: Head | None = None  # of a request without a body
         self._last_choice: _Taker | Fate = Fate.ORIGINAL
+        self._renew()
 
     def choose(self, head: Head, body: bytes | None) -> Taker | Fate:
         """See `Chooser`."""
+        if self._sharers.now is not self._known:
+            self._renew()
         if body == b"" and head is self._last_head:
             # Clients ask the same again and again, and heads that are alike are one object.
             choice = self._last_choice
@@ -92,6 +119,14 @@ class Choice:
             else:
                 taker.subscriber.report.passed(why, taker.subscriber, head, body, by)
         return choice
+
+    def _renew(self) -> None:
+        before = {taker.subscriber: taker for taker in self._takers}
+        self._known = self._sharers.now
+        there = [each for each in self._known if each.rules is not None or each.has_probes]
+        self._takers = tuple([before.get(each) or _Taker(each, self._peer, self._called) for each in there])
+        self._has_probes = any(each.has_probes for each in there)
+        self._last_head = None
 
     def _decide(self, head: Head, body: bytes | None) -> "_Taker | Fate":
         is_probe = self._has_probes and is_from_kubelet(head)
@@ -118,6 +153,8 @@ class _Taker:
         self._called = called
 
     def open(self) -> Stream:
+        if not self.subscriber.is_there():
+            raise StreamRefused(b"")
         return self.subscriber.offer(self._peer, self._called)
 
 

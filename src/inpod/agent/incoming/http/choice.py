@@ -41,7 +41,11 @@ class Taker(Protocol):
     """A session that takes requests of a port. Compared by identity."""
 
     def open(self) -> Stream:
-        """Open a stream for a connection with matched requests: as `Incoming` does for a stolen connection."""
+        """Open a stream for a connection with matched requests: as `Incoming` does for a stolen connection.
+
+        Raises:
+            StreamRefused: The session is not there.
+        """
 
 
 class Chooser(Protocol):
