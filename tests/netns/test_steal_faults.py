@@ -227,3 +227,14 @@ async def test_what_a_test_finds_out_is_not_told_of_a_port_that_was_had_again_me
 def own_calls(pod: Netns) -> int:
     """Return how many connections to the port a process of the pod has at the pod's own address."""
     return pod.inside(lambda: sum(call.own.ip == call.peer.ip for call in connections(OPEN, peer_port=PORT)))
+
+
+async def test_client_that_vanished_without_a_word_is_noticed(hosts: Hosts) -> None:
+    soon = "from inpod.agent.incoming.redirect import base; base.SILENT_CLIENT_S = base.PROBE_EVERY_S = 1"
+    program = Program()
+    async with mortal_agent(hosts, program, first=soon) as agent:
+        await subscribe(agent, PORT, "steal")
+        with await asyncio.to_thread(hosts.client.connect, POD_IPV4, PORT) as gone:
+            assert await asyncio.to_thread(gone.recv, 100) == b"program\n"
+            hosts.client.run("ip", "link", "set", "eth0", "down")
+            await until(lambda: any(taken.ended == "reset" for taken in program.taken), "the program knows")

@@ -73,3 +73,19 @@ MARK = 0x2D
 
 No bit that Kubernetes or a known network plugin uses.
 """
+
+SILENT_CLIENT_S = 60
+PROBE_EVERY_S = 15
+PROBES = 4
+"""A client that was silent for so long is asked for a sign of life, so often: one whose machine is gone says nothing any more."""
+
+
+def watch_clients(listener: socket.socket) -> None:
+    """Have the kernel end connections whose client is gone without a word (tcp(7), SO_KEEPALIVE); what is accepted inherits it.
+
+    Original and program may ask for that themselves, but their connections are to us, and we always answer.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SILENT_CLIENT_S)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_EVERY_S)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)

@@ -18,7 +18,7 @@ import struct
 from collections.abc import Callable, Collection
 
 from inpod.agent.incoming.redirect import ruleset
-from inpod.agent.incoming.redirect.base import MARK, STALE_AFTER_S
+from inpod.agent.incoming.redirect.base import MARK, STALE_AFTER_S, watch_clients
 from inpod.agent.incoming.redirect.connections import OPEN, connections
 from inpod.agent.incoming.redirect.netlink import NfTables, parse_attributes
 from inpod.protocol.agent import Address
@@ -212,6 +212,7 @@ def _listen(family: socket.AddressFamily) -> socket.socket | None:
     try:
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        watch_clients(listener)
         listener.bind((_ANY[family], 0))
         listener.listen(BACKLOG)
     except OSError:

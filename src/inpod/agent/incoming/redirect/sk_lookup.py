@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Collection
 
 from inpod.agent.incoming.redirect import bpf
-from inpod.agent.incoming.redirect.base import MARK
+from inpod.agent.incoming.redirect.base import MARK, watch_clients
 from inpod.agent.incoming.redirect.program import build_program
 from inpod.protocol.agent import Address
 
@@ -215,6 +215,7 @@ def _listen(family: socket.AddressFamily, host: str, protocol: int) -> socket.so
         if kind == socket.SOCK_STREAM:
             # Stolen connections are on the original's port, inherit this, and let the original bind its port anew.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            watch_clients(listener)
         _mark(listener)
         # A network namespace may have its loopback device down.
         listener.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
