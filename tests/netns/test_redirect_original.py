@@ -13,6 +13,7 @@ from inpod.agent.incoming.redirect.base import Redirect
 from inpod.agent.incoming.redirect.choose import choose
 from inpod.agent.incoming.redirect.original import connect_original
 from inpod.protocol.agent import Address
+from inpod.tunnel import local_ports
 from inpod.tunnel.transport import open_transport
 from tests.netns.redirects import TECHNIQUES
 from tests.netns.traffic import POD_IPV4, POD_IPV6, Hosts, Original, two_hosts
@@ -130,3 +131,22 @@ def test_forgotten_connection_holds_nothing() -> None:
     with pytest.warns(ResourceWarning):
         del sock
     assert undone == ["all"]
+
+
+def test_port_that_is_reserved_is_left_alone(run: Run, hosts: Hosts) -> None:
+    hosts.pod.run("sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40010")
+    hosts.pod.run("sysctl", "-qw", "net.ipv4.ip_local_reserved_ports=40001,40003-40007")
+
+    async def scenario() -> None:
+        redirect = choose()
+        try:
+            with await connected(redirect, Address(POD_IPV4, PORT)) as sock:
+                assert sock.getsockname()[1] == 40009
+        finally:
+            redirect.close()
+
+    local_ports._local_ports.cache_clear()
+    try:
+        run(scenario())
+    finally:
+        local_ports._local_ports.cache_clear()
