@@ -204,7 +204,7 @@ async def test_full_port_that_was_let_go_and_had_again_harms_no_connection_of_be
 
 
 async def test_what_a_test_finds_out_is_not_told_of_a_port_that_was_had_again_meanwhile(hosts: Hosts) -> None:
-    patient = "from inpod.agent.incoming import stolen; stolen.ARRIVES_WITHIN_S = 8"
+    patient = "from inpod.agent.incoming import stolen; stolen.ARRIVES_WITHIN_S = 12"
     with holding("sk_lookup", hosts.pod) as other:
         other.tell(f"steal {PORT}")
         async with mortal_agent(hosts, Program(), first=patient) as agent:
@@ -215,7 +215,7 @@ async def test_what_a_test_finds_out_is_not_told_of_a_port_that_was_had_again_me
             assert wait_until(lambda: serves(hosts) == "original", "the original serves") < LET_GO_LIMIT_S
             await until(lambda: serves(hosts) != "original", "the session has the port again", LET_GO_LIMIT_S)
             assert own_calls(hosts.pod)
-            await until(lambda: not own_calls(hosts.pod), "the test is over")
+            await until(lambda: not own_calls(hosts.pod), "the test is over", 30)
             with await asyncio.to_thread(hosts.client.connect, POD_IPV4, PORT) as caller:
                 caller.sendall(b"GET / HTTP/1.1\r\nHost: pod\r\n\r\n")
                 report = PortReport()

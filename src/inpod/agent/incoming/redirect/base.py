@@ -43,7 +43,7 @@ class Redirect(Protocol):
         """
 
     def exempt(self, sock: socket.socket) -> Callable[[], None]:
-        """Let the connection that `sock` will make reach the original; return what ends that.
+        """Let the connection that `sock` will make reach the original; return what ends that. Also when it is closed.
 
         Call it between bind and connect, and what it returns when the socket is closed: see `original`.
 

@@ -135,10 +135,12 @@ class SkLookup:
 
     def exempt(self, sock: socket.socket) -> Callable[[], None]:
         """See `Redirect`."""
+        _mark(sock)
         ip, port = sock.getsockname()[:2]
         key = _EXEMPT_KEY.pack(_pack_ip(ip), port.to_bytes(2, "big"))
-        self._exempt.set(key, _PRESENT)
-        _mark(sock)
+        # Connections outlive their port, and then nothing is diverted.
+        if not self._is_closed:
+            self._exempt.set(key, _PRESENT)
         return lambda: self._end_exemption(key)
 
     def beat(self, now_ns: int | None = None) -> None:

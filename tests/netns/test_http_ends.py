@@ -1,4 +1,4 @@
-"""Requests of a port with a filter, where somebody takes his time."""
+"""Requests of a port with a filter, where somebody takes his time or is gone."""
 
 import asyncio
 import os
@@ -10,9 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from inpod.agent.incoming.redirect.connections import connections
+from inpod.tunnel.streams import Stream
+from tests.netns.bpf_links import count_links
+from tests.netns.conftest import running_agent
 from tests.netns.program import Program, agent_beside, subscribe, until
 from tests.netns.test_steal_faults import ONLY_GETS
-from tests.netns.traffic import POD_IPV4, Hosts, two_hosts
+from tests.netns.traffic import POD_IPV4, Hosts, Original, two_hosts
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces and BPF need root")
 
@@ -76,3 +79,21 @@ async def test_slow_client_that_still_sends_gets_the_last_answer_whole(hosts: Ho
             await subscribe(agent, PORT, "steal", ONLY_GETS)
             assert await asyncio.to_thread(upload) > ANSWER_BYTES
         await asyncio.to_thread(refusing.join)
+
+
+async def test_kept_connection_outlives_the_port_that_it_came_by(hosts: Hosts) -> None:
+    def answer(stream: Stream, head: bytes) -> None:
+        stream.accept()
+        stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nprogram")
+
+    original = Original(hosts.pod, "::", PORT)
+    async with running_agent("--netns", hosts.pod.path, on_stream=answer) as agent:
+        subscription = await subscribe(agent, PORT, "steal", ONLY_GETS)
+        with await asyncio.to_thread(hosts.client.connect, POD_IPV4, PORT) as client:
+            client.sendall(GET)
+            assert (await asyncio.to_thread(client.recv, 100)).endswith(b"program")
+            subscription.refuse()
+            await until(lambda: count_links(hosts.pod.inode) == 0, "the port is given back")
+            client.sendall(b"POST / HTTP/1.1\r\nHost: pod\r\nContent-Length: 0\r\n\r\n")
+            assert await asyncio.to_thread(client.recv, 100) == b"original\n"
+    original.close()
