@@ -15,12 +15,12 @@ from contextlib import asynccontextmanager
 import pytest
 
 from inpod.agent.incoming.redirect.connections import OPEN, connections
-from inpod.protocol.agent import PortReport, Refusal, decode_answer
+from inpod.protocol.agent import PROTOCOL_VERSION, Hello, PortReport, Refusal, decode_answer, encode
 from inpod.tunnel.streams import StreamRefused, Tunnel
 from tests.netns.bpf_links import count_links
 from tests.netns.conftest import START_LIMIT_S, Agent, agent_command, agent_environment
 from tests.netns.program import Program, agent_beside, subscribe, until
-from tests.netns.redirects import holding
+from tests.netns.redirects import TECHNIQUES, holding
 from tests.netns.traffic import LET_GO_LIMIT_S, POD_IPV4, Hosts, Netns, Original, two_hosts, wait_until, who_serves
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces and BPF need root")
@@ -238,3 +238,26 @@ async def test_client_that_vanished_without_a_word_is_noticed(hosts: Hosts) -> N
             assert await asyncio.to_thread(gone.recv, 100) == b"program\n"
             hosts.client.run("ip", "link", "set", "eth0", "down")
             await until(lambda: any(taken.ended == "reset" for taken in program.taken), "the program knows")
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+async def test_who_waits_for_a_port_that_is_given_back_gets_the_original(hosts: Hosts, technique: str) -> None:
+    full = "from inpod.agent.incoming import stolen; stolen.MAX_CONNECTIONS = 1"
+    async with mortal_agent(hosts, Program(), first=full) as agent:
+        await agent.tunnel.ask(encode(Hello(PROTOCOL_VERSION, [], technique)))  # type: ignore[arg-type]  # a parameter
+        # The redirect goes on, or goes with the port.
+        for also in (PORT + 1, None):
+            others = [] if also is None else [await subscribe(agent, also, "steal")]
+            stream = await subscribe(agent, PORT, "steal")
+            # Of the port's test nothing is left.
+            await until(lambda: serves(hosts) == "program", "the program serves")
+            served = await asyncio.to_thread(hosts.client.connect, POD_IPV4, PORT)
+            assert await asyncio.to_thread(served.recv, 100) == b"program\n"
+            waiting = await asyncio.to_thread(hosts.client.connect, POD_IPV4, PORT)
+            waiting.sendall(b"is anybody there?")
+            stream.refuse()
+            with served, waiting, waiting.makefile("rb") as file:
+                assert await asyncio.to_thread(file.readline) == b"original\n"
+            for other in others:
+                other.refuse()
+            await until(lambda: serves(hosts) == "original", "the original serves")

@@ -57,6 +57,12 @@ class Acceptor:
         for listener in self._listeners:
             self._loop.add_reader(listener.fileno(), self._accept, listener)
 
+    def take_waiting(self) -> None:
+        """Accept all who are in the queue, also in a pause, as far as there are descriptors."""
+        for listener in self._listeners:
+            while self._accept_one(listener):
+                pass
+
     def close(self) -> None:
         """Accept no more; before the listeners are closed. `resume` does nothing from here on."""
         self.pause()
@@ -64,18 +70,22 @@ class Acceptor:
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(self._at_a_time):
-            if not self._is_on:
+            if not self._is_on or not self._accept_one(listener):
                 return
-            try:
-                sock, peer = listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in _GONE:
-                    continue
-                self.why_not = os.strerror(error.errno or errno.EIO)
-                self.pause()
-                self._retry = self._loop.call_later(RETRY_S, self.resume)
-                return
-            self.why_not = ""
-            self._take(sock, peer)
+
+    def _accept_one(self, listener: socket.socket) -> bool:
+        """Return whether there may be another one."""
+        try:
+            sock, peer = listener.accept()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno in _GONE:
+                return True
+            self.why_not = os.strerror(error.errno or errno.EIO)
+            self.pause()
+            self._retry = self._loop.call_later(RETRY_S, self.resume)
+            return False
+        self.why_not = ""
+        self._take(sock, peer)
+        return True

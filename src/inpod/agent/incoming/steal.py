@@ -65,7 +65,7 @@ class Steal(ABC, Generic[P]):
         self._look_after(hold, group)
 
     def remove(self, port: int) -> None:
-        """Give a port back. What waits for us is lost to its clients; what the program has goes on."""
+        """Give a port back. Who waits for us gets the original; what the program has goes on."""
         hold = self._holds.pop(port, None)
         try:
             if hold is not None:

@@ -93,9 +93,14 @@ class StolenPort:
         return ""
 
     def close(self) -> None:
-        """Give the port back. Connections that wait for us are reset; those of the programs go on."""
-        self._acceptor.close()
-        self._redirect.release(self.number)
+        """Give the port back. Who waits for us gets the original; connections of the programs go on."""
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._redirect.release, self.number)
+            undo.callback(self._acceptor.close)
+            self._redirect.pause(self.number)
+            # Connections that are there keep the others.
+            self._sharers = Sharers()
+            self._acceptor.take_waiting()
 
     def _take(self, sock: socket.socket, peer: _RawAddress) -> None:
         self._count += 1
