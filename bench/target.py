@@ -41,6 +41,9 @@ printf 'nameserver 127.0.0.1\\n' > /srv/resolv.conf
 mount --bind /srv/resolv.conf /etc/resolv.conf
 """
 
+_MANY_PORTS = "cd /proc/sys/net/ipv4; echo 1024 65535 > ip_local_port_range; echo 1 > tcp_tw_reuse"
+"""A connection for each request leaves its port waiting: the search for a free one must not be what is measured, of whoever."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -83,12 +86,7 @@ def running_target(programs: Path) -> Iterator[Target]:
         for run, address in ((target.inside, POD_ADDRESS), (target.from_caller, CALLER_ADDRESS)):
             _do(run("ip", "address", "add", f"{address}/24", "dev", "eth0"))
             _do(run("ip", "link", "set", "eth0", "up"))
-        # A connection for each request leaves its port waiting: the search for a free one must not be what is measured.
-        _do(
-            target.from_caller(
-                "sh", "-c", "cd /proc/sys/net/ipv4; echo 1024 65535 > ip_local_port_range; echo 1 > tcp_tw_reuse"
-            )
-        )
+            _do(run("sh", "-c", _MANY_PORTS))
         undo.enter_context(ready(target.inside(str(programs / "service"), str(SERVICE_PORT))))
         undo.enter_context(ready(target.inside(str(programs / "http_server"), str(HTTP_PORT), "original")))
         yield target
