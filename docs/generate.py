@@ -20,7 +20,7 @@ from inpod.config.mistakes import section_of
 from inpod.config.schema import File
 from inpod.config.section import Section
 from inpod.errors import ExitCode
-from inpod.launch.environment import MACHINES_OWN
+from inpod.launch.environment import ALWAYS_OWN, MACHINES_OWN
 from inpod.session.events import Event
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -39,7 +39,7 @@ WHICH = {
     "SocketError": "of SO_ERROR",
 }
 
-TYPES = {"str": "string", "bool": "true or false", "float": "number", "int": "number"}
+TYPES = {"str": "string", "dict": "object of strings", "bool": "true or false", "float": "number", "int": "number"}
 
 
 def main() -> None:
@@ -64,14 +64,15 @@ def config_page() -> str:
     lines = [
         "# Configuration file",
         "",
-        "`inpod exec -f FILE` reads options from a JSON file. Its keys are mirrord's, for what inpod does; any other key is an",
+        "`inpod exec -f FILE` reads options from a JSON file. Its keys are mirrord's, for what inpod does; null says nothing. Keys of",
+        "mirrord's that inpod does without (`telemetry`, `internal_proxy`, …) are left aside, and a line says so; any other key is an",
         "error that names its place. What the command line says counts before the file, the file before the defaults.",
         "mirrord's templates (`{{ … }}`), its variables (`MIRRORD_…`) and its forms YAML and TOML are not read.",
         "",
         "What only a target in a cluster can follow (`kube_context`, `target.namespace`, the agent's `image`, `ephemeral` and",
         "`startup_timeout`) is refused beside a target of this machine. Beside one that `-t` names it is left aside, and a line says so.",
         "",
-        "Below: [keys](#keys), [examples](#examples), [variables that are never taken](#variables-that-are-never-taken).",
+        "Below: [keys](#keys), [examples](#examples), [variables of this machine](#variables-of-this-machine).",
         "",
         "## Keys",
         "",
@@ -87,11 +88,12 @@ def config_page() -> str:
         "",
         *EXAMPLES.read_text().splitlines(),
         "",
-        "## Variables that are never taken",
+        "## Variables of this machine",
         "",
-        "Variables with these names are never taken from the target; they belong to the machine:",
+        "Variables with these names belong to the machine. They are taken from the target only where `include` has their full name, and",
+        f"never those called {', '.join(f'`{name}`' for name in ALWAYS_OWN)}:",
         "",
-        *textwrap.wrap(", ".join(f"`{name}`" for name in MACHINES_OWN), 118),
+        *textwrap.wrap(", ".join(f"`{name}`" for name in MACHINES_OWN if name not in ALWAYS_OWN), 118),
         "",
     ]
     return "\n".join(lines)
@@ -189,7 +191,7 @@ def _type_of_field(annotation: object) -> str:
 
 def _rows(section: type[Section], place: str) -> Iterator[str]:
     for field in msgspec.structs.fields(section):
-        name = f"{place}.{field.name}" if place else field.name
+        name = f"{place}.{field.encode_name}" if place else field.encode_name
         inner = section_of(field.type)
         yield f"| `{name}` | {_type(field.type)} | {_default(field)} | {_description(field.type)} |"
         if inner:
@@ -198,7 +200,7 @@ def _rows(section: type[Section], place: str) -> Iterator[str]:
 
 def _short_forms(section: type[Section], place: str) -> Iterator[str]:
     for field in msgspec.structs.fields(section):
-        name = f"{place}.{field.name}" if place else field.name
+        name = f"{place}.{field.encode_name}" if place else field.encode_name
         inner = section_of(field.type)
         if inner is None:
             continue

@@ -2,12 +2,13 @@
 
 import argparse
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inpod.cli.help import Parser
-from inpod.cli.target import direct_target, left_aside, target_of
+from inpod.cli.target import behind_program, direct_target, left_aside, not_needed, target_of
+from inpod.config.mirrord import FILE as MIRRORDS
 from inpod.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
     what.add_argument(
         "-x", "--override-env-vars-exclude", metavar="GLOBS", help="take all variables of the target but these"
     )
+    what.add_argument(
+        "--env-file",
+        metavar="FILE",
+        type=Path,
+        help="lines NAME=VALUE: variables that count before the target's",
+    )
     what.add_argument("--no-outgoing", action="store_true", help="nothing leaves from the target")
     what.add_argument("--no-tcp-outgoing", action="store_true", help="TCP leaves from this machine")
     what.add_argument("--no-udp-outgoing", action="store_true", help="UDP leaves from this machine")
@@ -82,7 +89,15 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
         "--agent-startup-timeout", metavar="S", type=_seconds, help="seconds that it may take to start (default: 60)"
     )
     other = parser.add_argument_group("other")
-    other.add_argument("-f", "--config-file", metavar="FILE", type=Path, help="options in JSON, with mirrord's keys")
+    other.add_argument(
+        "-f",
+        "--config-file",
+        metavar="FILE",
+        nargs="?",
+        type=Path,
+        const=MIRRORDS,
+        help=f"options in JSON, with mirrord's keys (without FILE: {MIRRORDS})",
+    )
     other.add_argument(
         "--interceptor",
         metavar="auto|layer|tracer",
@@ -102,6 +117,11 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
         help="how steps are shown on stderr (auto: a spinner on a terminal, else plain lines)",
     )
     other.add_argument("-h", "--help", action="help", help="show this and exit")
+    # mirrord's, of which two ask for what is so anyhow, and two say nothing to this agent.
+    for name in ("--no-telemetry", "--disable-version-check"):
+        other.add_argument(name, action="store_true", help=argparse.SUPPRESS)
+    for names in (("-l", "--agent-log-level"), ("--agent-ttl",)):
+        other.add_argument(*names, help=argparse.SUPPRESS)
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help=argparse.SUPPRESS)
 
 
@@ -123,7 +143,7 @@ def run(options: argparse.Namespace) -> int:
     from inpod.session.plan import Plan
     from inpod.session.tracer import native_folder
 
-    file = read(options.config_file)
+    file, without = read(options.config_file)
     chosen = settings(
         Options(
             target=options.target,
@@ -136,6 +156,7 @@ def run(options: argparse.Namespace) -> int:
             files=options.fs_mode,
             env_include=options.override_env_vars_include,
             env_exclude=options.override_env_vars_exclude,
+            env_file=options.env_file,
             interceptor=options.interceptor,
             skip_processes=options.skip_processes,
             outgoing_tcp=not (options.no_outgoing or options.no_tcp_outgoing),
@@ -146,9 +167,9 @@ def run(options: argparse.Namespace) -> int:
     )
     if command.is_pods and chosen.files == "local":
         raise not_found(command.argv[0])
-    unread_options = unread(os.environ, options.config_file)
+    elsewhere = [text for text in (unread(os.environ, options.config_file), behind_program(options)) if text]
     aside = "" if target is None else left_aside(file, options.config_file, options.target)
-    target = target or target_of(options, file, chosen, unread_options)
+    target = target or target_of(options, file, chosen, elsewhere)
     http_filter = chosen.http_filter
     if http_filter is not None:
         from inpod.session.incoming.http_filter import compile_filter
@@ -158,8 +179,7 @@ def run(options: argparse.Namespace) -> int:
         native=native_folder(),
         mode=chosen.incoming,
         files=chosen.files,
-        env_include=chosen.env.include,
-        env_exclude=chosen.env.exclude,
+        env=chosen.env,
         ports=chosen.ports,
         filter=None if http_filter is None else compile_filter(http_filter),
         filtered_ports=tuple(http_filter.ports or ()) if http_filter is not None else (),
@@ -176,10 +196,10 @@ def run(options: argparse.Namespace) -> int:
         skipped=chosen.skipped,
         is_pods=command.is_pods,
     )
-    return _run_session(plan, target, options.progress, filter(None, (unread_options, aside)))
+    return _run_session(plan, target, options.progress, [*elsewhere, aside, not_needed(without, options)])
 
 
-def _run_session(plan: "Plan", target: "Target", progress: "Mode", notes: Iterable[str]) -> int:
+def _run_session(plan: "Plan", target: "Target", progress: "Mode", notes: Sequence[str]) -> int:
     from inpod.cli.loop import run as run_loop
     from inpod.cli.progress import show
     from inpod.config.processes import is_skipped
@@ -189,7 +209,7 @@ def _run_session(plan: "Plan", target: "Target", progress: "Mode", notes: Iterab
 
     events = Events()
     with show(events, progress):
-        for note in notes:
+        for note in filter(None, notes):
             events.emit(Note(note, "info"))
         if is_skipped(plan.skipped, plan.executable, plan.argv[0]):
             name = os.path.basename(plan.argv[0])

@@ -58,7 +58,7 @@ class Parser(argparse.ArgumentParser):
             return UserError(f"{self.prog} has no use for '{given}'.", hint=self._see)
         if name in OPTIONS_NOT_YET and self.prog == "inpod exec":
             return UserError(f"mirrord's option '{name}' is not there yet in inpod.", hint=f"Leave it out. {self._see}")
-        return UserError(f"{self.prog} has no option '{name}'.", hint=_nearest(name, self._long_options()) + self._see)
+        return UserError(f"{self.prog} has no option '{name}'.", hint=_nearest(name, self.long_options()) + self._see)
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line.
@@ -79,7 +79,8 @@ class Parser(argparse.ArgumentParser):
     def _see(self) -> str:
         return f"See '{self.prog} --help'."
 
-    def _long_options(self) -> list[str]:
+    def long_options(self) -> list[str]:
+        """Return the options that the command has."""
         return [name for name in self._option_string_actions if name.startswith("--")]
 
     def _check_value(self, action: argparse.Action, value: str) -> None:

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from shutil import which
 
 import inpod
 from inpod.cli import demo, ls, status
@@ -90,13 +91,17 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     before = getattr(options, "command", [])
     if before and before[0].startswith("-"):
         raise options.parser.unknown(before[0])
-    if before and program is not None:
+    # mirrord's form: CMD -- ARGS.
+    if before and program is not None and which(before[0]) and not any(word.startswith("-") for word in before):
+        program = [*before, *program]
+    elif before and program is not None:
         raise UserError(
             f"'{before[0]}' is no option of inpod exec.",
             hint="Write the program at the end: inpod exec -t TARGET [OPTION ...] -- CMD ARGS.",
         )
     if program is not None:
         options.command = program
+    options.is_divided = program is not None
     return options
 
 

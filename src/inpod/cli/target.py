@@ -5,6 +5,7 @@ Options that only a target in a cluster can follow are refused beside one of thi
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,11 +33,11 @@ def direct_target(options: argparse.Namespace) -> "Target | None":
     return _direct(spec)
 
 
-def target_of(options: argparse.Namespace, file: "File", chosen: "Settings", unread_options: str) -> "Target":
+def target_of(options: argparse.Namespace, file: "File", chosen: "Settings", elsewhere: Sequence[str]) -> "Target":
     """Return the target that `-t` names in a cluster, or the file anywhere.
 
     Args:
-        unread_options: Where else somebody may think that it was named.
+        elsewhere: Where else somebody may think that it was named, as sentences.
 
     Raises:
         UserError: There is none, or it is of this machine and was named together with an option that is about a cluster.
@@ -46,7 +47,9 @@ def target_of(options: argparse.Namespace, file: "File", chosen: "Settings", unr
     if not chosen.target:
         raise UserError(
             "There is no target.",
-            hint=f"Name one with -t; 'inpod ls' lists those of a cluster, pid/PID is a process here. {unread_options}".strip(),
+            hint=" ".join(
+                ("Name one with -t; 'inpod ls' lists those of a cluster, pid/PID is a process here.", *elsewhere)
+            ),
         )
     spec = parse_target(chosen.target)
     if isinstance(spec, ProcessTarget | NetnsTarget):
@@ -69,6 +72,30 @@ def left_aside(file: "File", path: Path | None, target: str) -> str:
     """Return, in a line, what of a file a target of this machine that `-t` names cannot follow; "" for nothing."""
     found = _of_file(file)
     return f"Left aside, for {target} is no target in a cluster: {', '.join(found)} of {path}." if found else ""
+
+
+def not_needed(keys: Sequence[str], options: argparse.Namespace) -> str:
+    """Return, in a line, what of mirrord's inpod does without; "" for nothing.
+
+    Args:
+        keys: Of the file.
+    """
+    found = [f"{', '.join(keys)} of {options.config_file}"] if keys else []
+    found += [name for name, value in (("-l", options.agent_log_level), ("--agent-ttl", options.agent_ttl)) if value]
+    return f"Left aside, inpod does without: {', '.join(found)}." if found else ""
+
+
+def behind_program(options: argparse.Namespace) -> str:
+    """Return, in a line, which words of the program's look like inpod's options; "" for none, or where `--` divides."""
+    if options.is_divided:
+        return ""
+    known = {name for name in options.parser.long_options() if name != "--help"}
+    found = [word for word in options.command[1:] if word.partition("=")[0] in known]
+    if not options.target and not options.config_file:
+        found += [word for word in options.command[1:] if word in ("-t", "-f")]
+    if not found:
+        return ""
+    return f"{found[0]} stands behind {options.command[0]} and is its option: inpod's own stand before the program."
 
 
 def _of_command(options: argparse.Namespace) -> list[str]:

@@ -10,10 +10,11 @@ from inpod.config.env import EnvFilter, as_filter
 from inpod.config.files import FilesMode, files_mode
 from inpod.config.http_filter import HttpFilter
 from inpod.config.incoming import Incoming, IncomingMode, OnConcurrentSteal, Ports, incoming_mode, incoming_ports
-from inpod.config.mistakes import invalid, no_json
+from inpod.config.mistakes import invalid, missing, no_json
 from inpod.config.outgoing import Way, outgoing_way
 from inpod.config.processes import BUILD_TOOLS, skipped_names
-from inpod.config.schema import File, Interceptor
+from inpod.config.schema import File, Interceptor, network_of
+from inpod.config.sift import sift
 from inpod.config.target import as_target
 from inpod.errors import UserError
 
@@ -35,6 +36,7 @@ class Options(NamedTuple):
     files: str | None = None
     env_include: str | None = None
     env_exclude: str | None = None
+    env_file: Path | None = None
     interceptor: Interceptor | None = None
     skip_processes: str | None = None
     outgoing_tcp: bool = True
@@ -67,6 +69,18 @@ class Settings(NamedTuple):
     is_ephemeral: bool = False
 
 
+class Content(NamedTuple):
+    """What a configuration file says.
+
+    Attributes:
+        file: Its keys.
+        aside: Keys of mirrord's, by their full names, that inpod does without.
+    """
+
+    file: File = File()
+    aside: tuple[str, ...] = ()
+
+
 def settings(options: Options, file: File) -> Settings:
     """Return the settings: the command line before the file.
 
@@ -74,10 +88,8 @@ def settings(options: Options, file: File) -> Settings:
         UserError: A value that is not there (yet), or two that exclude each other.
     """
     target = as_target(file.target)
-    env, incoming = as_filter(file.feature.env), file.feature.network.incoming
-    if options.env_include is not None or options.env_exclude is not None:
-        # One option replaces both lists of the file: else -s could not be used with a file that excludes.
-        env = EnvFilter(options.env_include, options.env_exclude)
+    network = network_of(file.feature.network)
+    incoming = network.incoming
     return Settings(
         target=options.target or target.path,
         namespace=options.namespace or target.namespace,
@@ -93,7 +105,9 @@ def settings(options: Options, file: File) -> Settings:
         steals_probes=isinstance(incoming, Incoming) and incoming.steal_probes,
         on_conflict=incoming.on_concurrent_steal if isinstance(incoming, Incoming) else "abort",
         files=files_mode(file.feature.fs if options.files is None else options.files),
-        env=env,
+        env=as_filter(
+            file.feature.env, include=options.env_include, exclude=options.env_exclude, file=options.env_file
+        ),
         interceptor=options.interceptor or file.interceptor,
         hostname=file.feature.hostname,
         skipped=skipped_names(
@@ -102,8 +116,8 @@ def settings(options: Options, file: File) -> Settings:
             build_tools=file.skip_build_tools,
         ),
         way=outgoing_way(
-            file.feature.network.outgoing,
-            file.feature.network.dns,
+            network.outgoing,
+            network.dns,
             tcp=options.outgoing_tcp,
             udp=options.outgoing_udp,
             names=options.remote_names,
@@ -111,14 +125,14 @@ def settings(options: Options, file: File) -> Settings:
     )
 
 
-def read(path: Path | None) -> File:
+def read(path: Path | None) -> Content:
     """Return the content of a configuration file, the defaults without one.
 
     Raises:
         UserError: The file is not there, is no JSON, or has something that inpod does not know; with the place.
     """
     if path is None:
-        return File()
+        return Content()
     try:
         with path.open("rb") as opened:
             content = opened.read(MAX_FILE_BYTES + 1)
@@ -133,7 +147,7 @@ def read(path: Path | None) -> File:
     return parse(content, str(path))
 
 
-def parse(content: bytes, name: str) -> File:
+def parse(content: bytes, name: str) -> Content:
     """Return the configuration in `content`; `name` is for errors.
 
     Raises:
@@ -150,8 +164,14 @@ def parse(content: bytes, name: str) -> File:
             f"{name} is no text in UTF-8: byte {error.start} is wrong.", hint="Check the path after -f."
         ) from None
     try:
-        return msgspec.json.decode(text, type=File)
-    except msgspec.ValidationError as error:
-        raise invalid(name, text, str(error)) from None
+        value = msgspec.json.decode(text)
     except msgspec.DecodeError:
         raise no_json(name, text) from None
+    sifted = sift(value, File)
+    try:
+        file = msgspec.convert(sifted.content, File)
+    except msgspec.ValidationError as error:
+        raise invalid(name, text, str(error)) from None
+    if sifted.missing:
+        raise missing(name, text, sifted.missing)
+    return Content(file, tuple(sifted.aside))

@@ -7,7 +7,7 @@ from typing import Literal, get_args, get_origin
 
 import msgspec
 
-from inpod.config.mirrord import NOT_YET
+from inpod.config.mirrord import INSTEAD
 from inpod.config.places import locate
 from inpod.config.schema import File
 from inpod.config.section import Section
@@ -62,13 +62,25 @@ def invalid(name: str, text: str, message: str) -> UserError:
             f"{where}: {place or 'the file'} {_wants(what, place)}.", hint=f"See {REFERENCE}.", shown=shown
         )
     full = f"{place}.{key}" if place else key
-    if key in NOT_YET.get(place, ()):
-        return UserError(
-            f"{where}: mirrord's key '{full}' is not there yet in inpod.",
-            hint=f"Remove it; the keys that are there are in {REFERENCE}.",
-            shown=shown,
-        )
     return UserError(f"{where}: there is no key '{full}'.", hint=_nearest(key, place), shown=shown)
+
+
+def missing(name: str, text: str, found: list[str]) -> UserError:
+    """Say that keys of mirrord's are not there: the first with its place, the others by name."""
+    first, *others = found
+    place, _, key = first.rpartition(".")
+    at = locate(text, place, key)
+    also = f" Nor is {', '.join(map(repr, others))}." if others else ""
+    hints = [INSTEAD[full] for full in found if full in INSTEAD]
+    if len(hints) < len(found):
+        hints.append(
+            f"Remove {'the others' if hints else 'them' if others else 'it'}: the keys that are there are in {REFERENCE}."
+        )
+    return UserError(
+        f"{name if at is None else _at_line(name, text, at)}: mirrord's key '{first}' is not there yet in inpod.{also}",
+        hint=" ".join(hints),
+        shown="" if at is None else pointed(text, at),
+    )
 
 
 def _at_line(name: str, text: str, at: int) -> str:
@@ -84,7 +96,7 @@ def _wants(what: str, place: str) -> str:
         return f"must be {' or '.join(kinds)}, not {given}"
     if found := re.fullmatch(r"Expected `(int|float)` (>=|<=|>) (\S+)", what):
         return f"must be {_WORDS[found[1]]} {_BOUNDS[found[2]].format(f'{float(found[3]):g}')}"
-    if found := re.fullmatch(r"Expected `array` of length (\d+)", what):
+    if found := re.fullmatch(r"Expected `array` of length (\d+), got \d+", what):
         return f"must be a list of {found[1]}"
     if found := re.fullmatch(r"Invalid enum value '(.*)'", what):
         return f"cannot be '{found[1]}'; it is one of {', '.join(map(repr, _choices(place)))}"
@@ -99,7 +111,7 @@ def _choices(place: str) -> list[str]:
     for name in re.sub(r"\[\d+\]", "", place).split("."):
         section = section_of(annotation)
         fields = msgspec.structs.fields(section) if section else ()
-        annotation = next((field.type for field in fields if field.name == name), None)
+        annotation = next((field.type for field in fields if field.encode_name == name), None)
     return _literals(annotation)
 
 
@@ -127,7 +139,7 @@ def keys() -> dict[str, list[str]]:
     def collect(section: type[Section], place: str) -> None:
         found[place] = []
         for field in msgspec.structs.fields(section):
-            name = f"{place}.{field.name}" if place else field.name
+            name = f"{place}.{field.encode_name}" if place else field.encode_name
             found[place].append(name)
             if inner := section_of(field.type):
                 collect(inner, name)

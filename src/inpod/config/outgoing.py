@@ -24,10 +24,10 @@ class Filter(Section, frozen=True):
     """Of the two lists one at most."""
 
     remote: Annotated[
-        list[str] | None,
+        str | list[str] | None,
         Meta(description="Only these destinations are the target's: `[tcp://|udp://][NAME, IP or CIDR][:PORT]`."),
     ] = None
-    local: Annotated[list[str] | None, Meta(description="All but these are.")] = None
+    local: Annotated[str | list[str] | None, Meta(description="All but these are.")] = None
 
 
 class Outgoing(Section, frozen=True):
@@ -51,9 +51,10 @@ class NameFilter(Section, frozen=True):
     """Of the two lists one at most."""
 
     remote: Annotated[
-        list[str] | None, Meta(description="Only these names are the target's: `NAME`, or `*.NAME` for all below it.")
+        str | list[str] | None,
+        Meta(description="Only these names are the target's: `NAME`, or `*.NAME` for all below it."),
     ] = None
-    local: Annotated[list[str] | None, Meta(description="All but these are.")] = None
+    local: Annotated[str | list[str] | None, Meta(description="All but these are.")] = None
 
 
 class Dns(Section, frozen=True):
@@ -105,13 +106,17 @@ def outgoing_way(outgoing: Outgoing | bool, dns: Dns | bool, *, tcp: bool, udp: 
         tcp=outgoing.tcp and tcp,
         udp=outgoing.udp and udp,
         localhost=not outgoing.ignore_localhost,
-        remote=tuple(_destination(entry, "remote", at) for at, entry in enumerate(chosen.remote or ())),
-        local=tuple(_destination(entry, "local", at) for at, entry in enumerate(chosen.local or ())),
+        remote=tuple(_destination(entry, "remote", at) for at, entry in enumerate(_listed(chosen.remote))),
+        local=tuple(_destination(entry, "local", at) for at, entry in enumerate(_listed(chosen.local))),
         unix_streams=_expressions(outgoing.unix_streams),
         names=dns.enabled and names,
-        names_remote=tuple(_pattern(entry, "remote", at) for at, entry in enumerate(named.remote or ())),
-        names_local=tuple(_pattern(entry, "local", at) for at, entry in enumerate(named.local or ())),
+        names_remote=tuple(_pattern(entry, "remote", at) for at, entry in enumerate(_listed(named.remote))),
+        names_local=tuple(_pattern(entry, "local", at) for at, entry in enumerate(_listed(named.local))),
     )
+
+
+def _listed(given: str | list[str] | None) -> list[str]:
+    return [given] if isinstance(given, str) else given or []
 
 
 def _destination(entry: str, which: str, at: int) -> str:
@@ -140,7 +145,7 @@ def _destination(entry: str, which: str, at: int) -> str:
 
 
 def _expressions(given: str | list[str] | None) -> tuple[str, ...]:
-    found = (given,) if isinstance(given, str) else tuple(given or ())
+    found = tuple(_listed(given))
     for at, text in enumerate(found):
         try:
             re.compile(text)

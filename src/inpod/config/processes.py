@@ -9,16 +9,22 @@ BUILD_TOOLS = (
 """Compilers and their parts, version control, debuggers: they fetch and read what is this machine's."""
 
 
-def skipped_names(processes: str | list[str] | None, extra: list[str] | None, *, build_tools: bool) -> tuple[str, ...]:
+def skipped_names(
+    processes: str | list[str] | None, extra: str | list[str] | None, *, build_tools: bool
+) -> tuple[str, ...]:
     """Return names of executables, without folders.
 
     Args:
         processes: A list, or names with ";" between.
-        extra: Build tools that are not in our list.
+        extra: Build tools that are not in our list; likewise.
     """
-    named = processes.split(";") if isinstance(processes, str) else processes or []
-    tools = (*BUILD_TOOLS, *(extra or ())) if build_tools else ()
+    named = _listed(processes)
+    tools = (*BUILD_TOOLS, *_listed(extra)) if build_tools else ()
     return tuple(dict.fromkeys(name.strip() for name in (*named, *tools) if name.strip()))
+
+
+def _listed(names: str | list[str] | None) -> list[str]:
+    return names.split(";") if isinstance(names, str) else names or []
 
 
 def is_skipped(names: tuple[str, ...], executable: str, called: str) -> bool:

@@ -14,11 +14,18 @@ from inpod.config.target import Target
 
 
 class Network(Section, frozen=True):
-    """Connections and names; what goes out goes out through the target."""
+    """true: all of it, as without the key; false: nothing, neither connections nor names."""
 
     incoming: Annotated[Incoming | str | bool, Meta(description="The connections that the target gets.")] = Incoming()
     outgoing: Annotated[Outgoing | bool, Meta(description="What leaves from the target.")] = Outgoing()
     dns: Annotated[Dns | bool, Meta(description="Who resolves names.")] = Dns()
+
+
+def network_of(value: Network | bool) -> Network:
+    """Return the object that `value` stands for."""
+    if isinstance(value, Network):
+        return value
+    return Network() if value else Network(incoming=False, outgoing=False, dns=False)
 
 
 class Feature(Section, frozen=True):
@@ -27,7 +34,7 @@ class Feature(Section, frozen=True):
     env: Annotated[Env | bool, Meta(description="The target's environment variables.")] = Env()
     fs: Annotated[Files | str | bool, Meta(description="The target's files.")] = Files()
     hostname: Annotated[bool, Meta(description="The host's name is the target's.")] = True
-    network: Annotated[Network, Meta(description="The target's network.")] = Network()
+    network: Annotated[Network | bool, Meta(description="The target's network.")] = Network()
 
 
 Interceptor = Literal["auto", "layer", "tracer"]
@@ -57,6 +64,6 @@ class File(Section, frozen=True):
     skip_build_tools: Annotated[
         bool, Meta(description="Compilers, linkers, `go`, `cargo`, `git` and their like are such programs.")
     ] = True
-    skip_extra_build_tools: Annotated[list[str] | None, Meta(description="Further build tools.")] = None
+    skip_extra_build_tools: Annotated[str | list[str] | None, Meta(description="Further build tools.")] = None
     agent: Annotated[Agent, Meta(description="What runs beside the target.")] = Agent()
     feature: Annotated[Feature, Meta(description="What of the target the program gets.")] = Feature()

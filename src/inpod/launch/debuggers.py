@@ -4,13 +4,12 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
+from inpod.config.mirrord import IGNORED_PORTS
+
 NODE_INSPECT_PORT = 9229
 
 OPTION_VARIABLES = ("NODE_OPTIONS", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
 """Their value is a piece of command line."""
-
-IGNORED = "MIRRORD_IGNORE_DEBUGGER_PORTS"
-"""Further ports, named as for mirrord: "5005,40000-40010"."""
 
 _AFTER = {"--listen", "--connect", "--port", "--client-port", "-l"}
 """Options of debugpy, pydevd and delve that [HOST:]PORT follows."""
@@ -23,7 +22,7 @@ _DEBUGGER = re.compile(r"(?:^|/)(?:debugpy|debugpy/launcher|debugpy/adapter|pyde
 def debugger_ports(argv: Sequence[str], environment: Mapping[str, str]) -> tuple[int, ...]:
     """Return the ports that the command line or the environment gives to a debugger, in order."""
     words = [*argv, *_option_words(environment)]
-    found = {*_of_node(words), *_of_java(words), *_of_others(argv), *_ignored(environment.get(IGNORED, ""))}
+    found = {*_of_node(words), *_of_java(words), *_of_others(argv), *_ignored(environment.get(IGNORED_PORTS, ""))}
     return tuple(sorted(port for port in found if 0 < port < 65536))
 
 

@@ -3,6 +3,11 @@
 import re
 from collections.abc import Callable, Mapping
 
+from inpod.config.env import EnvFilter
+
+ALWAYS_OWN = ("LD_*", "GLIBC_TUNABLES", "GCONV_PATH", "LOCPATH", "INPOD_*", "MIRRORD_*")
+"""What makes processes run at all, and our own: never taken from the target."""
+
 MACHINES_OWN = (
     # where this machine has its things, and who sits at it
     *("PATH", "HOME", "HOMEPATH", "PWD", "OLDPWD", "SHELL", "SHLVL", "USER", "LOGNAME", "TERM", "TMPDIR", "XDG_*", "_"),
@@ -14,26 +19,39 @@ MACHINES_OWN = (
     *("GOPATH", "GOROOT", "GOTOOLCHAIN", "GOLANG_VERSION"),
     *("GEM_HOME", "GEM_PATH", "BUNDLE_*", "RUBY*", "RBENV_*"),
     *("DOTNET_*", "RUST_LOG", "CARGO_HOME", "RUSTUP_HOME", "PHP_INI_DIR", "PERL5LIB"),
-    # what makes processes run at all, and our own
-    *("LD_*", "GLIBC_TUNABLES", "GCONV_PATH", "LOCPATH", "INPOD_*", "MIRRORD_*"),
+    *ALWAYS_OWN,
 )
-"""Names (globs) that are never taken from the target: the program's tools are those of this machine."""
+"""Names (globs) that are not taken from the target unless they are asked for: the program's tools are those of this machine."""
 
 
-def program_environment(
-    remote: Mapping[str, str], local: Mapping[str, str], *, include: str | None = None, exclude: str | None = None
-) -> dict[str, str]:
-    """Return the environment to start the program with.
+ALL = EnvFilter()
 
-    Args:
-        include: Globs ("A*;B"): only these of the target's variables; None for all.
-        exclude: Globs: all but these; None for none. Not together with `include`.
-    """
+
+def program_environment(remote: Mapping[str, str], local: Mapping[str, str], wanted: EnvFilter = ALL) -> dict[str, str]:
+    """Return the environment to start the program with."""
+    taken = {**_taken(remote, wanted), **wanted.file}
+    for name in taken:
+        for expression, value in wanted.mapping:
+            if re.search(expression, name):
+                taken[name] = value
+                break
+    every = {**local, **taken, **wanted.overrides}
+    left_out = {"INPOD_SESSION", *wanted.unset}
+    return {name: value for name, value in every.items() if name.upper() not in left_out}
+
+
+def _taken(remote: Mapping[str, str], wanted: EnvFilter) -> dict[str, str]:
+    """Return the target's variables that the program gets."""
     own = _matcher(";".join(MACHINES_OWN))
-    wanted = _matcher("*" if include is None else include)
-    unwanted = _matcher(exclude or "")
-    taken = {name: value for name, value in remote.items() if wanted(name) and not unwanted(name) and not own(name)}
-    return {name: value for name, value in local.items() if name != "INPOD_SESSION"} | taken
+    always_own = _matcher(";".join(ALWAYS_OWN))
+    included = "*" if wanted.include is None else wanted.include
+    by_name = {glob.strip() for glob in included.split(";")}
+    is_included, is_excluded = _matcher(included), _matcher(wanted.exclude or "")
+    return {
+        name: value
+        for name, value in remote.items()
+        if is_included(name) and not is_excluded(name) and not (always_own(name) if name in by_name else own(name))
+    }
 
 
 def _matcher(globs: str) -> Callable[[str], object]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from inpod.config.env import EnvFilter
 from inpod.config.incoming import OnConcurrentSteal, Ports
 from inpod.config.outgoing import Way
 from inpod.protocol.agent import Redirect
@@ -15,7 +16,7 @@ class Plan(NamedTuple):
     is_pods: Whether only the pod can have the program: `executable` is env(1), which becomes it.
     mode: What happens to the pod's incoming traffic.
     files: "read": pod files are read, writes stay here; "local".
-    env_include, env_exclude: Globs of the pod's variables to take or to leave, "A*;B"; None for all, for none.
+    env: Which of the pod's variables the program gets, and what else.
     ports: Of listeners.
     filter: Which HTTP requests come to the program, compiled (`http_filter`); None: all traffic.
     filtered_ports: Ports of the pod that the filter is for; empty: all.
@@ -38,8 +39,7 @@ class Plan(NamedTuple):
     native: Path
     mode: Literal["mirror", "steal", "off"] = "mirror"
     files: Literal["read", "local"] = "read"
-    env_include: str | None = None
-    env_exclude: str | None = None
+    env: EnvFilter = EnvFilter()
     ports: Ports = Ports()
     filter: dict[str, object] | None = None
     filtered_ports: tuple[int, ...] = ()

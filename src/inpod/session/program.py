@@ -39,7 +39,7 @@ REFUSALS = {
 
 def environment_of(plan: Plan, folder: Path, remote: Mapping[str, str]) -> dict[str, str]:
     """Return what the program is started with: the target's variables, and those that bring the interceptor."""
-    environment = program_environment(remote, os.environ, include=plan.env_include, exclude=plan.env_exclude)
+    environment = program_environment(remote, os.environ, plan.env)
     return environment | intercepted_environment(plan.native, folder, environment, plan.executable, plan.interceptor)
 
 

@@ -102,6 +102,8 @@ def parse_target(text: str) -> TargetSpec:
     match kind:
         case "pod" | "deployment" if rest:
             return _kube(text, kind, rest)
+        case "deploy" if rest:
+            return _kube(text, "deployment", rest)
         case "pid" if rest:
             return ProcessTarget(_pid(text, rest))
         case "netns" if rest:

@@ -94,7 +94,7 @@ def test_what_is_about_a_cluster_is_refused_beside_a_target_of_this_machine_in_a
         (["--verison"], "inpod has no option '--verison'. Did you mean --version? See 'inpod --help'."),
         (["-n", "staging", "ls"], "inpod has no option '-n'. See 'inpod --help'."),
         (["statsu"], "inpod has no command 'statsu'. Did you mean status? See 'inpod --help'."),
-        (["exec", "--agent-ttl", "3"], "mirrord's option '--agent-ttl' is not there yet in inpod."),
+        (["exec", "-a", "x"], "mirrord's option '-a' is not there yet in inpod."),
         (["exec", "--steal=yes"], "--steal takes no value: 'yes'."),
         (["exec", "--steal", "-t"], "-t/--target needs a value."),
         (["ls", "-o", "xml"], "--output cannot be 'xml'. It is one of table, json."),
@@ -207,6 +207,54 @@ def test_what_mirrord_would_look_at_is_named(
     monkeypatch.delenv("MIRRORD_CONFIG_FILE")
     assert main(["exec", "-f", ".mirrord/mirrord.json", "--", "true"]) == ExitCode.USAGE
     assert "Not looked at" not in capsys.readouterr().err
+
+
+def test_the_one_variable_that_is_looked_at_is_not_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MIRRORD_IGNORE_DEBUGGER_PORTS", "5005")
+    assert main(["exec", "--", "true"]) == ExitCode.USAGE
+    assert "Not looked at" not in capsys.readouterr().err
+
+
+def test_mirrords_form_with_the_program_before_the_dashes() -> None:
+    assert parse(["exec", "-t", "x", "env", "--", "-u", "A"]).command == ["env", "-u", "A"]
+    assert parse(["exec", "--", "env", "--", "-u"]).command == ["env", "--", "-u"]
+
+
+def test_the_file_without_a_name_is_mirrords() -> None:
+    assert parse(["exec", "-t", "x", "-f", "--", "true"]).config_file == Path(".mirrord/mirrord.json")
+    assert parse(["exec", "-f", "c.json", "--", "true"]).config_file == Path("c.json")
+
+
+def test_options_of_mirrord_that_say_nothing_here_are_taken() -> None:
+    options = parse(
+        [
+            "exec",
+            "-l",
+            "debug",
+            "--agent-ttl",
+            "3",
+            "--no-telemetry",
+            "--disable-version-check",
+            "-t",
+            "x",
+            "--",
+            "true",
+        ]
+    )
+    assert (options.target, options.command) == ("x", ["true"])
+
+
+@pytest.mark.parametrize("words", [["--target", "pid/1"], ["--target=pid/1"], ["-t", "pid/1"], ["-f", "c.json"]])
+def test_options_behind_the_program_are_its_own_and_that_is_said(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["exec", "env", *words]) == ExitCode.USAGE
+    assert "There is no target. " in (said := capsys.readouterr().err)
+    assert f"{words[0]} stands behind env and is its option: inpod's own stand before the program." in said
+    assert main(["exec", "--", "env", *words]) == ExitCode.USAGE
+    assert "stands behind" not in capsys.readouterr().err
 
 
 def test_a_folder_that_is_gone_is_said(

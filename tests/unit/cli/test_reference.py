@@ -49,9 +49,11 @@ def examples() -> Iterator[object]:
             at += len(text[at:]) - len(text[at:].lstrip())
 
 
-def test_every_example_is_a_configuration() -> None:
+def test_every_example_is_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env.local").write_text("A=1\n")
     for example in examples():
-        chosen = settings(Options(), parse(json.dumps(example).encode(), "example"))
+        chosen = settings(Options(), parse(json.dumps(example).encode(), "example").file)
         if chosen.http_filter is not None:
             compile_filter(chosen.http_filter)
 

@@ -14,13 +14,13 @@ Json = dict[str, object]
 
 
 def chosen(content: Json, options: Options | None = None) -> Settings:
-    return settings(options or Options(), parse(json.dumps(content).encode(), "c.json"))
+    return settings(options or Options(), parse(json.dumps(content).encode(), "c.json").file)
 
 
 def refusal(content: str | Json, options: Options | None = None) -> UserError:
     text = content if isinstance(content, str) else json.dumps(content)
     with pytest.raises(UserError) as caught:
-        settings(options or Options(), parse(text.encode(), "c.json"))
+        settings(options or Options(), parse(text.encode(), "c.json").file)
     assert caught.value.exit_code is ExitCode.USAGE
     assert "\n" not in caught.value.message + caught.value.hint
     return caught.value
@@ -32,7 +32,7 @@ def incoming(**keys: object) -> Json:
 
 def test_nothing_said() -> None:
     assert chosen({}) == Settings(incoming="mirror", files="read", env=EnvFilter())
-    assert settings(Options(), read(None)) == chosen({})
+    assert settings(Options(), read(None).file) == chosen({})
 
 
 def test_long_and_short_forms_mean_the_same() -> None:
@@ -112,13 +112,13 @@ def test_ports() -> None:
         ({"fs": "read"}, "no key 'fs'", "'feature.fs'"),
         ({"target": {"pth": "x"}}, "no key 'target.pth'", "'path'"),
         ({"xyzzy": 1}, "no key 'xyzzy'", "config.md"),
-        ({"feature": {"network": {"ipv6": True}}}, "'feature.network.ipv6' is not there yet", "config.md"),
+        ({"feature": {"network": {"ipv6": False}}}, "'feature.network.ipv6' is not there yet", "config.md"),
         (
             {"feature": {"network": {"incoming": {"https_delivery": {}}}}},
             "incoming.https_delivery' is not there yet",
             "",
         ),
-        ({"agent": {"ttl": 5}}, "'agent.ttl' is not there yet", ""),
+        ({"agent": {"labels": {}}}, "'agent.labels' is not there yet", ""),
         ({"agent": {"startup_timeout": 0}}, "agent.startup_timeout", "config.md"),
         ({"feature": {"env": 3}}, "feature.env", ""),
         ({"feature": {"fs": "write"}}, "'write' (feature.fs, --fs-mode) is not there yet", "'read'"),
@@ -131,8 +131,9 @@ def test_ports() -> None:
         ("// why\n{}", "c.json:1 is no JSON: ", "no comments"),
         ("[]", "c.json:1: the file must be an object, not a list", ""),
         ('{"target": 3}', "target must be a string or an object, not a number", ""),
-        ('{\n"target": {"path": 3}}', "c.json:2: target.path must be a string, not a number", ""),
-        ({"agent": None}, "agent must be an object, not null", ""),
+        ('{\n"target": {"path": 3}}', "c.json:2: target.path must be a string or an object, not a number", ""),
+        ({"agent": 1}, "agent must be an object, not a number", ""),
+        ({"feature": {"network": {"incoming": {"ports": [None]}}}}, "ports[0] must be a whole number, not null", ""),
         ({"agent": {"startup_timeout": "x"}}, "startup_timeout must be a number, not a string", ""),
         ({"agent": {"startup_timeout": 0}}, "startup_timeout must be a number above 0", ""),
         ({"feature": {"hostname": "yes"}}, "feature.hostname must be true or false, not a string", ""),

@@ -10,7 +10,7 @@ from inpod.errors import UserError
 
 
 def way(network: object = None, **options: bool) -> Way:
-    file = parse(json.dumps({"feature": {"network": network or {}}}).encode(), "inpod.json")
+    file = parse(json.dumps({"feature": {"network": network or {}}}).encode(), "inpod.json").file
     return settings(Options(**options), file).way  # type: ignore[arg-type]  # switches only
 
 

@@ -7,7 +7,7 @@ from inpod.config.processes import BUILD_TOOLS, is_skipped
 
 
 def skipped(option: str | None = None, **file: object) -> tuple[str, ...]:
-    return settings(Options(skip_processes=option), parse(json.dumps(file).encode(), "inpod.json")).skipped
+    return settings(Options(skip_processes=option), parse(json.dumps(file).encode(), "inpod.json").file).skipped
 
 
 def test_build_tools_are_skipped_unless_told() -> None:

@@ -28,10 +28,14 @@ def test_each_form_is_understood_and_written_the_same(text: str, target: TargetS
     assert str(target) == text
 
 
+def test_a_deployment_has_a_short_word_too() -> None:
+    assert parse_target("deploy/api/container/web") == parse_target("deployment/api/container/web")
+
+
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("deploy/api", "--target deployment/api?"),
+        ("Deploy/api", "--target deployment/api?"),
         ("deployments/api/container/web", "--target deployment/api/container/web?"),
         ("Deployment/api", "--target deployment/api?"),
         ("po/api", "--target pod/api?"),
