@@ -19,6 +19,7 @@ from inpod.cli.output import Failure
 from inpod.config.mistakes import section_of
 from inpod.config.schema import File
 from inpod.config.section import Section
+from inpod.config.template import FILTERS
 from inpod.errors import ExitCode
 from inpod.launch.environment import ALWAYS_OWN, MACHINES_OWN
 from inpod.session.events import Event
@@ -64,10 +65,14 @@ def config_page() -> str:
     lines = [
         "# Configuration file",
         "",
-        "`inpod exec -f FILE` reads options from a JSON file. Its keys are mirrord's, for what inpod does; null says nothing. Keys of",
+        "`inpod exec -f FILE` reads options from a file in JSON, YAML or TOML. Its keys are mirrord's, for what inpod does; null says nothing. Keys of",
         "mirrord's that inpod does without (`telemetry`, `internal_proxy`, …) are left aside, and a line says so; any other key is an",
         "error that names its place. What the command line says counts before the file, the file before the defaults.",
-        "mirrord's templates (`{{ … }}`), its variables (`MIRRORD_…`) and its forms YAML and TOML are not read.",
+        "mirrord's variables (`MIRRORD_…`) are not read.",
+        "",
+        'Before the file is read, `{{ key }}` (of `-k` or `key`), `{{ git_branch }}` and `{{ get_env(name="X", default="y") }}` are',
+        f"replaced by what they stand for, through filters if any: {', '.join(f'`{name}`' for name in FILTERS)}. So one file",
+        "in the repository gives each developer his own requests. Other templates are errors.",
         "",
         "What only a target in a cluster can follow (`kube_context`, `target.namespace`, the agent's `image`, `ephemeral` and",
         "`startup_timeout`) is refused beside a target of this machine. Beside one that `-t` names it is left aside, and a line says so.",

@@ -96,8 +96,9 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
         nargs="?",
         type=Path,
         const=MIRRORDS,
-        help=f"options in JSON, with mirrord's keys (without FILE: {MIRRORDS})",
+        help=f"options in JSON, YAML or TOML, with mirrord's keys (without FILE: {MIRRORDS})",
     )
+    other.add_argument("-k", "--key", metavar="KEY", help="what {{ key }} stands for in the file")
     other.add_argument(
         "--interceptor",
         metavar="auto|layer|tracer",
@@ -143,7 +144,7 @@ def run(options: argparse.Namespace) -> int:
     from inpod.session.plan import Plan
     from inpod.session.tracer import native_folder
 
-    file, without = read(options.config_file)
+    file, without = read(options.config_file, options.key)
     chosen = settings(
         Options(
             target=options.target,

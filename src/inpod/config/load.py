@@ -1,5 +1,7 @@
 """Where values come from: the command line, then the file, then the defaults."""
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -8,20 +10,19 @@ import msgspec
 from inpod.config.agent import image_name
 from inpod.config.env import EnvFilter, as_filter
 from inpod.config.files import FilesMode, files_mode
+from inpod.config.forms import decode, is_json
 from inpod.config.http_filter import HttpFilter
 from inpod.config.incoming import Incoming, IncomingMode, OnConcurrentSteal, Ports, incoming_mode, incoming_ports
-from inpod.config.mistakes import invalid, missing, no_json
+from inpod.config.mistakes import invalid, missing
 from inpod.config.outgoing import Way, outgoing_way
 from inpod.config.processes import BUILD_TOOLS, skipped_names
 from inpod.config.schema import File, Interceptor, network_of
 from inpod.config.sift import sift
 from inpod.config.target import as_target
+from inpod.config.template import Values, has_templates, render
 from inpod.errors import UserError
 
 MAX_FILE_BYTES = 1024 * 1024
-
-NOT_JSON = (".toml", ".yaml", ".yml")
-"""Forms of a configuration that mirrord has, too."""
 
 
 class Options(NamedTuple):
@@ -125,11 +126,14 @@ def settings(options: Options, file: File) -> Settings:
     )
 
 
-def read(path: Path | None) -> Content:
+def read(path: Path | None, key: str | None = None) -> Content:
     """Return the content of a configuration file, the defaults without one.
 
+    Args:
+        key: What `{{ key }}` stands for; None: what the file says.
+
     Raises:
-        UserError: The file is not there, is no JSON, or has something that inpod does not know; with the place.
+        UserError: The file is not there, is not in its form, or has something that inpod does not know; with the place.
     """
     if path is None:
         return Content()
@@ -144,34 +148,39 @@ def read(path: Path | None) -> Content:
         raise UserError(
             f"The configuration {path} has more than {MAX_FILE_BYTES // 1024} KiB.", hint="Check the path after -f."
         )
-    return parse(content, str(path))
+    return parse(content, str(path), key)
 
 
-def parse(content: bytes, name: str) -> Content:
-    """Return the configuration in `content`; `name` is for errors.
+def parse(content: bytes, name: str, key: str | None = None) -> Content:
+    """Return the configuration in `content`; `name` says its form, and is for errors.
 
     Raises:
         UserError: As `read`.
     """
-    if name.lower().endswith(NOT_JSON):
-        raise UserError(
-            f"{name} is no JSON by its name.", hint="Write the same keys in JSON; inpod reads nothing else yet."
-        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
             f"{name} is no text in UTF-8: byte {error.start} is wrong.", hint="Check the path after -f."
         ) from None
-    try:
-        value = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        raise no_json(name, text) from None
-    sifted = sift(value, File)
+    if has_templates(text):
+        text = _rendered(name, text, key)
+    sifted = sift(decode(name, text), File)
+    places = text if is_json(name) else ""
     try:
         file = msgspec.convert(sifted.content, File)
     except msgspec.ValidationError as error:
-        raise invalid(name, text, str(error)) from None
+        raise invalid(name, places, str(error)) from None
     if sifted.missing:
-        raise missing(name, text, sifted.missing)
+        raise missing(name, places, sifted.missing)
     return Content(file, tuple(sifted.aside))
+
+
+def _rendered(name: str, text: str, key: str | None) -> str:
+    """Return `text` with its templates filled in; its own key is read before, and may be a template itself."""
+    if key is None:
+        with contextlib.suppress(UserError):  # Not readable before: then it has no key that could be meant.
+            content = decode(name, text)
+            own = content.get("key") if isinstance(content, dict) else None
+            key = render(name, own, Values(None, os.environ)) if isinstance(own, str) else None
+    return render(name, text, Values(key, os.environ))

@@ -82,7 +82,10 @@ AGENT_NAME = "mirrord"
 """Last part of the name of mirrord's agent image, which has no Python."""
 
 IGNORED_PORTS = "MIRRORD_IGNORE_DEBUGGER_PORTS"
-"""The one variable that is looked at: ports of debuggers, "5005,40000-40010"."""
+"""A variable that is looked at: ports of debuggers, "5005,40000-40010"."""
+
+BRANCH = "MIRRORD_BRANCH_NAME"
+"""Another: what `{{ git_branch }}` stands for, whatever git says."""
 
 FILE = Path(".mirrord/mirrord.json")
 """What mirrord reads without being told."""
@@ -126,7 +129,7 @@ def unread(environment: Mapping[str, str], config_file: Path | None) -> str:
     Args:
         config_file: What inpod reads.
     """
-    found = sorted(name for name in environment if name.startswith("MIRRORD_") and name != IGNORED_PORTS)
+    found = sorted(name for name in environment if name.startswith("MIRRORD_") and name not in (IGNORED_PORTS, BRANCH))
     if config_file is None and FILE.is_file():
         found.append(str(FILE))
     if not found:

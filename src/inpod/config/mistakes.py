@@ -48,13 +48,17 @@ def no_json(name: str, text: str) -> UserError:
 
 
 def invalid(name: str, text: str, message: str) -> UserError:
-    """Turn msgspec's words (``Object contains unknown field `x` - at `$.y` ``) about `text` into ours."""
+    """Turn msgspec's words (``Object contains unknown field `x` - at `$.y` ``) about `text` into ours.
+
+    Args:
+        text: JSON; "" for other forms, whose lines are not told.
+    """
     found = re.search(r" - at `\$\.?(.*)`$", message)
     place = found.group(1) if found else ""
     what = message[: found.start()] if found else message
     unknown = re.search(r"unknown field `(.+)`$", what)
     key = unknown.group(1) if unknown else ""
-    at = locate(text, place, key)
+    at = locate(text, place, key) if text else None
     where = name if at is None else _at_line(name, text, at)
     shown = "" if at is None else pointed(text, at)
     if not key:
@@ -66,7 +70,7 @@ def invalid(name: str, text: str, message: str) -> UserError:
 
 
 def missing(name: str, text: str, found: list[str]) -> UserError:
-    """Say that keys of mirrord's are not there: the first with its place, the others by name."""
+    """Say that keys of mirrord's are not there: the first with its place in `text` (as `invalid`), the others by name."""
     first, *others = found
     place, _, key = first.rpartition(".")
     at = locate(text, place, key)

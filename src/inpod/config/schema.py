@@ -47,6 +47,12 @@ class File(Section, frozen=True):
     kube_context: Annotated[
         str | None, Meta(description="As `--context`: the context of the kubeconfig; without it, the current one.")
     ] = None
+    key: Annotated[
+        str | None,
+        Meta(
+            description="As `-k`: what `{{ key }}` stands for elsewhere in the file. May have `{{ git_branch }}` in it."
+        ),
+    ] = None
     interceptor: Annotated[
         Interceptor,
         Meta(

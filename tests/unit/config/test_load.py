@@ -203,7 +203,3 @@ def test_a_file_that_is_no_json_at_all(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=said) as caught:
             read(path)
         assert "-f" in caught.value.hint
-    for name in ("mirrord.toml", "mirrord.YAML", "mirrord.yml"):
-        with pytest.raises(UserError, match=f"{name} is no JSON") as caught:
-            parse(b"target: pod/web", name)
-        assert "in JSON" in caught.value.hint

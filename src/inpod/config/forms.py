@@ -1,0 +1,65 @@
+"""The forms of a configuration file: JSON, and by the end of its name YAML or TOML."""
+
+import msgspec
+
+from inpod.config.mistakes import no_json
+from inpod.errors import UserError, pointed
+
+
+def is_json(name: str) -> bool:
+    """Return whether a file of this name has JSON in it."""
+    return not name.lower().endswith((".toml", ".yaml", ".yml"))
+
+
+def decode(name: str, text: str) -> object:
+    """Return what `text` says, as JSON would have it.
+
+    Args:
+        name: Of the file.
+
+    Raises:
+        UserError: It is not in its form; with the place.
+    """
+    if is_json(name):
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            raise no_json(name, text) from None
+    return _toml(name, text) if name.lower().endswith(".toml") else _yaml(name, text)
+
+
+def _toml(name: str, text: str) -> object:
+    import re
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        why, _, place = str(error).partition(" (at ")
+        found = re.match(r"line (\d+), column (\d+)", place)
+        line, column = (int(found[1]), int(found[2])) if found else (text.count("\n") + 1, 1)
+        raise _wrong(name, text, line - 1, column - 1, "TOML", why) from None
+
+
+def _yaml(name: str, text: str) -> object:
+    import yaml
+
+    try:
+        content = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line, mark.column) if mark else (0, 0)
+        raise _wrong(name, text, line, column, "YAML", error.problem or "it cannot be read") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise _wrong(name, text, 0, 0, "YAML", str(error).partition("\n")[0]) from None
+    return {} if content is None else content
+
+
+def _wrong(name: str, text: str, line: int, column: int, form: str, why: str) -> UserError:
+    starts = [0, *(at + 1 for at, character in enumerate(text) if character == "\n")]
+    at = min(starts[min(line, len(starts) - 1)] + column, len(text))
+    return UserError(
+        f"{name}:{line + 1} is no {form}: {why[:1].lower()}{why[1:]}.",
+        hint="Correct it; by its name it is read as " + form + ".",
+        shown=pointed(text, at),
+    )
