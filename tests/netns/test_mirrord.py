@@ -1,0 +1,52 @@
+"""Files and command lines of mirrord, as people have them, in a session."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.netns.conftest import Pod
+
+LIMIT_S = 60
+
+YAML = """\
+# of the team, for both tools
+key: "{{ get_env(name='WHO', default='nobody') }}"
+operator: true
+telemetry: false
+target: {path: deployment/api, namespace: staging}
+agent: {log_level: info, ttl: 60, image: ghcr.io/metalbear-co/mirrord:latest}
+feature:
+  network: false
+  fs: local
+  env:
+    env_file: FOLDER/.env
+    override: {WHO_AM_I: "{{ key }}"}
+    mapping: {"_TIMEOUT$": "600"}
+    unset: [aws_profile]
+"""
+
+
+def run(pod: Pod, *words: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+    argv = [sys.executable, "-m", "inpod", "exec", "--progress", "plain", "-t", f"pid/{pod.pid}", *words]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT_S, env={**os.environ, **changes})
+
+
+@pytest.mark.parametrize("interceptor", ["layer", "tracer"])
+def test_variables_of_a_file_in_yaml(pod: Pod, tmp_path: Path, interceptor: str) -> None:
+    (tmp_path / ".env").write_text("APP_MODE=file\nDB_TIMEOUT=5\n")
+    config = tmp_path / "mirrord.yaml"
+    config.write_text(YAML.replace("FOLDER", str(tmp_path)))
+    options = ("-f", str(config), "--interceptor", interceptor)
+    # In a shell that asks another program: what is unset is unset for children, too.
+    show = 'sh -c "env | sort" | grep -E "^(APP_MODE|WHO_AM_I|DB_TIMEOUT|AWS_PROFILE)="'
+    done = run(pod, *options, "sh", "--", "-c", show, AWS_PROFILE="mine", WHO="alice")
+    assert done.returncode == 0, done.stderr
+    taken = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert taken == {"APP_MODE": "file", "DB_TIMEOUT": "600", "WHO_AM_I": "alice"}
+    assert (
+        done.stderr.count("inpod does without: operator, telemetry, agent.log_level, agent.ttl, agent.image of ") == 1
+    )
+    assert done.stderr.count("is no target in a cluster: target.namespace of ") == 1
