@@ -1,5 +1,6 @@
 """Files and command lines of mirrord, as people have them, in a session."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.netns.conftest import Pod
+from tests.netns.pod import ECHO_PORT
+from tests.netns.test_outgoing_options import CONNECT, POD
 
 LIMIT_S = 60
 
@@ -50,3 +53,13 @@ def test_variables_of_a_file_in_yaml(pod: Pod, tmp_path: Path, interceptor: str)
         done.stderr.count("inpod does without: operator, telemetry, agent.log_level, agent.ttl, agent.image of ") == 1
     )
     assert done.stderr.count("is no target in a cluster: target.namespace of ") == 1
+
+
+def test_a_name_in_the_filter_that_the_pod_does_not_know_is_told_once(pod: Pod, tmp_path: Path) -> None:
+    """In mirrord it would be part of a name."""
+    config = tmp_path / "mirrord.json"
+    config.write_text(json.dumps({"feature": {"network": {"outgoing": {"filter": {"remote": "cluster.local"}}}}}))
+    code = CONNECT % ECHO_PORT
+    done = run(pod, "-f", str(config), sys.executable, "--", "-c", code, POD, POD)
+    assert done.stdout.split() == ["here", "here"], done.stderr
+    assert done.stderr.count("'cluster.local' in feature.network.outgoing.filter is nothing to the pod") == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 Given = Literal["any", "off", "on"]
-"""Of a key: whatever its value is, only `false` (or an object with `"enabled": false`), or only `true`."""
+"""Of a key: whatever its value is, only `false` (or an object that says so), or only `true`."""
 
 ASIDE: dict[str, dict[str, Given]] = {
     "": {
@@ -65,7 +65,7 @@ INSTEAD = {
     "kubeconfig": "Set the variable KUBECONFIG.",
     "agent.nftables": 'Write "redirect": "nftables".',
     "agent.privileged": "inpod's agent is never privileged: remove the key.",
-    "feature.magic": "Name variables of this machine that the program must not have in feature.env.unset.",
+    "feature.magic": "Name variables of this machine that the program must not have in feature.env.unset, and remove it.",
     "feature.copy_target": "The original goes on; with 'steal' its traffic comes to the program. Remove the key.",
     "feature.network.incoming.http_header_filter": 'Write "http_filter": {"header_filter": …, "ports": …}.',
     "feature.fs.read_only": "Mounts of the pod are read from it without that: where it names others, remove it and copy these here.",
@@ -138,4 +138,6 @@ def unread(environment: Mapping[str, str], config_file: Path | None) -> str:
 
 
 def _is_off(value: object) -> bool:
-    return value in (False, {}, []) or (isinstance(value, dict) and value.get("enabled") is False)
+    if isinstance(value, dict):
+        return value.get("enabled") is False or all(inner is False for inner in value.values())
+    return value in (False, [])

@@ -13,6 +13,9 @@ PLACE = "feature.network.outgoing.filter"
 
 DNS_PLACE = "feature.network.dns.filter"
 
+ANY = ("", "0.0.0.0", "0.0.0.0/0", "::")  # noqa: S104 # nobody listens here
+"""Hosts that stand for all, as port 0 does."""
+
 _NAME = re.compile(r"(?=.{1,253}$)[\w-]{1,63}(?:\.[\w-]{1,63})*", re.ASCII)
 
 _ENTRY = re.compile(
@@ -128,7 +131,7 @@ def _destination(entry: str, which: str, at: int) -> str:
         )
     host = (found["v6"] or found["host"] or "") + (found["v6_bits"] or "")
     try:
-        network = str(ipaddress.ip_network(host, strict=False)) if host not in ("", "0.0.0.0/0") else "*"
+        network = str(ipaddress.ip_network(host, strict=False)) if host not in ANY else "*"
     except ValueError:
         name = host.removesuffix(".")
         # A number at the end: an address that is none.
@@ -139,9 +142,9 @@ def _destination(entry: str, which: str, at: int) -> str:
             ) from None
         network = f"name:{name}"
     port = found["port"]
-    if port is not None and not 0 < int(port) < 65536:
+    if port is not None and int(port) > 65535:
         raise UserError(f"{where}: {port} is no port.", hint="Ports are 1 to 65535.")
-    return f"{found['protocol'] or '*'} {network} {port or '*'}"
+    return f"{found['protocol'] or '*'} {network} {int(port or 0) or '*'}"
 
 
 def _expressions(given: str | list[str] | None) -> tuple[str, ...]:

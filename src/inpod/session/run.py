@@ -102,7 +102,7 @@ class _Session:
         hello = agent.Hello(agent.PROTOCOL_VERSION, wants, plan.redirect, list(way.addresses))
         self.link = Link(way, self._on_stream, events, hello)
         self._names = Names(self.link.tunnel)
-        self._destinations = Destinations(plan.way, self._names.resolve)
+        self._destinations = Destinations(plan.way, self._names.resolve, events)
         self._plan = plan
         self._way = way
         self._events = events

@@ -35,7 +35,7 @@ def test_what_changes_nothing_for_the_program_is_left_aside_and_told() -> None:
             "accept_invalid_certificates": False,
             "use_proxy": True,
             "agent": {"ttl": 60, "log_level": "info", "privileged": False, "image": "ghcr.io/x/mirrord:3.1"},
-            "feature": {"copy_target": {"enabled": False}, "magic": {}, "env": {"load_from_process": True}},
+            "feature": {"copy_target": {"enabled": False}, "magic": {"aws": False}, "env": {"load_from_process": True}},
         }
     )
     assert settings(Options(), found.file) == Settings()

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from inpod.config.outgoing import Way
 from inpod.protocol.layer import NOWHERE_ELSE, Addr, Connect, encode_reply
+from inpod.session.events import Events, Note
 from inpod.session.outgoing.connections import close_fd
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
@@ -19,12 +20,15 @@ Resolve = Callable[[str], Awaitable[Sequence[str]]]
 class Destinations:
     """Those of a session."""
 
-    def __init__(self, way: Way, resolve: Resolve) -> None:
+    def __init__(self, way: Way, resolve: Resolve, events: Events) -> None:
         """Take the names out of the filter.
 
         Args:
             resolve: Returns the addresses of a name, as the pod has it.
+            events: Hears once of each name that has none.
         """
+        self._events = events
+        self._told: set[str] = set()
         self._are_remote = bool(way.remote)
         self._entries = [_parsed(line) for line in (*way.remote, *way.local) if " name:" in line]
         self._resolve = resolve if way.names else _resolve_here
@@ -53,8 +57,22 @@ class Destinations:
             if protocol in ("*", "tcp" if kind == socket.SOCK_STREAM else "udp") and port in ("*", str(to.port))
         }
         found = await asyncio.gather(*map(self._resolve, wanted))
+        for name in (name for name, texts in zip(wanted, found, strict=True) if not texts):
+            self._tell(name)
         is_named = ipaddress.ip_address(to.host) in {ipaddress.ip_address(text) for texts in found for text in texts}
         return is_named == self._are_remote
+
+    def _tell(self, name: str) -> None:
+        if name in self._told:
+            return
+        self._told.add(name)
+        where = "the pod" if self._resolve is not _resolve_here else "this machine"
+        self._events.emit(
+            Note(
+                f"'{name}' in feature.network.outgoing.filter is nothing to {where}, so no connection goes there. "
+                "A name stands for itself, not for those that end with it."
+            )
+        )
 
 
 def _parsed(line: str) -> tuple[str, str, str]:

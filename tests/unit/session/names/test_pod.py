@@ -14,6 +14,7 @@ from inpod.agent.target import Target
 from inpod.config.outgoing import Way
 from inpod.dns.resolver import Resolver
 from inpod.protocol.layer import Addr, Connect, Name, Resolve, Resolved, encode_reply
+from inpod.session.events import Events
 from inpod.session.names import pod as dns
 from inpod.session.names.pod import Names
 from inpod.session.outgoing.destinations import Destinations
@@ -141,7 +142,7 @@ def test_destination_is_what_its_name_stands_for(run: Run) -> None:
                 (Way(local=("* name:host 81",)), True),
                 (Way(remote=("* name:host *",), names=False), False),
             ):
-                destinations = Destinations(way, subject.resolve)
+                destinations = Destinations(way, subject.resolve, Events())
                 assert await _decided(destinations, to) == leaves, way
                 assert await _decided(destinations, other) == (way.remote == ()), way
 
