@@ -68,7 +68,7 @@ def config_page() -> str:
         "`inpod exec -f FILE` reads options from a file in JSON, YAML or TOML. Its keys are mirrord's, for what inpod does; null says nothing. Keys of",
         "mirrord's that inpod does without (`telemetry`, `internal_proxy`, …) are left aside, and a line says so; any other key is an",
         "error that names its place. What the command line says counts before the file, the file before the defaults.",
-        "mirrord's variables (`MIRRORD_…`) are not read.",
+        "mirrord's variables (`MIRRORD_…`) are not read; what else differs from mirrord: [mirrord.md](../mirrord.md).",
         "",
         'Before the file is read, `{{ key }}` (of `-k` or `key`), `{{ git_branch }}` and `{{ get_env(name="X", default="y") }}` are',
         f"replaced by what they stand for, through filters if any: {', '.join(f'`{name}`' for name in FILTERS)}. So one file",

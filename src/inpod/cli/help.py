@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from inpod.cli.output import put
-from inpod.config.mirrord import OPTIONS_NOT_YET
+from inpod.config.mirrord import COMMANDS_NOT_YET, OPTIONS_NOT_YET
 from inpod.errors import UserError
 
 
@@ -56,8 +56,8 @@ class Parser(argparse.ArgumentParser):
         name = given.partition("=")[0]
         if not name.startswith("-"):
             return UserError(f"{self.prog} has no use for '{given}'.", hint=self._see)
-        if name in OPTIONS_NOT_YET and self.prog == "inpod exec":
-            return UserError(f"mirrord's option '{name}' is not there yet in inpod.", hint=f"Leave it out. {self._see}")
+        if self.prog == "inpod exec" and (instead := OPTIONS_NOT_YET.get(name)):
+            return UserError(f"mirrord's option '{name}' is not there yet in inpod.", hint=instead)
         return UserError(f"{self.prog} has no option '{name}'.", hint=_nearest(name, self.long_options()) + self._see)
 
     def error(self, message: str) -> NoReturn:
@@ -88,6 +88,8 @@ class Parser(argparse.ArgumentParser):
             return
         choices = list(action.choices)
         if isinstance(action, argparse._SubParsersAction):
+            if value in COMMANDS_NOT_YET:
+                raise UserError(f"mirrord's command '{value}' is not there yet in inpod.", hint=self._see)
             hint = _nearest(value, choices) or f"There are: {', '.join(choices)}. "
             raise UserError(f"{self.prog} has no command '{value}'.", hint=hint + self._see)
         raise UserError(

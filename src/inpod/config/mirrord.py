@@ -75,8 +75,29 @@ INSTEAD = {
 }
 """What to do where there is another way."""
 
-OPTIONS_NOT_YET = ("-a", "--agent-namespace", "-c", "--accept-invalid-certificates")
-"""Of `mirrord exec`."""
+OPTIONS_NOT_YET = {
+    **dict.fromkeys(("-a", "--agent-namespace"), "The agent stands in the target's namespace: leave it out."),
+    **dict.fromkeys(("-c", "--accept-invalid-certificates"), INSTEAD["accept_invalid_certificates"]),
+}
+"""Of `mirrord exec`, and what to do."""
+
+COMMANDS_NOT_YET = (
+    *(
+        "container",
+        "dump",
+        "port-forward",
+        "verify-config",
+        "diagnose",
+        "fix",
+        "up",
+        "ui",
+        "wizard",
+        "chaos",
+        "session",
+    ),
+    *("kill", "ci", "operator", "preview", "db-branches", "queues", "subscribe", "teams", "vpn", "completions", "ext"),
+)
+"""Of `mirrord`."""
 
 AGENT_NAME = "mirrord"
 """Last part of the name of mirrord's agent image, which has no Python."""

@@ -95,6 +95,7 @@ def test_what_is_about_a_cluster_is_refused_beside_a_target_of_this_machine_in_a
         (["-n", "staging", "ls"], "inpod has no option '-n'. See 'inpod --help'."),
         (["statsu"], "inpod has no command 'statsu'. Did you mean status? See 'inpod --help'."),
         (["exec", "-a", "x"], "mirrord's option '-a' is not there yet in inpod."),
+        (["port-forward", "-L", "80:db:80"], "mirrord's command 'port-forward' is not there yet in inpod."),
         (["exec", "--steal=yes"], "--steal takes no value: 'yes'."),
         (["exec", "--steal", "-t"], "-t/--target needs a value."),
         (["ls", "-o", "xml"], "--output cannot be 'xml'. It is one of table, json."),

@@ -1,11 +1,14 @@
 """Configurations of mirrord: what is the same, what is left aside, what is refused."""
 
 import json
+from collections.abc import Iterable, Mapping
 
 import pytest
 
 from inpod.config.env import EnvFilter
 from inpod.config.load import Content, Options, Settings, parse, settings
+from inpod.config.mirrord import ASIDE, INSTEAD, NOT_YET
+from inpod.config.mistakes import keys
 from inpod.config.outgoing import Way
 from inpod.errors import UserError
 
@@ -168,3 +171,12 @@ def test_variables() -> None:
 )
 def test_a_mistake_in_variables_is_named(env: Json, message: str) -> None:
     assert message in refusal({"feature": {"env": env}}).message
+
+
+def test_no_key_is_there_and_not_there() -> None:
+    def full(places: Mapping[str, Iterable[str]]) -> set[str]:
+        return {f"{place}.{key}" if place else key for place, names in places.items() for key in names}
+
+    ours = {key for there in keys().values() for key in there}
+    assert not ours & (full(ASIDE) | full(NOT_YET))
+    assert set(INSTEAD) <= full(NOT_YET)
