@@ -60,6 +60,7 @@ def test_a_name_in_the_filter_that_the_pod_does_not_know_is_told_once(pod: Pod, 
     config = tmp_path / "mirrord.json"
     config.write_text(json.dumps({"feature": {"network": {"outgoing": {"filter": {"remote": "cluster.local"}}}}}))
     code = CONNECT % ECHO_PORT
-    done = run(pod, "-f", str(config), sys.executable, "--", "-c", code, POD, POD)
+    done = run(pod, "-k", "me", "-f", str(config), sys.executable, "--", "-c", code, POD, POD)
     assert done.stdout.split() == ["here", "here"], done.stderr
+    assert done.stderr.count(f"-k says nothing: there is no {{{{ key }}}} in {config}.") == 1
     assert done.stderr.count("'cluster.local' in feature.network.outgoing.filter is nothing to the pod") == 1

@@ -144,7 +144,8 @@ def run(options: argparse.Namespace) -> int:
     from inpod.session.plan import Plan
     from inpod.session.tracer import native_folder
 
-    file, without = read(options.config_file, options.key)
+    content = read(options.config_file, options.key)
+    file = content.file
     chosen = settings(
         Options(
             target=options.target,
@@ -197,7 +198,7 @@ def run(options: argparse.Namespace) -> int:
         skipped=chosen.skipped,
         is_pods=command.is_pods,
     )
-    return _run_session(plan, target, options.progress, [*elsewhere, aside, not_needed(without, options)])
+    return _run_session(plan, target, options.progress, [*elsewhere, aside, not_needed(content, options)])
 
 
 def _run_session(plan: "Plan", target: "Target", progress: "Mode", notes: Sequence[str]) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from inpod.errors import UserError
 
 if TYPE_CHECKING:
-    from inpod.config.load import Settings
+    from inpod.config.load import Content, Settings
     from inpod.config.schema import File
     from inpod.targets.base import Target
     from inpod.targets.spec import DirectSpec
@@ -74,15 +74,14 @@ def left_aside(file: "File", path: Path | None, target: str) -> str:
     return f"Left aside, for {target} is no target in a cluster: {', '.join(found)} of {path}." if found else ""
 
 
-def not_needed(keys: Sequence[str], options: argparse.Namespace) -> str:
-    """Return, in a line, what of mirrord's inpod does without; "" for nothing.
-
-    Args:
-        keys: Of the file.
-    """
-    found = [f"{', '.join(keys)} of {options.config_file}"] if keys else []
+def not_needed(content: "Content", options: argparse.Namespace) -> str:
+    """Return, in a line, what of mirrord's inpod does without, and what says nothing here; "" for nothing."""
+    found = [f"{', '.join(content.aside)} of {options.config_file}"] if content.aside else []
     found += [name for name, value in (("-l", options.agent_log_level), ("--agent-ttl", options.agent_ttl)) if value]
-    return f"Left aside, inpod does without: {', '.join(found)}." if found else ""
+    lines = [f"Left aside, inpod does without: {', '.join(found)}."] if found else []
+    if options.key is not None and not content.names_key:
+        lines.append(f"-k says nothing: there is no {{{{ key }}}} in {options.config_file or 'a file'}.")
+    return " ".join(lines)
 
 
 def behind_program(options: argparse.Namespace) -> str:

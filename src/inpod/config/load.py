@@ -19,7 +19,7 @@ from inpod.config.processes import BUILD_TOOLS, skipped_names
 from inpod.config.schema import File, Interceptor, network_of
 from inpod.config.sift import sift
 from inpod.config.target import as_target
-from inpod.config.template import Values, has_templates, render
+from inpod.config.template import Values, has_templates, names_key, render
 from inpod.errors import UserError
 
 MAX_FILE_BYTES = 1024 * 1024
@@ -76,10 +76,12 @@ class Content(NamedTuple):
     Attributes:
         file: Its keys.
         aside: Keys of mirrord's, by their full names, that inpod does without.
+        names_key: Whether `{{ key }}` is in it.
     """
 
     file: File = File()
     aside: tuple[str, ...] = ()
+    names_key: bool = False
 
 
 def settings(options: Options, file: File) -> Settings:
@@ -163,6 +165,7 @@ def parse(content: bytes, name: str, key: str | None = None) -> Content:
         raise UserError(
             f"{name} is no text in UTF-8: byte {error.start} is wrong.", hint="Check the path after -f."
         ) from None
+    has_key = names_key(text)
     if has_templates(text):
         text = _rendered(name, text, key)
     sifted = sift(decode(name, text), File)
@@ -173,14 +176,15 @@ def parse(content: bytes, name: str, key: str | None = None) -> Content:
         raise invalid(name, places, str(error)) from None
     if sifted.missing:
         raise missing(name, places, sifted.missing)
-    return Content(file, tuple(sifted.aside))
+    return Content(file, tuple(sifted.aside), has_key)
 
 
 def _rendered(name: str, text: str, key: str | None) -> str:
-    """Return `text` with its templates filled in; its own key is read before, and may be a template itself."""
-    if key is None:
-        with contextlib.suppress(UserError):  # Not readable before: then it has no key that could be meant.
-            content = decode(name, text)
-            own = content.get("key") if isinstance(content, dict) else None
-            key = render(name, own, Values(None, os.environ)) if isinstance(own, str) else None
+    """Return `text` with its templates filled in, `{{ key }}` by the file's own key where none is given."""
+    if key is None and names_key(text):
+        content: object = None
+        with contextlib.suppress(UserError):  # Said again below, with what stands there then.
+            content = decode(name, render(name, text, Values("key", os.environ)))
+        own = content.get("key") if isinstance(content, dict) else None
+        key = own if isinstance(own, str) else None
     return render(name, text, Values(key, os.environ))

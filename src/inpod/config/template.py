@@ -61,6 +61,11 @@ def has_templates(text: str) -> bool:
     return _TAG.search(text) is not None
 
 
+def names_key(text: str) -> bool:
+    """Return whether `{{ key }}` is in `text`."""
+    return re.search(r"\{\{-?\s*key\b", text) is not None
+
+
 def render(name: str, text: str, values: Values) -> str:
     """Return `text` with its templates filled in.
 

@@ -82,5 +82,6 @@ def test_the_branch_is_that_of_the_working_directory(tmp_path: Path, monkeypatch
 
 
 def test_a_file_without_templates_has_none() -> None:
+    assert (read('{"key": "{{key}}"}', "x").names_key, read('{"key": "x"}').names_key) == (True, False)
     assert not has_templates(json.dumps({"a": {"b": {"c": 1}}}))
     assert has_templates('{"a": {{ key }}}')
