@@ -113,7 +113,7 @@ def cli_page() -> str:
         "Exit codes: [exit-codes.md](exit-codes.md). What `--progress json` writes: [events.md](events.md).",
         "",
     ]
-    for command in ("", "exec", "ls", "status", "demo"):
+    for command in ("", "exec", "ls", "status", "verify-config", "demo"):
         lines += [f"## inpod {command}".rstrip(), "", "```text", _help(whole, command), "```", ""]
     return "\n".join(lines)
 

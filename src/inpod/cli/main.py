@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from shutil import which
 
 import inpod
-from inpod.cli import demo, ls, status
+from inpod.cli import demo, ls, status, verify_config
 from inpod.cli import exec as exec_
 from inpod.cli.help import Parser
 from inpod.cli.output import ReaderGone, as_json, forget, in_words, say
@@ -116,7 +116,7 @@ def parser() -> Parser:
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", prog=parser.prog, required=False, parser_class=Parser
     )
-    for command in (exec_, ls, status, demo):
+    for command in (exec_, ls, status, verify_config, demo):
         command.add_to(commands)
     other = parser.add_argument_group("other")
     other.add_argument("-h", "--help", action="help", help="show this and exit")

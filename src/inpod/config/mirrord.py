@@ -69,7 +69,7 @@ INSTEAD = {
     "feature.copy_target": "The original goes on; with 'steal' its traffic comes to the program. Remove the key.",
     "feature.network.incoming.http_header_filter": 'Write "http_filter": {"header_filter": …, "ports": …}.',
     "feature.fs.read_only": "Mounts of the pod are read from it without that: where it names others, remove it and copy these here.",
-    "feature.fs.local": 'What is this machine\'s without that is in docs/mirrord.md; "fs": "local" makes all files so.',
+    "feature.fs.local": "The working directory, /usr, /home, /tmp and program code are this machine's without it: remove it.",
     "feature.fs.read_write": "Writes stay on this machine: remove it.",
     "feature.fs.not_found": "Have feature.env.override name another file, and remove it.",
 }

@@ -74,12 +74,13 @@ def missing(name: str, text: str, found: list[str]) -> UserError:
     first, *others = found
     place, _, key = first.rpartition(".")
     at = locate(text, place, key)
-    also = f" Nor is {', '.join(map(repr, others))}." if others else ""
-    hints = [INSTEAD[full] for full in found if full in INSTEAD]
+    also = f" Nor {'is' if len(others) == 1 else 'are'} {', '.join(map(repr, others))}." if others else ""
+    hints = [f"{full.rpartition('.')[2]}: {INSTEAD[full]}" for full in found if full in INSTEAD]
+    if not others and hints:
+        hints = [INSTEAD[first]]
     if len(hints) < len(found):
-        hints.append(
-            f"Remove {'the others' if hints else 'them' if others else 'it'}: the keys that are there are in {REFERENCE}."
-        )
+        what = "the others" if hints else "them" if others else "it"
+        hints.append(f"Remove {what}: the keys that are there are in {REFERENCE}.")
     return UserError(
         f"{name if at is None else _at_line(name, text, at)}: mirrord's key '{first}' is not there yet in inpod.{also}",
         hint=" ".join(hints),

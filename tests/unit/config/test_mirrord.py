@@ -85,8 +85,8 @@ def test_all_that_is_missing_is_named_at_once() -> None:
     error = refusal(
         {"kubeconfig": "x", "telemetry": True, "agent": {"labels": {}}, "feature": {"split_queues": {"a": 1}}}
     )
-    assert "'kubeconfig' is not there yet in inpod. Nor is 'agent.labels', 'feature.split_queues'." in error.message
-    assert error.hint.startswith("Set the variable KUBECONFIG. Remove the others")
+    assert "'kubeconfig' is not there yet in inpod. Nor are 'agent.labels', 'feature.split_queues'." in error.message
+    assert error.hint.startswith("kubeconfig: Set the variable KUBECONFIG. Remove the others")
     assert error.shown.splitlines()[0].strip().startswith('{"kubeconfig"')
 
 
