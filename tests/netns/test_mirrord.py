@@ -64,3 +64,22 @@ def test_a_name_in_the_filter_that_the_pod_does_not_know_is_told_once(pod: Pod, 
     assert done.stdout.split() == ["here", "here"], done.stderr
     assert done.stderr.count(f"-k says nothing: there is no {{{{ key }}}} in {config}.") == 1
     assert done.stderr.count("'cluster.local' in feature.network.outgoing.filter is nothing to the pod") == 1
+
+
+@pytest.mark.parametrize("interceptor", ["layer", "tracer"])
+def test_files_and_folders_that_are_asked_for(pod: Pod, tmp_path: Path, interceptor: str) -> None:
+    """A folder of the pod's where this machine's are read else, and the other way round."""
+    root = Path(f"/proc/{pod.pid}/root")
+    (root / "etc/inpod-team").mkdir(exist_ok=True)
+    (root / "etc/inpod-team/a.py").write_text("of the pod")
+    fs = {"read_only": ["/etc/inpod-team/.*"], "local": r"^/srv/app/config$"}
+    found = {}
+    for name, files in (("asked", fs), ("else", {})):
+        config = tmp_path / f"{name}.json"
+        config.write_text(json.dumps({"feature": {"fs": files}}))
+        code = "cat /etc/inpod-team/a.py; ls /etc/inpod-team; cat /srv/app/config; ls /srv/app"
+        done = run(pod, "-f", str(config), "--interceptor", interceptor, "sh", "--", "-c", f"exec 2>/dev/null; {code}")
+        found[name] = done.stdout
+    assert found["asked"].startswith("of the poda.py\n")
+    assert "key: value" not in found["asked"]
+    assert found["else"].startswith("key: value\n")

@@ -2,7 +2,7 @@
 //!
 //! 1. The folders above a local tree of the session, and above the home, are local themselves (what else is in them is
 //!    not): the way to a local file must not lead through links or gaps of the pod. Mounts of the pod are its own.
-//! 2. Of the session's own trees (mounts, installation, home) that a path lies in, the longest decides.
+//! 2. Of the session's own trees (mounts, installation, home, what the user asks for) that a path lies in, the longest decides.
 //! 3. Suffixes and names of program code are local: an interpreter's modules are those of this machine.
 //! 4. Of the built-in trees the longest decides; `/` itself is local.
 //! 5. Everything else is the pod's.

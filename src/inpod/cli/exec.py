@@ -182,6 +182,7 @@ def run(options: argparse.Namespace) -> int:
         mode=chosen.incoming,
         files=chosen.files,
         env=chosen.env,
+        trees=chosen.trees,
         ports=chosen.ports,
         filter=None if http_filter is None else compile_filter(http_filter),
         filtered_ports=tuple(http_filter.ports or ()) if http_filter is not None else (),

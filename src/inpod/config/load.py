@@ -9,7 +9,7 @@ import msgspec
 
 from inpod.config.agent import image_name
 from inpod.config.env import EnvFilter, as_filter
-from inpod.config.files import FilesMode, files_mode
+from inpod.config.files import FilesMode, Trees, file_trees, files_mode
 from inpod.config.forms import decode, is_json
 from inpod.config.http_filter import HttpFilter
 from inpod.config.incoming import Incoming, IncomingMode, OnConcurrentSteal, Ports, incoming_mode, incoming_ports
@@ -68,6 +68,7 @@ class Settings(NamedTuple):
     hostname: bool = True
     skipped: tuple[str, ...] = BUILD_TOOLS
     is_ephemeral: bool = False
+    trees: Trees = Trees()
 
 
 class Content(NamedTuple):
@@ -107,6 +108,7 @@ def settings(options: Options, file: File) -> Settings:
         flush=file.agent.flush_connections,
         steals_probes=isinstance(incoming, Incoming) and incoming.steal_probes,
         on_conflict=incoming.on_concurrent_steal if isinstance(incoming, Incoming) else "abort",
+        trees=file_trees(file.feature.fs),
         files=files_mode(file.feature.fs if options.files is None else options.files),
         env=as_filter(
             file.feature.env, include=options.env_include, exclude=options.env_exclude, file=options.env_file

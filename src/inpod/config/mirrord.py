@@ -52,7 +52,7 @@ NOT_YET = {
         *("disable_mesh_sidecar_injection", "inject_headers"),
     ),
     "feature": ("copy_target", "split_queues", "preview", "magic", "db_branches"),
-    "feature.fs": ("read_write", "read_only", "local", "not_found", "mapping"),
+    "feature.fs": ("read_write", "not_found", "mapping"),
     "feature.network.incoming.http_filter": ("header_filter_jq",),
     "feature.network": ("ipv6",),
     "feature.network.incoming": ("https_delivery", "tls_delivery", "http_header_filter"),
@@ -68,8 +68,6 @@ INSTEAD = {
     "feature.magic": "Name variables of this machine that the program must not have in feature.env.unset, and remove it.",
     "feature.copy_target": "The original goes on; with 'steal' its traffic comes to the program. Remove the key.",
     "feature.network.incoming.http_header_filter": 'Write "http_filter": {"header_filter": …, "ports": …}.',
-    "feature.fs.read_only": "Mounts of the pod are read from it without that: where it names others, remove it and copy these here.",
-    "feature.fs.local": "The working directory, /usr, /home, /tmp and program code are this machine's without it: remove it.",
     "feature.fs.read_write": "Writes stay on this machine: remove it.",
     "feature.fs.not_found": "Have feature.env.override name another file, and remove it.",
 }

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from inpod.config.env import EnvFilter
+from inpod.config.files import Trees
 from inpod.config.incoming import OnConcurrentSteal, Ports
 from inpod.config.outgoing import Way
 from inpod.protocol.agent import Redirect
@@ -16,6 +17,7 @@ class Plan(NamedTuple):
     is_pods: Whether only the pod can have the program: `executable` is env(1), which becomes it.
     mode: What happens to the pod's incoming traffic.
     files: "read": pod files are read, writes stay here; "local".
+    trees: What of them is asked to be the pod's or this machine's.
     env: Which of the pod's variables the program gets, and what else.
     ports: Of listeners.
     filter: Which HTTP requests come to the program, compiled (`http_filter`); None: all traffic.
@@ -40,6 +42,7 @@ class Plan(NamedTuple):
     mode: Literal["mirror", "steal", "off"] = "mirror"
     files: Literal["read", "local"] = "read"
     env: EnvFilter = EnvFilter()
+    trees: Trees = Trees()
     ports: Ports = Ports()
     filter: dict[str, object] | None = None
     filtered_ports: tuple[int, ...] = ()

@@ -28,7 +28,11 @@ def rules_text(plan: Plan, folder: Path, mounts: tuple[str, ...], *, files_work:
     if home := os.environ.get("HOME"):
         lines.append(("home", home))
     for mount in mounts:
-        lines += [("remote-tree", path) for path in _aliases(mount.rstrip("/"))]
+        if not any(_is_in(mount, tree) for tree in plan.trees.here):
+            lines += [("remote-tree", path) for path in _aliases(mount.rstrip("/"))]
+    # Last: of two lines for one path the later counts.
+    lines += [("remote-tree", path) for path in plan.trees.pod]
+    lines += [("local-tree", path) for path in plan.trees.here]
     lines += [("local-port", str(port)) for port in (*plan.local_ports, *plan.ports.ignored)]
     lines += [("only-port", str(port)) for port in plan.ports.only]
     lines += [("listen-port", f"{asked} {had}") for asked, had in plan.ports.listen]
@@ -61,6 +65,10 @@ def _of_way(way: Way) -> list[tuple[str, str]]:
     lines += [("outgoing-local", destination) for destination in way.local]
     lines += [("names-remote", pattern) for pattern in way.names_remote]
     return lines + [("names-local", pattern) for pattern in way.names_local]
+
+
+def _is_in(path: str, tree: str) -> bool:
+    return path == tree or path.startswith(tree + "/")
 
 
 def _aliases(mount: str) -> list[str]:

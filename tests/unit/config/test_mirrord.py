@@ -70,7 +70,7 @@ def test_the_image_of_its_agent_is_none_for_ours(image: object, is_taken: bool) 
         ({"accept_invalid_certificates": True}, "'accept_invalid_certificates' is not there yet", "kubeconfig"),
         ({"use_proxy": False}, "'use_proxy' is not there yet", "HTTPS_PROXY"),
         ({"feature": {"copy_target": True}}, "'feature.copy_target' is not there yet", "steal"),
-        ({"feature": {"fs": {"mode": "read", "read_only": ["/x"]}}}, "'feature.fs.read_only' is", "Mounts of the pod"),
+        ({"feature": {"fs": {"not_found": ["/x"]}}}, "'feature.fs.not_found' is", "override"),
         ({"target": {"rollout": "x"}}, "'target.rollout' is not there yet", "config.md"),
         ({"target": {"path": {"stateful_set": "x"}}}, "'target.path.stateful_set' is not there yet", "config.md"),
     ],

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from inpod.config.files import Trees
 from inpod.config.incoming import Ports
 from inpod.config.outgoing import Way
 from inpod.session.plan import Plan
@@ -30,6 +31,7 @@ def test_session_writes_the_rules_of_the_contract(session: dict[str, Any], monke
         follows=False,
         mode="mirror" if facts["incoming"] == "on" else "off",
         files=facts["files"],
+        trees=Trees(tuple(facts.get("trees_pod", ())), tuple(facts.get("trees_here", ()))),
         local_ports=tuple(facts["local_ports"]),
         local_trees=tuple(facts["local_trees"]),
         skipped=tuple(facts.get("skipped", ())),
