@@ -73,13 +73,13 @@ def test_files_and_folders_that_are_asked_for(pod: Pod, tmp_path: Path, intercep
     (root / "etc/inpod-team").mkdir(exist_ok=True)
     (root / "etc/inpod-team/a.py").write_text("of the pod")
     fs = {"read_only": ["/etc/inpod-team/.*"], "local": r"^/srv/app/config$"}
+    only = {"mode": "localwithoverrides", "read_only": "/etc/inpod-team"}
     found = {}
-    for name, files in (("asked", fs), ("else", {})):
+    for name, files in (("asked", fs), ("only", only), ("else", {})):
         config = tmp_path / f"{name}.json"
         config.write_text(json.dumps({"feature": {"fs": files}}))
-        code = "cat /etc/inpod-team/a.py; ls /etc/inpod-team; cat /srv/app/config; ls /srv/app"
+        code = "cat /etc/inpod-team/a.py; ls /etc/inpod-team; cat /srv/app/config; grep -c inhosts /etc/hosts"
         done = run(pod, "-f", str(config), "--interceptor", interceptor, "sh", "--", "-c", f"exec 2>/dev/null; {code}")
         found[name] = done.stdout
-    assert found["asked"].startswith("of the poda.py\n")
-    assert "key: value" not in found["asked"]
-    assert found["else"].startswith("key: value\n")
+    assert found["asked"] == found["only"] == "of the poda.py\n2\n"
+    assert found["else"] == "key: value\n2\n"

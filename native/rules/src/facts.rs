@@ -14,6 +14,8 @@ pub enum FilesMode {
     Local,
     /// Reading sees the pod's, writing goes to this machine.
     Read,
+    /// As `Read`, but only for what the pod has mounted, for what is asked for, and for its view of the network.
+    Overrides,
 }
 
 /// Whose a tree is.
@@ -138,6 +140,7 @@ impl<'t> Rules<'t> {
     fn learn(&mut self, key: &[u8], value: &'t [u8]) -> Option<Line<'t>> {
         match key {
             b"files" if value == b"read" => self.files = FilesMode::Read,
+            b"files" if value == b"localwithoverrides" => self.files = FilesMode::Overrides,
             b"network" => self.network = value == b"on",
             b"incoming" => self.incoming = value == b"on",
             b"home" => self.home = tree(value),

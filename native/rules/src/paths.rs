@@ -5,7 +5,7 @@
 //! 2. Of the session's own trees (mounts, installation, home, what the user asks for) that a path lies in, the longest decides.
 //! 3. Suffixes and names of program code are local: an interpreter's modules are those of this machine.
 //! 4. Of the built-in trees the longest decides; `/` itself is local.
-//! 5. Everything else is the pod's.
+//! 5. Everything else is the pod's; with `FilesMode::Overrides`, this machine's.
 //!
 //! A local folder above a mount of the pod that this machine lacks is the pod's all the same (`leads_to_mount`): who walks the
 //! way to a file of the mount, name by name, must find it.
@@ -93,7 +93,7 @@ impl Rules<'_> {
         }
         let built_in = longest(path, BUILT_IN.iter().copied());
         // The cheaper question first: most local paths are settled by it.
-        built_in.is_none_or(|(_, owner)| owner == Owner::Pod)
+        built_in.map_or(self.files == FilesMode::Read, |(_, owner)| owner == Owner::Pod)
             && (reached == Reached::ThroughPodDirectory || !is_program_code(path))
     }
 }

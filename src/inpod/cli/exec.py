@@ -55,8 +55,9 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
     what.add_argument("--steal", action="store_true", help="new connections come to the program (default: a copy does)")
     what.add_argument(
         "--fs-mode",
-        metavar="read|local",
-        help="read: the target's files are read, writes stay here (default); local: all files are this machine's",
+        metavar="MODE",
+        help="read: the target's files are read, writes stay here (default); local: all files are this machine's; "
+        "localwithoverrides: but for the target's mounts",
     )
     what.add_argument(
         "-s",

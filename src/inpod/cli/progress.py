@@ -22,6 +22,12 @@ from inpod.session.events import (
     Summary,
 )
 
+FILES = {
+    "read": "its files are read, writes stay here",
+    "localwithoverrides": "its mounts are read, other files are those of this machine",
+}
+"""What a mode of files is to people."""
+
 Mode = Literal["auto", "plain", "json", "off"]
 
 
@@ -56,7 +62,7 @@ def words(event: Event) -> str:
                 "steal": "its traffic comes in",
                 "off": "nothing comes in",
             }
-            reads = "its files are read, writes stay here" if files == "read" else "files are those of this machine"
+            reads = FILES.get(files, "files are those of this machine")
             return f"In {target}: {comes[incoming]}, connections and names go out through it, {reads}."
         case PortSubscribed(port, mode, local, protocol):
             of_what = "UDP port" if protocol == "udp" else "Port"

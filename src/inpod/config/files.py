@@ -11,9 +11,7 @@ from inpod.errors import UserError
 
 PLACE = "feature.fs"
 
-FilesMode = Literal["read", "local"]
-MODES = ("local", "read", "write", "localwithoverrides")
-"""mirrord's, also those that are not there yet."""
+FilesMode = Literal["read", "local", "localwithoverrides"]
 
 _TREE = re.compile(r"\^?(?P<path>/(?:[\w@%+=:,~ /.-]|\\[.\-/])+?)(?:/|/\.[*+])?\$?")
 """A pattern that means a file, or a folder and all that is in it."""
@@ -24,7 +22,10 @@ class Files(Section, frozen=True):
 
     mode: Annotated[
         str,
-        Meta(description='As `--fs-mode`: "read" (the target\'s files are read, writes stay here) or "local".'),
+        Meta(
+            description='As `--fs-mode`: "read" (the target\'s files are read, writes stay here), "localwithoverrides" (this '
+            "machine's but for the target's mounts, `read_only` and its view of the network, as `/etc/hosts`) or \"local\"."
+        ),
     ] = "read"
     read_only: Annotated[
         str | list[str] | None,
@@ -61,14 +62,18 @@ def files_mode(value: Files | str | bool) -> FilesMode:
     match value:
         case True | "read":
             return "read"
+        case "localwithoverrides":
+            return "localwithoverrides"
         case False | "local":
             return "local"
-        case "write" | "localwithoverrides":
+        case "write":
             raise UserError(
-                f"The files mode '{value}' ({PLACE}, --fs-mode) is not there yet.",
-                hint="Use 'read' (the target's files are read, writes stay here) or 'local'.",
+                f"The files mode 'write' ({PLACE}, --fs-mode) is not there yet.",
+                hint="Use 'read' (the target's files are read, writes stay here), 'localwithoverrides' or 'local'.",
             )
-    raise UserError(f"There is no files mode '{value}' ({PLACE}, --fs-mode).", hint="Use 'read' or 'local'.")
+    raise UserError(
+        f"There is no files mode '{value}' ({PLACE}, --fs-mode).", hint="Use 'read', 'localwithoverrides' or 'local'."
+    )
 
 
 def file_trees(value: Files | str | bool) -> Trees:

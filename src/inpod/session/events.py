@@ -27,7 +27,8 @@ class Summary(NamedTuple):
     Attributes:
         target: What the program stands in, for people: "pod api-7d9f8, container web".
         incoming: What comes of the target's traffic: "mirror", "steal" or "off".
-        files: Whose files the program has: "read" (the target's, to read) or "local" (this machine's).
+        files: Whose files the program has: "read" (the target's, to read), "local" (this machine's) or "localwithoverrides"
+            (this machine's but for the target's mounts and what is asked for).
     """
 
     target: str

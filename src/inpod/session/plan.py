@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from inpod.config.env import EnvFilter
-from inpod.config.files import Trees
+from inpod.config.files import FilesMode, Trees
 from inpod.config.incoming import OnConcurrentSteal, Ports
 from inpod.config.outgoing import Way
 from inpod.protocol.agent import Redirect
@@ -16,7 +16,7 @@ class Plan(NamedTuple):
     executable: The file to execute.
     is_pods: Whether only the pod can have the program: `executable` is env(1), which becomes it.
     mode: What happens to the pod's incoming traffic.
-    files: "read": pod files are read, writes stay here; "local".
+    files: "read": pod files are read, writes stay here; "localwithoverrides": only what is mounted or asked for; "local".
     trees: What of them is asked to be the pod's or this machine's.
     env: Which of the pod's variables the program gets, and what else.
     ports: Of listeners.
@@ -40,7 +40,7 @@ class Plan(NamedTuple):
     executable: str
     native: Path
     mode: Literal["mirror", "steal", "off"] = "mirror"
-    files: Literal["read", "local"] = "read"
+    files: FilesMode = "read"
     env: EnvFilter = EnvFilter()
     trees: Trees = Trees()
     ports: Ports = Ports()

@@ -18,7 +18,7 @@ def rules_text(plan: Plan, folder: Path, mounts: tuple[str, ...], *, files_work:
     out: its default rule holds.
     """
     lines: list[tuple[str, str]] = [
-        ("files", "read" if plan.files == "read" and files_work else "local"),
+        ("files", plan.files if files_work else "local"),
         ("incoming", "off" if plan.mode == "off" else "on"),
         ("network", "on"),
         ("local-tree", str(folder)),

@@ -106,7 +106,7 @@ class _Session:
         self._plan = plan
         self._way = way
         self._events = events
-        self._reads_files = plan.files == "read"
+        self._reads_files = plan.files != "local"
         self._incoming: dict[agent.IpProtocol, Incoming] = {}
         self._outgoing: Outgoing | None = None
         self._files: Files | None = None
@@ -196,7 +196,7 @@ class _Session:
         if plan.is_pods:
             self._events.emit(Step(f"Looking for {plan.argv[0]} in the pod"))
             await look_in_pod(plan, environment)
-        self._events.emit(Summary(self.link.describes, plan.mode, "read" if self._reads_files else "local"))
+        self._events.emit(Summary(self.link.describes, plan.mode, plan.files if self._reads_files else "local"))
         process = start_program(plan, environment, folder.guardian, descriptor_limit)
         if plan.interceptor == "tracer" and self._tracer is not None:
             self._tracer.main = process.pid
