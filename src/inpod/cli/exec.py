@@ -40,7 +40,7 @@ def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
         usage="inpod exec -t TARGET [OPTION ...] -- CMD [ARG ...]",
         epilog=EXAMPLES,
     )
-    parser.set_defaults(run=run, parser=parser)
+    parser.set_defaults(run=run, parser=parser, before_dashes=0)
     where = parser.add_argument_group("where")
     where.add_argument(
         "-t",

@@ -94,6 +94,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     # mirrord's form: CMD -- ARGS.
     if before and program is not None and which(before[0]) and not any(word.startswith("-") for word in before):
         program = [*before, *program]
+        options.before_dashes = len(before)
     elif before and program is not None:
         raise UserError(
             f"'{before[0]}' is no option of inpod exec.",

@@ -80,12 +80,20 @@ def not_needed(content: "Content", options: argparse.Namespace) -> str:
     found += [name for name, value in (("-l", options.agent_log_level), ("--agent-ttl", options.agent_ttl)) if value]
     lines = [f"Left aside, inpod does without: {', '.join(found)}."] if found else []
     if options.key is not None and not content.names_key:
-        lines.append(f"-k says nothing: there is no {{{{ key }}}} in {options.config_file or 'a file'}.")
+        where = (
+            f": there is no {{{{ key }}}} in {options.config_file}" if options.config_file else " without a file (-f)"
+        )
+        lines.append(f"-k says nothing{where}.")
     return " ".join(lines)
 
 
 def behind_program(options: argparse.Namespace) -> str:
-    """Return, in a line, which words of the program's look like inpod's options; "" for none, or where `--` divides."""
+    """Return, in a line, what of the program's words may have been meant otherwise; "" for nothing."""
+    if options.before_dashes > 1:
+        program = " ".join(options.command[: options.before_dashes])
+        return (
+            f"The -- behind '{program}' is inpod's: the program does not get it. Write one before it, too, to keep it."
+        )
     if options.is_divided:
         return ""
     known = {name for name in options.parser.long_options() if name != "--help"}

@@ -39,6 +39,7 @@ _NOT_YET = {
     "service": "service",
     "services": "service",
     "svc": "service",
+    "label": "label",
 }
 
 MAX_PID = 2**22

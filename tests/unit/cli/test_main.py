@@ -247,6 +247,16 @@ def test_options_of_mirrord_that_say_nothing_here_are_taken() -> None:
     assert (options.target, options.command) == ("x", ["true"])
 
 
+def test_dashes_that_the_program_does_not_get_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, is_told in (
+        (["env", "true", "--", "x"], True),
+        (["env", "--", "x"], False),
+        (["--", "env", "--"], False),
+    ):
+        assert main(["exec", *words]) == ExitCode.USAGE
+        assert ("The -- behind 'env true' is inpod's" in capsys.readouterr().err) == is_told
+
+
 @pytest.mark.parametrize("words", [["--target", "pid/1"], ["--target=pid/1"], ["-t", "pid/1"], ["-f", "c.json"]])
 def test_options_behind_the_program_are_its_own_and_that_is_said(
     words: list[str], capsys: pytest.CaptureFixture[str]

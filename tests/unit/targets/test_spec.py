@@ -46,6 +46,7 @@ def test_a_deployment_has_a_short_word_too() -> None:
         ("pod/api/c/web", "--target pod/api/container/web?"),
         ("statefulset/db", "--target pod/NAME"),
         ("svc/db", "--target pod/NAME"),
+        ("label/app=web", "--target pod/NAME"),
         ("pid/abc", "--target pid/4711"),
         ("pid/0", "--target pid/4711"),
         ("pod/Api", "inpod ls"),
