@@ -41,11 +41,30 @@ def _toml(name: str, text: str) -> object:
         raise _wrong(name, text, line - 1, column - 1, "TOML", why) from None
 
 
+WORDS = (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("merge", r"<<", "<"),
+)
+"""What is no string, by the core schema of YAML 1.2, and how it may begin. PyYAML by itself is of 1.1: `off` is false there, and
+a date no string."""
+
+
 def _yaml(name: str, text: str) -> object:
+    import re
+
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Knows no words but those."""
+
+    Loader.yaml_implicit_resolvers = {}
+    for kind, pattern, starts in WORDS:
+        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"(?:{pattern})$"), list(starts))
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, Loader)  # noqa: S506 # a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line, mark.column) if mark else (0, 0)

@@ -2,7 +2,10 @@
 
 import pytest
 
+from inpod.config.env import Env
+from inpod.config.incoming import Incoming
 from inpod.config.load import Content, parse
+from inpod.config.schema import Network
 from inpod.errors import UserError
 
 JSON = b"""{"target": {"path": "pod/a", "namespace": "n"}, "telemetry": false, "feature": {
@@ -16,7 +19,7 @@ telemetry: false
 feature:
   network:
     incoming: {mode: steal, ports: [80], port_mapping: [[3000, 80]]}
-    dns: no
+    dns: false
   env:
     override:
       A: "1"
@@ -41,6 +44,18 @@ def test_all_forms_say_the_same() -> None:
     assert found != Content()
     assert found == parse(YAML, "c.yaml") == parse(YAML, "c.YML") == parse(TOML, "c.toml")
     assert parse(b"", "c.yaml") == parse(b"", "c.toml") == parse(b"# nothing\n", "c.yml") == Content()
+
+
+def test_words_of_yaml_are_those_of_its_later_version() -> None:
+    text = b"""feature:
+  network: {incoming: {mode: off, ignore_localhost: true, ports: [8080]}, dns: ~}
+  env: {override: {A: yes, B: 2024-01-01, C: 010, D: 'x'}}
+"""
+    file = parse(text, "c.yaml").file
+    assert isinstance(file.feature.network, Network)
+    assert file.feature.network.incoming == Incoming(mode="off", ignore_localhost=True, ports=[8080])
+    assert isinstance(file.feature.env, Env)
+    assert file.feature.env.overrides == {"A": "yes", "B": "2024-01-01", "C": "010", "D": "x"}
 
 
 @pytest.mark.parametrize(
