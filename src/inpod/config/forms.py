@@ -21,11 +21,26 @@ def decode(name: str, text: str) -> object:
         UserError: It is not in its form; with the place.
     """
     if is_json(name):
-        try:
-            return msgspec.json.decode(text)
-        except msgspec.DecodeError:
-            raise no_json(name, text) from None
+        return _json(name, text)
     return _toml(name, text) if name.lower().endswith(".toml") else _yaml(name, text)
+
+
+def _json(name: str, text: str) -> object:
+    import json
+
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for key, value in pairs:
+            if key in found:
+                raise UserError(f"{name}: the key '{key}' stands twice in an object.", hint="Keep one of them.")
+            found[key] = value
+        return found
+
+    try:
+        msgspec.json.decode(text)  # stricter than Python's, which alone tells of keys that are there twice
+        return json.loads(text, object_pairs_hook=once)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        raise no_json(name, text) from None
 
 
 def _toml(name: str, text: str) -> object:
@@ -34,7 +49,7 @@ def _toml(name: str, text: str) -> object:
 
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         why, _, place = str(error).partition(" (at ")
         found = re.match(r"line (\d+), column (\d+)", place)
         line, column = (int(found[1]), int(found[2])) if found else (text.count("\n") + 1, 1)
@@ -58,7 +73,18 @@ def _yaml(name: str, text: str) -> object:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Knows no words but those."""
+        """Knows no words but those, and no key twice."""
+
+        def compose_mapping_node(self, anchor: dict[object, yaml.Node]) -> yaml.MappingNode:
+            node = super().compose_mapping_node(anchor)
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in seen:
+                        why = f"the key '{key.value}' stands twice"
+                        raise yaml.composer.ComposerError(None, None, why, key.start_mark)
+                    seen.add(key.value)
+            return node
 
     Loader.yaml_implicit_resolvers = {}
     for kind, pattern, starts in WORDS:
@@ -69,7 +95,7 @@ def _yaml(name: str, text: str) -> object:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line, mark.column) if mark else (0, 0)
         raise _wrong(name, text, line, column, "YAML", error.problem or "it cannot be read") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
         raise _wrong(name, text, 0, 0, "YAML", str(error).partition("\n")[0]) from None
     return {} if content is None else content
 

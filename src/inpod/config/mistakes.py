@@ -24,7 +24,7 @@ _WORDS = {
     "object": "an object",
     "null": "null",
 }
-"""What msgspec's types are in JSON."""
+"""What msgspec's types are in JSON; YAML and TOML have others, as date."""
 
 _BOUNDS = {">=": "of {} or more", "<=": "of {} or less", ">": "above {}"}
 
@@ -38,8 +38,8 @@ def no_json(name: str, text: str) -> UserError:
         json.loads(text)
     except json.JSONDecodeError as error:
         at, why = error.pos, error.msg[:1].lower() + error.msg[1:]
-    except RecursionError:
-        at, why = 0, "it is nested too deeply"
+    except (RecursionError, ValueError):
+        at, why = 0, "it is nested too deeply, or has a number of thousands of digits"
     return UserError(
         f"{_at_line(name, text, at)} is no JSON: {why}.",
         hint="Correct it; JSON has no comments, and no comma after the last of a list.",
@@ -53,14 +53,18 @@ def invalid(name: str, text: str, message: str) -> UserError:
     Args:
         text: JSON; "" for other forms, whose lines are not told.
     """
-    found = re.search(r" - at `\$\.?(.*)`$", message)
-    place = found.group(1) if found else ""
+    found = re.search(r" - at (`key` in )?`\$\.?(.*)`$", message)
+    place = found.group(2) if found else ""
     what = message[: found.start()] if found else message
     unknown = re.search(r"unknown field `(.+)`$", what)
     key = unknown.group(1) if unknown else ""
     at = locate(text, place, key) if text else None
     where = name if at is None else _at_line(name, text, at)
     shown = "" if at is None else pointed(text, at)
+    if found and found.group(1):
+        return UserError(
+            f"{where}: {place or 'the file'}'s keys must be strings.", hint=f"See {REFERENCE}.", shown=shown
+        )
     if not key:
         return UserError(
             f"{where}: {place or 'the file'} {_wants(what, place)}.", hint=f"See {REFERENCE}.", shown=shown
@@ -97,7 +101,7 @@ def _wants(what: str, place: str) -> str:
     if found := re.fullmatch(r"Expected `([^`]+)`, got `(\w+)`", what):
         kinds = [_WORDS[kind] for kind in found[1].split(" | ") if kind != "null"]
         is_fraction = "int" in found[1] and found[2] == "float"
-        given = "one with a fraction" if is_fraction else _WORDS[found[2]].replace("a whole number", "a number")
+        given = "one with a fraction" if is_fraction else _WORDS.get(found[2], f"a {found[2]}").replace("whole ", "")
         return f"must be {' or '.join(kinds)}, not {given}"
     if found := re.fullmatch(r"Expected `(int|float)` (>=|<=|>) (\S+)", what):
         return f"must be {_WORDS[found[1]]} {_BOUNDS[found[2]].format(f'{float(found[3]):g}')}"

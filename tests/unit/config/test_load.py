@@ -130,6 +130,8 @@ def test_ports() -> None:
         ('{\n"target": "pid/1",\n}', "c.json:3 is no JSON: ", "no comma after the last"),
         ("// why\n{}", "c.json:1 is no JSON: ", "no comments"),
         ("[]", "c.json:1: the file must be an object, not a list", ""),
+        ('{"telemetry": ' + "[" * 5000 + "]" * 5000 + "}", "c.json:1 is no JSON: it is nested too deeply", ""),
+        ('{"telemetry": ' + "9" * 5000 + "}", "c.json:1 is no JSON: it is nested too deeply, or has a number", ""),
         ('{"target": 3}', "target must be a string or an object, not a number", ""),
         ('{\n"target": {"path": 3}}', "c.json:2: target.path must be a string or an object, not a number", ""),
         ({"agent": 1}, "agent must be an object, not a number", ""),
