@@ -8,7 +8,7 @@ refused: `$NAME`, and quotes or backslashes in a value without quotes around it.
 import re
 from pathlib import Path
 
-from inpod.errors import UserError, pointed
+from inpod.errors import UserError
 
 MAX_BYTES = 1024 * 1024
 
@@ -56,21 +56,19 @@ def parse_env(text: str, name: str) -> dict[str, str]:
     for number, line in enumerate(text.split("\n"), 1):
         match = _LINE.fullmatch(line)
         if match is None:
-            raise _wrong(f"{name}:{number} is no NAME=VALUE", line, len(line) - len(line.lstrip()))
+            raise _wrong(f"{name}:{number} is no NAME=VALUE")
         if match["name"] is None:
             continue
         quoting = next((kind for kind in ("single", "double") if match[kind] is not None), "plain")
         value: str = match[quoting] or ""
-        if quoting != "single" and (variable := re.search(r"(?<!\\)(?:\\\\)*(\$[\w{(])", value)):
-            at = match.start(quoting) + variable.start(1)
-            raise _wrong(f"{name}:{number} has a variable in its value", line, at)
+        if quoting != "single" and re.search(r"(?<!\\)(?:\\\\)*\$[\w{(]", value):
+            raise _wrong(f"{name}:{number} has a variable in its value")
         if quoting == "double":
             value = re.sub(r"\\(.)", lambda escape: _ESCAPES.get(escape[1], escape[1]), value)
         found[match["name"]] = value
     return found
 
 
-def _wrong(what: str, line: str, at: int) -> UserError:
-    return UserError(
-        f"{what}.", hint="Write NAME=VALUE; a value with quotes, \\ or $ in single quotes.", shown=pointed(line, at)
-    )
+def _wrong(what: str) -> UserError:
+    # The line is not shown: it may have a password in it.
+    return UserError(f"{what}.", hint="Write NAME=VALUE; a value with quotes, \\ or $ in single quotes.")

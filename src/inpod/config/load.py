@@ -167,9 +167,17 @@ def parse(content: bytes, name: str, key: str | None = None) -> Content:
         raise UserError(
             f"{name} is no text in UTF-8: byte {error.start} is wrong.", hint="Check the path after -f."
         ) from None
-    has_key = names_key(text)
-    if has_templates(text):
-        text = _rendered(name, text, key)
+    if not has_templates(text):
+        return _content(name, text)
+    filled = _rendered(name, text, key)
+    try:
+        return _content(name, filled)._replace(names_key=names_key(text))
+    except UserError as error:
+        error.shown = ""  # What was put in may be a password.
+        raise
+
+
+def _content(name: str, text: str) -> Content:
     sifted = sift(decode(name, text), File)
     places = text if is_json(name) else ""
     try:
@@ -178,7 +186,7 @@ def parse(content: bytes, name: str, key: str | None = None) -> Content:
         raise invalid(name, places, str(error)) from None
     if sifted.missing:
         raise missing(name, places, sifted.missing)
-    return Content(file, tuple(sifted.aside), has_key)
+    return Content(file, tuple(sifted.aside))
 
 
 def _rendered(name: str, text: str, key: str | None) -> str:

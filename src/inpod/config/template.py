@@ -17,7 +17,7 @@ GIT_LIMIT_S = 10.0
 
 _TAG = re.compile(r"\{\{-?(.*?)-?\}\}|\{#.*?#\}|\{%.*?%\}", re.DOTALL)
 _STRING = r"""(?:"[^"]*"|'[^']*'|`[^`]*`)"""
-_CALL = re.compile(rf"\s*(\w+)\s*(?:\(((?:\s*\w+\s*=\s*{_STRING}\s*,?)*)\s*\))?\s*(?:\||$)")
+_CALL = re.compile(rf"\s*(\w+)\s*(?:\(((?:\s*+\w+\s*+=\s*+{_STRING}\s*+,?+)*+)\s*+\))?\s*(?:\||$)")
 _ARGUMENT = re.compile(rf"(\w+)\s*=\s*({_STRING})")
 
 FILTERS: dict[str, Callable[[str, Mapping[str, str]], str]] = {
@@ -127,7 +127,7 @@ def _calls(expression: str) -> list[tuple[str, dict[str, str]]]:
     while at < len(expression):
         match = _CALL.match(expression, at)
         if match is None:
-            raise _Unknown(f"no value for '{expression[at:]}' in a template")
+            raise _Unknown(f"no value for '{' '.join(expression[at:].split())[:40]}' in a template")
         given = {key: value[1:-1] for key, value in _ARGUMENT.findall(match[2] or "")}
         if more := set(given) - ARGUMENTS.get(match[1], set()):
             raise _Unknown(f"'{match[1]}' of a template takes no '{min(more)}'")

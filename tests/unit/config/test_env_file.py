@@ -39,25 +39,24 @@ def test_each_form_of_a_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "what", "at"),
+    ("line", "what"),
     [
-        ("just words", "is no NAME=VALUE", "just"),
-        ("  =x", "is no NAME=VALUE", "=x"),
-        ("A='x", "is no NAME=VALUE", "A"),
-        ("A=it's", "is no NAME=VALUE", "A"),
-        (r"A=C:\x", "is no NAME=VALUE", "A"),
-        ("A='x'y", "is no NAME=VALUE", "A"),
-        ("A=x/$HOME", "has a variable in its value", "$HOME"),
-        (r'A="\\${B}"', "has a variable in its value", "${B}"),
-        ("A=$(date)", "has a variable in its value", "$(date)"),
+        ("just words", "is no NAME=VALUE"),
+        ("  =x", "is no NAME=VALUE"),
+        ("A='x", "is no NAME=VALUE"),
+        ("A=it's", "is no NAME=VALUE"),
+        (r"A=C:\x", "is no NAME=VALUE"),
+        ("A='x'y", "is no NAME=VALUE"),
+        ("A=x/$HOME", "has a variable in its value"),
+        (r'A="\\${B}"', "has a variable in its value"),
+        ("A=$(date)", "has a variable in its value"),
     ],
 )
-def test_what_tools_read_in_different_ways_is_refused(line: str, what: str, at: str) -> None:
+def test_what_tools_read_in_different_ways_is_refused_and_not_shown(line: str, what: str) -> None:
     with pytest.raises(UserError) as caught:
         parse_env(f"OK=1\n{line}\n", "vars")
     assert caught.value.message == f"vars:2 {what}."
-    shown, caret = caught.value.shown.splitlines()
-    assert shown[caret.index("^") :].startswith(at)
+    assert caught.value.shown == ""
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def test_what_stands_for_what(template: str, value: str) -> None:
         ("{{ key | title }}", "the filter 'title' of a template is not there.", "lower"),
         ("{{ key + 1 }}", "no value for 'key + 1' in a template.", "get_env"),
         ("{{ key(a='1') }}", "'key' of a template takes no 'a'.", "get_env"),
+        ("{{ a\nb }}", "no value for 'a b' in a template.", "get_env"),
         ("{{ }}", "there is nothing in a template.", "get_env"),
         ("{% if key %}", "no value for {% … %}.", "get_env"),
     ],
@@ -85,3 +86,25 @@ def test_a_file_without_templates_has_none() -> None:
     assert (read('{"key": "{{key}}"}', "x").names_key, read('{"key": "x"}').names_key) == (True, False)
     assert not has_templates(json.dumps({"a": {"b": {"c": 1}}}))
     assert has_templates('{"a": {{ key }}}')
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("c.json", '{"target": "X"}'),
+        ("c.yaml", 'target: "X"'),
+        ("c.toml", 'target = "X"'),
+        ("c.json", '{"targt": "X"}'),
+        ("c.json", '{"feature": {"copy_target": true}, "target": "X"}'),
+    ],
+)
+def test_a_value_that_is_put_in_is_shown_by_no_mistake(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PASSWORD", 'hunter2"' if "target" in text[:9] else "hunter2")
+    with pytest.raises(UserError) as caught:
+        read(text.replace("X", "{{ get_env(name='PASSWORD') }}"), name=name)
+    assert "hunter2" not in caught.value.message + caught.value.hint + caught.value.shown
+
+
+def test_arguments_without_commas_take_no_time() -> None:
+    with pytest.raises(UserError, match="no value for"):
+        render("f", "{{ get_env(" + "a='x'  " * 1000 + "! }}", VALUES)
