@@ -85,7 +85,11 @@ def as_filter(
         )
     if file is None and value.env_file is not None:
         file = Path(value.env_file)
-    overrides = value.overrides or {}
+    overrides, mapping = value.overrides or {}, value.mapping or {}
+    for key, given in (("override", overrides), ("mapping", mapping)):
+        for name, text in given.items():
+            if "\0" in text:
+                raise UserError(f"{PLACE}.{key}: the value of '{name}' has a NUL in it.", hint="Remove it.")
     for name in overrides:
         if not name or "=" in name or "\0" in name:
             raise UserError(f"{PLACE}.override: '{name}' cannot be a variable's name.", hint="Names have no '='.")
@@ -93,7 +97,7 @@ def as_filter(
         include,
         exclude,
         read_env_file(file) if file is not None else {},
-        tuple((_expression(text), to) for text, to in (value.mapping or {}).items()),
+        tuple((_expression(text), to) for text, to in mapping.items()),
         overrides,
         frozenset(name.strip().upper() for name in (_joined(value.unset) or "").split(";") if name.strip()),
     )

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-Given = Literal["any", "off", "on"]
-"""Of a key: whatever its value is, only `false` (or an object that says so), or only `true`."""
+Given = Literal["any", "off", "disabled", "on"]
+"""Of a key: whatever its value is; only `false`, or an object of them; only `false`, or `enabled` so; only `true`."""
 
 ASIDE: dict[str, dict[str, Given]] = {
     "": {
@@ -23,7 +23,7 @@ ASIDE: dict[str, dict[str, Given]] = {
         "privileged": "off",
         "inject_headers": "off",
     },
-    "feature": {"copy_target": "off", "magic": "off", "split_queues": "off", "preview": "off", "db_branches": "off"},
+    "feature": {"copy_target": "disabled", "magic": "off", "split_queues": "off", "preview": "off", "db_branches": "off"},
     "feature.env": {"load_from_process": "any"},
     "feature.fs": {"readonly_file_buffer": "any"},
     "feature.network": {"ipv6": "on"},
@@ -84,7 +84,6 @@ COMMANDS_NOT_YET = (
         "container",
         "dump",
         "port-forward",
-        "verify-config",
         "diagnose",
         "fix",
         "up",
@@ -129,9 +128,7 @@ def sort_keys(content: Mapping[str, object], place: str) -> Sorted:
         given = ASIDE.get(place, {}).get(key)
         if given is None and key not in NOT_YET.get(place, ()):
             continue
-        fits = (
-            value is None or given == "any" or (given == "off" and _is_off(value)) or (given == "on" and value is True)
-        )
+        fits = value is None or given == "any" or (value is True if given == "on" else _is_off(value, given))
         (found.aside if fits else found.missing).append(key)
     return found
 
@@ -156,7 +153,8 @@ def unread(environment: Mapping[str, str], config_file: Path | None) -> str:
     return f"Not looked at: {', '.join(found)}. inpod takes options from its command line, and from a file by -f FILE."
 
 
-def _is_off(value: object) -> bool:
+def _is_off(value: object, given: Given | None) -> bool:
     if isinstance(value, dict):
-        return value.get("enabled") is False or all(inner is False for inner in value.values())
+        is_off = given == "off" and all(inner is False for inner in value.values())
+        return value.get("enabled") is False or is_off
     return value in (False, [])

@@ -70,6 +70,7 @@ def test_the_image_of_its_agent_is_none_for_ours(image: object, is_taken: bool) 
         ({"accept_invalid_certificates": True}, "'accept_invalid_certificates' is not there yet", "kubeconfig"),
         ({"use_proxy": False}, "'use_proxy' is not there yet", "HTTPS_PROXY"),
         ({"feature": {"copy_target": True}}, "'feature.copy_target' is not there yet", "steal"),
+        ({"feature": {"copy_target": {"scale_down": False}}}, "'feature.copy_target' is not there yet", "steal"),
         ({"feature": {"fs": {"not_found": ["/x"]}}}, "'feature.fs.not_found' is", "override"),
         ({"target": {"rollout": "x"}}, "'target.rollout' is not there yet", "config.md"),
         ({"target": {"path": {"stateful_set": "x"}}}, "'target.path.stateful_set' is not there yet", "config.md"),
@@ -165,6 +166,8 @@ def test_variables() -> None:
     [
         ({"override": {"A=B": "x"}}, "feature.env.override: 'A=B' cannot be a variable's name."),
         ({"override": {"PORT": 80}}, "feature.env.override[...] must be a string, not a number"),
+        ({"override": {"A": "x\0y"}}, "feature.env.override: the value of 'A' has a NUL in it."),
+        ({"mapping": {"A": "x\0y"}}, "feature.env.mapping: the value of 'A' has a NUL in it."),
         ({"mapping": {"(": "x"}}, "feature.env.mapping: missing )"),
         ({"overide": {}}, "there is no key 'feature.env.overide'."),
     ],
