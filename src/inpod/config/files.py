@@ -13,7 +13,7 @@ PLACE = "feature.fs"
 
 FilesMode = Literal["read", "local", "localwithoverrides"]
 
-_TREE = re.compile(r"\^?(?P<path>/(?:[\w@%+=:,~ /.-]|\\[.\-/])+?)(?:/|/\.[*+])?\$?")
+_TREE = re.compile(r"\^?(?P<path>/(?:[\w@%=:,~ /.-]|\\[.+\-/])+?)(?:/|/\.[*+])?\$?")
 """A pattern that means a file, or a folder and all that is in it."""
 
 

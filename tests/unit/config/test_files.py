@@ -24,7 +24,21 @@ def test_patterns_of_a_folder_or_file(pattern: str, tree: str) -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    [r".+\.js", "etc/app", "/", "/.*", "", "/etc/app.*", "/etc/(a|b)", "/etc/[ab]", "/a\n", "/etc/a?", "/a/.*/b"],
+    [
+        r".+\.js",
+        "etc/app",
+        "/",
+        "/.*",
+        "",
+        "/etc/app.*",
+        "/etc/(a|b)",
+        "/etc/[ab]",
+        "/a\n",
+        "/etc/a?",
+        "/a/.*/b",
+        "/a/.+/b",
+        "/a+",
+    ],
 )
 def test_other_patterns_are_refused_with_their_place(pattern: str) -> None:
     with pytest.raises(UserError) as caught:
