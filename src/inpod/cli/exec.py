@@ -131,6 +131,11 @@ def run(options: argparse.Namespace) -> int:
     """Run it; return the program's exit status."""
     from inpod.launch.command import find_command, interceptor_for, not_found, search_folders
 
+    if options.config_file is not None and not os.path.exists(options.config_file):
+        raise UserError(
+            f"There is no configuration {options.config_file}.",
+            hint="Write its path behind -f, and -- before the program.",
+        )
     if not options.command:
         raise UserError("There is no program to run.", hint="Write it at the end: inpod exec -t TARGET -- CMD ARGS.")
     folder = _folder()

@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from shutil import which
 
 import inpod
 from inpod.cli import demo, ls, status, verify_config
@@ -92,7 +91,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if before and before[0].startswith("-"):
         raise options.parser.unknown(before[0])
     # mirrord's form: CMD -- ARGS.
-    if before and program is not None and which(before[0]) and not any(word.startswith("-") for word in before):
+    if before and program is not None and _is_program(before[0]) and not any(word.startswith("-") for word in before):
         program = [*before, *program]
         options.before_dashes = len(before)
     elif before and program is not None:
@@ -104,6 +103,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         options.command = program
     options.is_divided = program is not None
     return options
+
+
+def _is_program(name: str) -> bool:
+    from shutil import which
+
+    return which(name) is not None
 
 
 def parser() -> Parser:

@@ -45,6 +45,8 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
             "--agent-startup-timeout is for targets",
         ),
         (["exec", "-t", "pod/x", "stray", "--", "true"], "stray"),
+        (["exec", "-t", "pid/1", "-f", "python", "app.py"], "There is no configuration python."),
+        (["exec", "-t", "pid/1", "-f", "python"], "There is no configuration python."),
         (["ls", "-o", "xml"], "xml"),
     ],
 )
