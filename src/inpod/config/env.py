@@ -1,6 +1,7 @@
 """`feature.env`: which variables the program gets, and from where."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -109,11 +110,13 @@ def _joined(value: str | list[str] | None) -> str | None:
 
 def _expression(text: str) -> str:
     try:
-        re.compile(text)
-    except re.error as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)  # of [[:alpha:]], which means something else in Python
+            re.compile(text)
+    except (re.error, FutureWarning) as error:
         raise UserError(
-            f"{PLACE}.mapping: {error.msg}.",
-            hint="Correct the regular expression.",
-            shown=pointed(text, error.pos or 0),
+            f"{PLACE}.mapping: {str(error).partition(' at position ')[0]}.",
+            hint="Correct the regular expression; it is one of Python's.",
+            shown=pointed(text, getattr(error, "pos", None) or 0),
         ) from None
     return text

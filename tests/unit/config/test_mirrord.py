@@ -168,6 +168,7 @@ def test_variables() -> None:
         ({"override": {"PORT": 80}}, "feature.env.override[...] must be a string, not a number"),
         ({"override": {"A": "x\0y"}}, "feature.env.override: the value of 'A' has a NUL in it."),
         ({"mapping": {"A": "x\0y"}}, "feature.env.mapping: the value of 'A' has a NUL in it."),
+        ({"mapping": {"^[[:alpha:]]+$": "x"}}, "feature.env.mapping: Possible nested set."),
         ({"mapping": {"(": "x"}}, "feature.env.mapping: missing )"),
         ({"overide": {}}, "there is no key 'feature.env.overide'."),
     ],
