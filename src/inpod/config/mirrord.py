@@ -30,22 +30,13 @@ ASIDE: dict[str, dict[str, Given]] = {
 }  # fmt: skip
 """Keys that may be left aside: what they set inpod does without, or does anyhow. By the place of their object."""
 
+KINDS = ("rollout", "job", "cron_job", "stateful_set", "service", "replica_set", "label", "workflow", "serverless")
+"""Of targets, that are not there yet."""
+
 NOT_YET = {
     "": ("accept_invalid_certificates", "connect_tcp", "use_proxy", "kubeconfig", "profile", "up"),
-    "target": (
-        "rollout",
-        "job",
-        "cron_job",
-        "stateful_set",
-        "service",
-        "replica_set",
-        "label",
-        "workflow",
-        "serverless",
-    ),
-    "target.path": (
-        *("rollout", "job", "cron_job", "stateful_set", "service", "replica_set", "label", "workflow", "serverless"),
-    ),
+    "target": KINDS,
+    "target.path": KINDS,
     "agent": (
         *("namespace", "image_pull_secrets", "disabled_capabilities", "tolerations", "resources", "node_selector"),
         *("privileged", "service_account", "annotations", "labels", "nftables", "priority_class", "security_context"),
@@ -80,18 +71,7 @@ OPTIONS_NOT_YET = {
 """Of `mirrord exec`, and what to do."""
 
 COMMANDS_NOT_YET = (
-    *(
-        "container",
-        "dump",
-        "port-forward",
-        "diagnose",
-        "fix",
-        "up",
-        "ui",
-        "wizard",
-        "chaos",
-        "session",
-    ),
+    *("container", "dump", "port-forward", "diagnose", "fix", "up", "ui", "wizard", "chaos", "session"),
     *("kill", "ci", "operator", "preview", "db-branches", "queues", "subscribe", "teams", "vpn", "completions", "ext"),
 )
 """Of `mirrord`."""
