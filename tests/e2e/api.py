@@ -26,10 +26,14 @@ GROUPS = {"jobs": "/apis/batch/v1"}
 
 
 class Api:
-    """A running proxy. Only this user reaches it."""
+    """A running proxy. Only this user reaches it.
+
+    Attributes:
+        path: Of its socket.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def get(self, namespace: str, kind: str, name: str = "", **query: str) -> dict[str, Any]:
         """Return an object, or the list of a kind.
@@ -42,7 +46,7 @@ class Api:
         connection.sock = socket.socket(socket.AF_UNIX)
         with contextlib.closing(connection):
             connection.sock.settimeout(LIMIT_S)
-            connection.sock.connect(str(self._path))
+            connection.sock.connect(str(self.path))
             connection.request("GET", f"{_url(namespace, kind, name)}?{urlencode(query)}")
             answer = connection.getresponse()
             said = answer.read()
@@ -62,7 +66,7 @@ class Api:
         """Return all that comes through the channels up to their end."""
         said = {STDOUT: b"", STDERR: b"", STATUS: b""}
         channels = [Subprotocol("v4.channel.k8s.io")]
-        async with asyncio.timeout(LIMIT_S), unix_connect(str(self._path), url, subprotocols=channels) as stream:
+        async with asyncio.timeout(LIMIT_S), unix_connect(str(self.path), url, subprotocols=channels) as stream:
             async for message in stream:
                 assert isinstance(message, bytes)
                 said[message[0]] += message[1:]

@@ -22,6 +22,9 @@ GONE_WITHIN_S = 15.0
 REFUSED_WITHIN_S = 20.0
 """The errors themselves take 1 to 11: the longest is an API server that does not answer."""
 
+CREDENTIALS = ("client-certificate-data", "client-key-data", "client-certificate", "client-key", "token", "exec")
+NO_CREDENTIALS: dict[str, Any] = dict.fromkeys(CREDENTIALS)
+
 T = TypeVar("T")
 
 

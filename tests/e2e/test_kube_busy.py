@@ -11,8 +11,7 @@ from inpod.targets.kube.cluster import Cluster as Client
 from inpod.targets.kube.objects import Listing, Pod
 from inpod.targets.kube.resolve import pods_path
 from tests.e2e.cluster import Namespace
-from tests.e2e.kube import kubeconfig_with, run
-from tests.e2e.test_kube_login import NO_CREDENTIALS
+from tests.e2e.kube import NO_CREDENTIALS, kubeconfig_with, run
 from tests.e2e.test_kube_login import admin_token as admin_token  # the fixture
 
 AT_ONCE = 8

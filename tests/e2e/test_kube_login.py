@@ -23,10 +23,7 @@ from inpod.targets.kube.cluster import Cluster as Client
 from inpod.targets.kube.objects import Listing, Named
 from inpod.targets.kube.refusals import ApiRefusal
 from tests.e2e.cluster import Cluster, Namespace
-from tests.e2e.kube import kubeconfig_with, make_target, run, wait_until_nothing_is_left
-
-CREDENTIALS = ("client-certificate-data", "client-key-data", "client-certificate", "client-key", "token", "exec")
-NO_CREDENTIALS: dict[str, Any] = dict.fromkeys(CREDENTIALS)
+from tests.e2e.kube import NO_CREDENTIALS, kubeconfig_with, make_target, run, wait_until_nothing_is_left
 
 
 def start_and_reconnect(here: Namespace, **options: Any) -> None:

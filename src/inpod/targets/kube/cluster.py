@@ -2,7 +2,8 @@
 
 kr8s finds and merges kubeconfigs, runs exec credential plugins, and sets TLS and proxies up. Around it (see
 docs/decisions/0001): files it writes client keys to are deleted once they are read, a 403 is an answer and not a reason
-to log in again, an API server that is too busy is asked again when it says so, and every call has a time limit.
+to log in again, an API server that is too busy is asked again when it says so, and while a start runs also one that does not
+answer; every call has a time limit. So whatever is asked of it must be such that it may be done twice.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from kr8s import APITimeoutError
 
 from inpod.errors import ExitCode, UserError
 from inpod.targets.kube.login import Login, log_in
+from inpod.targets.kube.patience import Patience
 from inpod.targets.kube.refusals import explain, refusal, unreachable
 
 ANSWER_LIMIT_S = 10.0
@@ -25,9 +27,12 @@ ANSWER_LIMIT_S = 10.0
 CONNECT_LIMIT_S = 5.0
 
 BUSY_LIMIT_S = 15.0
-"""How long an API server may send a call away and name a time to come again (Retry-After)."""
+"""How long an API server may send a call away and name a time to come again (Retry-After), or fail over it (500)."""
 
 _VERBS = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}
+
+_AWAY = (502, 503, 504)
+"""What stands before an API server answers so when that is away."""
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """RFC 1123 label."""
@@ -42,10 +47,12 @@ class Cluster:
         namespace: The one asked for, else the context's, else "default".
         server: URL of the API server.
         login: The credentials of the moment.
+        patience: With a server that does not answer.
     """
 
     def __init__(self, login: Login, namespace: str | None) -> None:
         self.login = login
+        self.patience = Patience()
         self._last: Login | None = None
         self._renewing = asyncio.Lock()
         self.namespace = namespace or login.namespace
@@ -134,19 +141,28 @@ class Cluster:
         busy_until, has_renewed = clock() + BUSY_LIMIT_S, False
         while True:
             login = self.login
-            code, answer, again_s = await self._send(login, method, path, query, body, content_type)
+            try:
+                code, answer, again_s = await self._send(login, method, path, query, body, content_type)
+            except UserError as error:
+                if not self.patience.is_left:
+                    raise
+                await self.patience.rest(error)
+                continue
+            if code < 500:
+                self.patience.answered()
             if code < 400:
                 return answer
+            refused = refusal(code, answer, f"{_VERBS[method]} {path}")
             # Credentials that a plugin makes live for minutes only; new ones that are refused too are wrong.
             if code == 401 and not has_renewed:
                 await self.renew_login(login)
                 has_renewed = True
             elif again_s is not None and clock() + again_s < busy_until:
                 await asyncio.sleep(again_s)
+            elif (code in _AWAY or (code >= 500 and clock() < busy_until)) and self.patience.is_left:
+                await self.patience.rest(explain(refused, self.server))
             else:
-                break
-        error = refusal(code, answer, f"{_VERBS[method]} {path}")
-        raise explain(error, self.server) if code == 401 else error
+                raise explain(refused, self.server) if code == 401 else refused
 
     async def _send(
         self,

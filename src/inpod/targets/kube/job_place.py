@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from inpod.errors import UserError
 from inpod.targets.kube import job as jobs
@@ -48,7 +48,7 @@ class JobPlace:
         self._created = now()
         manifest = jobs.manifest(self._name, self._target, image=self._image, command=command, countersign=countersign)
         # The deletion comes next, and must not overtake it.
-        await _to_its_end(self._cluster.create(self._path(), manifest, Job), FINISH_LIMIT_S)
+        await _to_its_end(self._create(manifest), FINISH_LIMIT_S)
 
     async def keep(self) -> None:
         """Renew the lease."""
@@ -70,10 +70,19 @@ class JobPlace:
         # Not for Ctrl-C either: a start that failed may be at its end already.
         await _to_its_end(self._delete(), DELETE_LIMIT_S)
 
+    async def _create(self, manifest: dict[str, Any]) -> None:
+        try:
+            await self._cluster.create(self._path(), manifest, Job)
+        except ApiRefusal as error:
+            # The name is nobody else's: it was made by a call whose answer was lost.
+            if error.reason != "AlreadyExists":
+                raise
+
     async def _delete(self) -> None:
         try:
             async with asyncio.timeout(DELETE_LIMIT_S):
-                await self._cluster.delete(self._path(self._name), jobs.DELETE_OPTIONS)
+                with self._cluster.patience.lasting(DELETE_LIMIT_S):
+                    await self._cluster.delete(self._path(self._name), jobs.DELETE_OPTIONS)
         except ApiRefusal as error:
             if error.code != 404:
                 self._tell_that_it_stays(error.message)

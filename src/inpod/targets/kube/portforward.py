@@ -132,10 +132,11 @@ class PortForward:
 
 
 async def _handshake(cluster: Cluster, path: str, port: int) -> ClientConnection:
-    for attempt in (1, 2):
+    has_renewed = False
+    while True:
         login = cluster.login
         try:
-            return await connect(
+            websocket = await connect(
                 _url(cluster.server, path, port),
                 subprotocols=[PROTOCOL],
                 compression=None,
@@ -145,9 +146,12 @@ async def _handshake(cluster: Cluster, path: str, port: int) -> ClientConnection
                 max_size=MAX_MESSAGE,
                 **login.websocket_options(),
             )
+            cluster.patience.answered()
+            return websocket
         except InvalidStatus as error:
-            if error.response.status_code == 401 and attempt == 1:
+            if error.response.status_code == 401 and not has_renewed:
                 await cluster.renew_login(login)
+                has_renewed = True
                 continue
             refused = refusal(error.response.status_code, bytes(error.response.body or b""), f"get {path}")
             if refused.code in (401, 403):
@@ -155,8 +159,10 @@ async def _handshake(cluster: Cluster, path: str, port: int) -> ClientConnection
             failure = PodGone if refused.code == 404 else PortForwardFailed
             raise failure(refused.message or str(refused.code)) from error
         except (WebSocketException, InvalidHandshake, InvalidURI, OSError) as error:
-            raise unreachable(error, cluster.server) from error
-    raise AssertionError("unreachable")
+            trouble = unreachable(error, cluster.server)
+            if not cluster.patience.is_left:
+                raise trouble from error
+            await cluster.patience.rest(trouble)
 
 
 async def _read_heads(websocket: ClientConnection, port: int) -> None:

@@ -104,16 +104,18 @@ def _right(verb: str, resource: str, namespace: str | None) -> str:
 def unreachable(error: BaseException, server: str) -> UserError:
     """Return what to tell when no answer came at all."""
     texts = list(_texts(error))
-    if (tls := next((e for e in _chain(error) if isinstance(e, ssl.SSLError)), None)) or any(
-        "CERTIFICATE_VERIFY_FAILED" in t or "[SSL" in t for t in texts
-    ):
+    # An end in the middle is no word about certificates: what stands before the server had nobody to lead to.
+    is_end = any("UNEXPECTED_EOF" in text for text in texts)
+    tls = next((e for e in _chain(error) if isinstance(e, ssl.SSLError)), None)
+    if not is_end and (tls or any("CERTIFICATE_VERIFY_FAILED" in t or "[SSL" in t for t in texts)):
         said = one_line(str(tls) if tls else texts[0])
         return UserError(
             f"TLS with the API server at {server} failed: {said}",
             hint="Check certificate-authority, tls-server-name and the client certificate in the kubeconfig.",
             exit_code=ExitCode.CLUSTER_UNREACHABLE,
         )
-    said = one_line(next((t for t in reversed(texts) if t), type(error).__name__))
+    said = "the connection was closed" if is_end else next((t for t in reversed(texts) if t), type(error).__name__)
+    said = one_line(said)
     return UserError(
         f"The API server at {server} cannot be reached: {said}",
         hint="Check the network, VPN and proxy, and that 'kubectl version' answers.",

@@ -1,6 +1,7 @@
 """A pod or deployment as a target: plan (read and choose), then act; closing the link undoes it."""
 
 import asyncio
+import socket
 from contextlib import AsyncExitStack
 
 from inpod.errors import ExitCode, UserError
@@ -85,24 +86,15 @@ class KubeTarget:
                 kubeconfig=self._kubeconfig, context=self._context, namespace=self._kube_namespace
             )
             undo.push_async_callback(cluster.close)
-            target = await self.plan(cluster)
-            report(f"Found {target.describes}, on node {target.node}")
-            if target.is_host_network:
-                report(f"Pod {target.pod} uses its node's network: its ports are the node's")
-            place = (EphemeralPlace if self._is_ephemeral else JobPlace)(cluster, target, self._image)
-            start = Start(cluster, place, target.container_id, report)
-            try:
-                async with asyncio.timeout(self._startup_timeout_s):
-                    sock = await start.act(undo)
-                    undo.callback(sock.close)
-            except TimeoutError as error:
-                raise UserError(
-                    f"The agent did not start within {self._startup_timeout_s:g} s; still waiting for {start.awaits}.",
-                    hint="Wait longer with --agent-startup-timeout.",
-                    exit_code=ExitCode.AGENT_START,
-                ) from error
-            except ApiRefusal as error:
-                raise explain(error, cluster.server) from error
+            with cluster.patience.lasting(self._startup_timeout_s, report):
+                target = await self.plan(cluster)
+                report(f"Found {target.describes}, on node {target.node}")
+                if target.is_host_network:
+                    report(f"Pod {target.pod} uses its node's network: its ports are the node's")
+                place = (EphemeralPlace if self._is_ephemeral else JobPlace)(cluster, target, self._image)
+                start = Start(cluster, place, target.container_id, report)
+                sock = await self._act(start, cluster, undo)
+                undo.callback(sock.close)
             # A cancellation that waits is taken here, where it undoes; after this nothing waits before the link is returned.
             await asyncio.sleep(0)
             return AgentLink(
@@ -115,3 +107,16 @@ class KubeTarget:
                 addresses=(*target.addresses, *LOOPBACK) if target.is_host_network else (),
                 read_leads=lambda: read_leads(cluster, target.pod),
             )
+
+    async def _act(self, start: Start, cluster: Cluster, undo: AsyncExitStack) -> socket.socket:
+        try:
+            async with asyncio.timeout(self._startup_timeout_s):
+                return await start.act(undo)
+        except TimeoutError as error:
+            raise cluster.patience.trouble or UserError(
+                f"The agent did not start within {self._startup_timeout_s:g} s; still waiting for {start.awaits}.",
+                hint="Wait longer with --agent-startup-timeout.",
+                exit_code=ExitCode.AGENT_START,
+            ) from error
+        except ApiRefusal as error:
+            raise explain(error, cluster.server) from error

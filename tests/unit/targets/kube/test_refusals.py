@@ -103,6 +103,9 @@ def test_lost_ways_name_their_cause() -> None:
     tls.__cause__ = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate")
     assert "self-signed certificate" in unreachable(tls, SERVER).message
     assert unreachable(tls, SERVER).message.startswith("TLS with the API server")
+    ended = ConnectionError("no")
+    ended.__cause__ = ssl.SSLEOFError(8, "[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol")
+    assert unreachable(ended, SERVER).message.endswith("cannot be reached: the connection was closed")
     assert unreachable(TimeoutError(), SERVER).message.endswith("cannot be reached: no answer in time")
     assert unreachable(OSError(111, "Connection refused"), SERVER).message.endswith("[Errno 111] Connection refused")
     assert unreachable(ValueError(), SERVER).message.endswith("cannot be reached: ValueError")

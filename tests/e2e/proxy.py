@@ -1,0 +1,131 @@
+"""A way to the API server that answers by itself, or loses an answer, where a test says so: HTTP before `kubectl proxy`."""
+
+import contextlib
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from tests.e2e.cluster import Cluster
+from tests.e2e.kube import NO_CREDENTIALS, kubeconfig_with
+from tests.processes import LIMIT_S
+
+CHUNK = 65536
+
+Fault = Literal["", "closed", "unanswered", "unavailable"]
+"""Closed before it is passed on; reset in the place of its answer; answered 503 by the way itself."""
+
+UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 11\r\nConnection: close\r\n\r\nno upstream"
+
+_NAME = re.compile(r"/(namespaces|pods|jobs)/[^/?]+")
+
+
+class Proxy:
+    """Relays one request a connection, and what follows an upgrade.
+
+    Attributes:
+        kubeconfig: Leads through it.
+        fault: What becomes of a call: "GET /api/v1/namespaces/NAME/pods".
+        harmed: The calls that had a fault, in order.
+    """
+
+    def __init__(self, cluster: Cluster, kubeconfig: Path) -> None:
+        self.fault: Callable[[str], Fault] = lambda call: ""
+        self.harmed: list[str] = []
+        self._behind = cluster.api.path
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        change = {"server": f"http://127.0.0.1:{self._listener.getsockname()[1]}"}
+        self.kubeconfig = kubeconfig_with(cluster, kubeconfig, cluster=change, user=NO_CREDENTIALS)
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
+
+    def close(self) -> None:
+        """End everything."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(LIMIT_S)
+        for sock in self._sockets:
+            sock.close()
+
+    def _start(self, work: Callable[..., None], *arguments: socket.socket) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError), self._listener:
+            while True:
+                client, _ = self._listener.accept()
+                self._sockets.append(client)
+                self._start(self._serve, client)
+
+    def _serve(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            call, request, is_upgrade = _request(client)
+            fault = self.fault(call)
+            if fault:
+                self.harmed.append(call)
+            if fault == "unavailable":
+                client.sendall(UNAVAILABLE)
+            if fault not in ("closed", "unavailable"):
+                server = socket.socket(socket.AF_UNIX)
+                self._sockets.append(server)
+                server.connect(str(self._behind))
+                server.sendall(request)
+                if fault == "unanswered":
+                    server.recv(CHUNK)
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                else:
+                    if is_upgrade:
+                        self._start(_pump, client, server)
+                    _pump(server, client)
+        client.close()
+
+
+def _request(client: socket.socket) -> tuple[str, bytes, bool]:
+    """Return what is asked, all of the request's bytes, and whether another protocol follows."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += _received(client)
+    head, _, body = data.partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    fields = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines[1:])}
+    while len(body) < int(fields.get(b"content-length", b"0")):
+        body += _received(client)
+    is_upgrade = b"upgrade" in fields
+    if not is_upgrade:
+        lines = [line for line in lines if not line.lower().startswith(b"connection:")] + [b"Connection: close"]
+    method, path, _ = lines[0].decode().split(" ")
+    kind = _NAME.sub(r"/\1/NAME", path.partition("?")[0])
+    return f"{method} {kind}", b"\r\n".join(lines) + b"\r\n\r\n" + body, is_upgrade
+
+
+def _received(sock: socket.socket) -> bytes:
+    if not (data := sock.recv(CHUNK)):
+        raise EOFError
+    return data
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(CHUNK):
+            sink.sendall(data)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+@contextlib.contextmanager
+def proxy(cluster: Cluster, folder: Path) -> Iterator[Proxy]:
+    """A proxy until the end of the block."""
+    found = Proxy(cluster, folder / "kubeconfig")
+    try:
+        yield found
+    finally:
+        found.close()
