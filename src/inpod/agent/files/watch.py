@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import struct
+import threading
 from collections.abc import Iterable
 
 from inpod.agent.files.walk import walk
@@ -56,6 +57,8 @@ class Watcher:
         self._fd = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         self._folders: dict[int, bytes] = {}
         self._known: set[bytes] = set()
+        # Over both, and the kernel's watches: one and the same is had by a folder's old path and by its new one.
+        self._lock = threading.Lock()
         # Whether a folder that is there may be another than before.
         self._changed: dict[bytes, bool] = {}
         self._told: dict[bytes, tuple[float, bool]] = {}
@@ -67,7 +70,8 @@ class Watcher:
         """Watch the folders that the entries lie in, and those that they are. True: one was not watched before."""
         folders = {path_bytes(entry.path).rpartition(b"/")[0] or b"/" for entry in entries}
         folders |= {path_bytes(entry.path) for entry in entries if entry.kind == "dir"}
-        added = [folder for folder in folders if folder not in self._known and self._add(folder)]
+        # The outer ones first: they tell of the inner ones that are moved.
+        added = [folder for folder in sorted(folders) if folder not in self._known and self._add(folder)]
         return bool(added)
 
     async def changes(self) -> list[tuple[bytes, bool]]:
@@ -105,16 +109,31 @@ class Watcher:
         except OSError:
             return False
         try:
-            mask = _WANTED | _IN_ONLYDIR | _IN_EXCL_UNLINK
-            number = _libc.inotify_add_watch(self._fd, b"/proc/self/fd/%d" % fd, mask)
+            with self._lock:
+                mask = _WANTED | _IN_ONLYDIR | _IN_EXCL_UNLINK
+                number = _libc.inotify_add_watch(self._fd, b"/proc/self/fd/%d" % fd, mask)
+                if number < 0:
+                    return False
+                # Two paths may lead to one folder (bind mounts): the last one is told.
+                self._folders[number] = folder
+                self._known.add(folder)
+            # What was moved away before it was watched may have been told already.
+            if not self._leads_to(folder, fd):
+                self._forget(folder)
         finally:
             os.close(fd)
-        if number < 0:
-            return False
-        # Two paths may lead to one folder (bind mounts): the last one is told.
-        self._folders[number] = folder
-        self._known.add(folder)
         return True
+
+    def _leads_to(self, folder: bytes, fd: int) -> bool:
+        again = -1
+        try:
+            again = open_in_root(self._root, folder, os.O_PATH | os.O_NOFOLLOW)
+            return os.path.sameopenfile(fd, again)
+        except OSError:
+            return False
+        finally:
+            if again >= 0:
+                os.close(again)
 
     def _read(self) -> None:
         try:
@@ -131,8 +150,8 @@ class Watcher:
                 continue
             if mask & _IN_IGNORED:
                 # It is gone, and a new one of its name is another.
-                del self._folders[number]
-                self._known.discard(folder)
+                with self._lock:
+                    self._known.discard(self._folders.pop(number, folder))
             elif name:
                 path = folder.rstrip(b"/") + b"/" + name
                 is_folder = bool(mask & _IN_ISDIR)
@@ -147,11 +166,12 @@ class Watcher:
 
     def _forget(self, moved: bytes) -> None:
         """Watch a folder no more that was moved away, nor those below it: what comes in its place are others."""
-        for number, folder in list(self._folders.items()):
-            if folder == moved or folder.startswith(moved + b"/"):
-                self._folders.pop(number, None)
-                self._known.discard(folder)
-                _libc.inotify_rm_watch(self._fd, number)
+        with self._lock:
+            for number, folder in list(self._folders.items()):
+                if folder == moved or folder.startswith(moved + b"/"):
+                    del self._folders[number]
+                    self._known.discard(folder)
+                    _libc.inotify_rm_watch(self._fd, number)
 
 
 def describe(root: int, paths: list[tuple[bytes, bool]]) -> bytes:

@@ -1,16 +1,20 @@
 """What changes in folders that were asked about, told over links that are lost: real files, a real tunnel, both loops."""
 
+import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from inpod.agent.dispatch import Abilities
 from inpod.agent.files.service import Files
+from inpod.agent.namespaces import open_in_root
 from inpod.agent.target import Target
 from inpod.protocol.agent import LookUp, WatchFiles, encode
 from inpod.protocol.listing import EntriesReader, decode_entries
 from inpod.tunnel.streams import Stream, Tunnel
+from tests.processes import LIMIT_S
 from tests.unit.tunnel.conftest import Run
 from tests.unit.udp import agent_tunnel
 
@@ -93,4 +97,39 @@ def test_folder_in_the_place_of_one_that_was_moved_away_is_watched(
             (tmp_path / "now/deep/a").write_text("1")
             await told(stream, "/now/deep/a")
 
+    run(main)
+
+
+def test_folder_that_is_moved_away_while_it_is_asked_about_is_not_taken_for_the_next_one(
+    run: Run, tmp_path: Path, abilities: Abilities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the moment between its opening and its watch, and the agent has heard of the move before it has the watch."""
+    opened, is_moved = threading.Event(), threading.Event()
+
+    def slow_open(root: int, path: bytes, flags: int) -> int:
+        fd = open_in_root(root, path, flags)
+        if path == b"/now" and not opened.is_set():
+            opened.set()
+            assert is_moved.wait(LIMIT_S)
+        return fd
+
+    async def main() -> None:
+        (tmp_path / "now").mkdir()
+        (tmp_path / "next").mkdir()
+        async with agent_tunnel(abilities) as tunnel, asyncio.TaskGroup() as group:
+            stream = await follow(tunnel)
+            # The folder around it is watched.
+            assert await ask(tunnel, "/none") == "missing"
+            asking = group.create_task(ask(tunnel, "/now/a"))
+            await asyncio.to_thread(opened.wait, LIMIT_S)
+            (tmp_path / "now").rename(tmp_path / "old")
+            (tmp_path / "next").rename(tmp_path / "now")
+            await told(stream, "/now")
+            is_moved.set()
+            assert await asking == "missing"
+            assert await ask(tunnel, "/now/a") == "missing"
+            (tmp_path / "now/a").write_text("1")
+            await told(stream, "/now/a")
+
+    monkeypatch.setattr("inpod.agent.files.watch.open_in_root", slow_open)
     run(main)
