@@ -150,7 +150,7 @@ def exit_codes_page() -> str:
         "|---|---|---|",
         "| 1 | | `inpod demo`: a check did not hold. Elsewhere a fault of inpod; please report it. |",
         *(f"| {code.value} | {code.name} | {text} |" for code, text in _exit_codes()),
-        "| 130 | | Ended by Ctrl-C before the program started. |",
+        "| 130 | | Ended by Ctrl-C before the program started. A line says what had failed by then, if anything. |",
         "",
     ]
     return "\n".join(lines)

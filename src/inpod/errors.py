@@ -59,6 +59,13 @@ class UserError(Exception):
         self.exit_code = exit_code
         self.shown = shown
 
+    @property
+    def line(self) -> str:
+        """What is wrong and what to do, in one line."""
+        # What others said (a server, an errno) has no full stop.
+        stop = "" if self.message.endswith((".", "!", "?")) else "."
+        return f"{self.message}{stop} {self.hint}"
+
 
 def printable(text: str) -> str:
     """Return others' words as one line that a terminal shows and does not obey: spaces stand for what is not printable."""

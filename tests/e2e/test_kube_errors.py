@@ -1,6 +1,8 @@
 """What a user can get wrong, or lack, in a real cluster: one line, a hint, an exit code, in seconds, and nothing left."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ import pytest
 from inpod.errors import ExitCode, UserError
 from inpod.targets.kube.list import list_targets
 from tests.e2e.cluster import Namespace, until
-from tests.e2e.kube import refused, run, wait_until_nothing_is_left
+from tests.e2e.kube import inpod_exec, refused, run, wait_until_nothing_is_left
+from tests.e2e.proxy import Fault, proxy
+from tests.processes import LIMIT_S
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +132,33 @@ def test_image_that_cannot_be_pulled_is_told_at_once(targets: Namespace) -> None
     assert len(error.message) > 80, "without the reason"
     assert "--agent-image" in error.hint
     assert error.exit_code == ExitCode.AGENT_START
+
+
+def test_ctrl_c_while_a_failed_start_is_undone_does_not_hide_why_it_failed(targets: Namespace, tmp_path: Path) -> None:
+    with proxy(targets.cluster, tmp_path) as between:
+
+        def interrupt(call: str) -> Fault:
+            if call.startswith("DELETE "):
+                os.kill(process.pid, signal.SIGINT)
+                until("the signal to arrive", lambda: not is_pending(process.pid, signal.SIGINT))
+            return ""
+
+        between.fault = interrupt
+        options = ["-i", "localhost/no-such-agent:1"]
+        with inpod_exec(targets, "pod/web", options, ["true"], between.kubeconfig) as process:
+            _, errors = process.communicate(timeout=LIMIT_S)
+    last = errors.splitlines()[-1]
+    assert last.startswith(
+        "inpod: Interrupted, after this: The agent's image 'localhost/no-such-agent:1' cannot be pulled"
+    )
+    assert last.endswith("--agent-image.")
+    # As documented of Ctrl-C: by the signal itself.
+    assert process.returncode == -signal.SIGINT
+
+
+def is_pending(pid: int, number: int) -> bool:
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool((int(fields["SigPnd"], 16) | int(fields["ShdPnd"], 16)) & 1 << number - 1)
 
 
 def test_image_without_python_is_told(targets: Namespace) -> None:

@@ -79,7 +79,9 @@ def test_server_that_stays_away_is_what_a_start_ends_with(targets: Namespace, tm
                 go_away(way)
 
         target = make_target(targets, "pod/web", kubeconfig=way.kubeconfig, startup_timeout_s=3)
-        with pytest.raises(UserError, match=r"The API server at https://127\.0\.0\.1:[0-9]+ cannot be reached: ") as caught:
+        with pytest.raises(
+            UserError, match=r"The API server at https://127\.0\.0\.1:[0-9]+ cannot be reached: "
+        ) as caught:
             run(target.start_agent(report))
     assert caught.value.exit_code == ExitCode.CLUSTER_UNREACHABLE
     # Nobody could delete it: its lease ends it.

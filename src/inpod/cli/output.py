@@ -54,9 +54,7 @@ def forget(stream: TextIO) -> None:
 
 def in_words(error: UserError) -> str:
     """Return what is wrong and what to do in one line, and below it the place where there is one to show."""
-    # What others said (a server, an errno) has no full stop.
-    stop = "" if error.message.endswith((".", "!", "?")) else "."
-    return "\n".join(filter(None, (f"inpod: {error.message}{stop} {error.hint}", error.shown)))
+    return "\n".join(filter(None, (f"inpod: {error.line}", error.shown)))
 
 
 class Failure(TypedDict):

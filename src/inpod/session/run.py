@@ -39,6 +39,7 @@ from inpod.session.table import Table
 from inpod.session.tasks import Tasks
 from inpod.session.tracer import Tracer
 from inpod.targets.base import AgentLink, Target
+from inpod.targets.undo import Undo, failure_before
 from inpod.tunnel.streams import Stream
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ async def run(plan: Plan, target: Target, events: Events) -> int:
     """
     signals = Signals()
     try:
-        async with AsyncExitStack() as undo:
+        async with Undo() as undo:
             descriptor_limit = _raise_descriptor_limit()
             events.emit(Step(f"Looking for {target.name}"))
             way = await target.start_agent(lambda text: events.emit(Step(text)))
@@ -84,9 +85,11 @@ async def run(plan: Plan, target: Target, events: Events) -> int:
             signals.hold_off()
             await session.finish(signals)
             return status
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as cancelled:
         if not signals.caught:
             raise
+        if failure := failure_before(cancelled):
+            events.emit(Note(f"Interrupted, after this: {failure.line}"))
         return -signals.caught
     finally:
         signals.close()

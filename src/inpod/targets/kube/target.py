@@ -17,6 +17,7 @@ from inpod.targets.kube.rights import check_rights
 from inpod.targets.kube.services import read_leads
 from inpod.targets.kube.start import Report, Start
 from inpod.targets.spec import DeploymentTarget, KubeSpec
+from inpod.targets.undo import Undo
 
 STARTUP_LIMIT_S = 60.0
 
@@ -81,7 +82,7 @@ class KubeTarget:
         Raises:
             UserError: As `plan`; or the agent does not start.
         """
-        async with AsyncExitStack() as undo:
+        async with Undo() as undo:
             cluster = await Cluster.connect(
                 kubeconfig=self._kubeconfig, context=self._context, namespace=self._kube_namespace
             )
