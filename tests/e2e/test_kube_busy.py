@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from inpod.targets.kube.cluster import Cluster as Client
-from inpod.targets.kube.objects import Listing, Pod
+from inpod.targets.kube.objects import Listing
+from inpod.targets.kube.pod_objects import Pod
 from inpod.targets.kube.resolve import pods_path
 from tests.e2e.cluster import Namespace
 from tests.e2e.kube import NO_CREDENTIALS, kubeconfig_with, run

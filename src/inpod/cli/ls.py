@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 COLUMNS = ("TARGET", "READY", "CONTAINERS")
 
+MAX_WIDTH = 80
+"""Of a column, in characters; most names have at most 63."""
+
 
 def add_to(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the command."""
@@ -45,7 +48,8 @@ def run(options: argparse.Namespace) -> int:
 def as_table(found: "list[Listed]") -> str:
     """Return lines with aligned columns, for people; nothing for nothing."""
     rows = [COLUMNS, *((each.target, each.ready, ",".join(each.containers)) for each in found)]
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    # A longer name stands out: the others' columns are still to be read.
+    widths = [max(min(len(row[column]), MAX_WIDTH) for row in rows) for column in range(2)]
     lines = [f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}\n" for row in rows]
     return "".join(lines) if found else ""
 

@@ -157,8 +157,9 @@ def _pid(text: str, digits: str) -> int:
 def _wrong(text: str, kind: str, rest: str) -> UserError:
     if text == "targetless":
         return UserError("mirrord's 'targetless' is not there yet in inpod.", hint=f"Name what to stand in: {FORMS}.")
-    if (known := kind.lower()) in _NOT_YET:
-        what = _NOT_YET[known]
+    known = kind.lower()
+    # With their group they are kinds of it: rollouts.argoproj.io.
+    if what := _NOT_YET.get(known.partition(".")[0]):
         return UserError(
             f"A {what} cannot be a target yet: '{text}'.",
             hint="Name one of its pods: --target pod/NAME (see 'inpod ls').",

@@ -20,6 +20,15 @@ def test_table() -> None:
     assert as_table([]) == ""
 
 
+def test_one_very_long_name_does_not_push_the_other_columns_away() -> None:
+    name = "p" * 253
+    assert as_table([FOUND[0], Listed("pod", name, ("web",), "1/1", True)]).splitlines() == [
+        f"{'TARGET':80}  READY  CONTAINERS",
+        f"{'deployment/api':80}  1/2    api,istio-proxy",
+        f"pod/{name}  1/1    web",
+    ]
+
+
 def test_json() -> None:
     assert json.loads(as_json(FOUND))[1] == {
         "target": "pod/api-7d9f8-abcde",

@@ -70,6 +70,8 @@ def test_wrong_form_is_answered_with_the_right_one(text: str, hint: str) -> None
 def test_kind_that_is_not_supported_yet_says_so() -> None:
     with pytest.raises(UserError, match="A statefulset cannot be a target yet"):
         parse_target("sts/db")
+    with pytest.raises(UserError, match="A rollout cannot be a target yet"):
+        parse_target("rollouts.argoproj.io/api")
     with pytest.raises(UserError, match="'targetless' is not there yet"):
         parse_target("targetless")
 

@@ -10,8 +10,8 @@ from typing import Any
 from inpod.errors import ExitCode, UserError
 from inpod.targets.kube.cluster import Cluster
 from inpod.targets.kube.container import container, new_name
-from inpod.targets.kube.objects import Pod
 from inpod.targets.kube.place import events_of
+from inpod.targets.kube.pod_objects import Pod
 from inpod.targets.kube.progress import Started, Waiting, judge_ephemeral
 from inpod.targets.kube.refusals import ApiRefusal
 from inpod.targets.kube.resolve import Found, pods_path

@@ -10,8 +10,9 @@ from inpod.targets.kube import job as jobs
 from inpod.targets.kube.cluster import Cluster
 from inpod.targets.kube.container import new_name
 from inpod.targets.kube.lease import keep_alive, now
-from inpod.targets.kube.objects import Job, Listing, Pod
+from inpod.targets.kube.objects import Job, Listing
 from inpod.targets.kube.place import events_of
+from inpod.targets.kube.pod_objects import Pod
 from inpod.targets.kube.progress import Started, Waiting, judge_job, judge_pod
 from inpod.targets.kube.refusals import ApiRefusal
 from inpod.targets.kube.resolve import Found, pods_path

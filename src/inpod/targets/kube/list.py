@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from inpod.targets.kube.cluster import Cluster
-from inpod.targets.kube.objects import Deployment, Listing, Pod
+from inpod.targets.kube.objects import Listing
+from inpod.targets.kube.pod_objects import Deployment, Pod
 from inpod.targets.kube.refusals import ApiRefusal, explain
 from inpod.targets.kube.resolve import SIDECARS, deployments_path, pods_path, require_namespace
 

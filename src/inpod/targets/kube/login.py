@@ -78,7 +78,8 @@ async def log_in(kubeconfig: str | None, context: str | None) -> Login:
         UserError: There is none, it has no such context or no URL of a server, or the credential plugin failed.
     """
     # Not kr8s.asyncio.api(): that asks for the server's version, without a time limit, and warns on stderr about it.
-    api = Api(bypass_factory=True, kubeconfig=kubeconfig, context=context)
+    # With a namespace, or it would look for that of the current context, which need not be there.
+    api = Api(bypass_factory=True, kubeconfig=kubeconfig, context=context, namespace="default" if context else None)
     try:
         tls = await _within(LOGIN_LIMIT_S, _prepare(api, kubeconfig))
     except TimeoutError as error:
@@ -90,14 +91,18 @@ async def log_in(kubeconfig: str | None, context: str | None) -> Login:
     except json.JSONDecodeError as error:
         raise _plugin_failed("it did not print an ExecCredential") from error
     except ValueError as error:
-        raise _wrong_server(api, kubeconfig) or _no_context(api, context, error) from error
+        raise (
+            _wrong_server(api, kubeconfig) or _no_context(api, context) or _broken(None, one_line(str(error)))
+        ) from error
     except ssl.SSLError as error:
         raise _broken(kubeconfig, f"its certificates cannot be read: {error}") from error
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         if _plugin(api):
             raise _plugin_failed("it did not print an ExecCredential with a token or certificate") from error
-        raise _wrong_server(api, kubeconfig) or _broken(
-            kubeconfig, "it is empty, or lacks clusters, contexts or users"
+        raise (
+            _wrong_server(api, kubeconfig)
+            or _no_context(api, context)
+            or _broken(kubeconfig, "it is empty, or lacks clusters, contexts or users")
         ) from error
     except (OSError, yaml.YAMLError) as error:
         raise _broken(kubeconfig, one_line(str(error))) from error
@@ -214,7 +219,8 @@ def _plugin(api: Api) -> dict[str, Any]:
     return {}
 
 
-def _no_context(api: Api, context: str | None, error: ValueError) -> UserError:
+def _no_context(api: Api, context: str | None) -> UserError | None:
+    """Return what is missing on the way to a context, None for nothing."""
     # It is set as soon as a file was read.
     found = getattr(api.auth, "kubeconfig", None)
     if found is None:
@@ -224,15 +230,27 @@ def _no_context(api: Api, context: str | None, error: ValueError) -> UserError:
             hint="Set KUBECONFIG, or use a target that needs no cluster: pid/PID, netns/NAME.",
             exit_code=ExitCode.CLUSTER_UNREACHABLE,
         )
-    names = [str(entry.get("name")) for entry in found.contexts]
-    wanted = context or found.current_context
+    try:
+        names = sorted(str(entry["name"]) for entry in found.contexts)
+        # Of the first file: kr8s looks no further.
+        wanted = context or found._configs[0].raw.get("current-context")
+    except (AttributeError, KeyError, TypeError):
+        return None
+    if not names:
+        return None
+    if not wanted:
+        return UserError(
+            "The kubeconfig has no current context.",
+            hint=f"Choose one with --context, or by 'kubectl config use-context': {', '.join(names)}.",
+            exit_code=ExitCode.TARGET_NOT_FOUND,
+        )
     if wanted not in names:
         return UserError(
             f"There is no context '{wanted}' in the kubeconfig.",
-            hint=f"It has: {', '.join(sorted(names)) or 'none'}.",
+            hint=f"It has: {', '.join(names)}.",
             exit_code=ExitCode.TARGET_NOT_FOUND,
         )
-    return _broken(None, one_line(str(error)))
+    return None
 
 
 def _broken(kubeconfig: str | None, why: str, *, hint: str = "Check it with 'kubectl config view'.") -> UserError:

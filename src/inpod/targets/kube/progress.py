@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from inpod.errors import ExitCode, UserError
 from inpod.targets.kube.job import CONTAINER
-from inpod.targets.kube.objects import ContainerState, ContainerStatus, Event, Job, Pod
+from inpod.targets.kube.objects import Event, Job
+from inpod.targets.kube.pod_objects import ContainerState, ContainerStatus, Pod
 from inpod.targets.kube.refusals import forbidden, one_line
 from inpod.targets.kube.resolve import Found
 
@@ -162,6 +163,11 @@ def _ended(exit_code: int, said: str, image: str) -> UserError:
         return _failed(
             f"There is no python3 in the agent's image '{image}'.",
             "Choose one with Python 3.11 or later: --agent-image.",
+        )
+    if "exec format error" in said:
+        return _failed(
+            f"The agent's image '{image}' is for another kind of processor than the node has.",
+            "Choose one for the node's (kubectl get node -L kubernetes.io/arch), or one for several: --agent-image.",
         )
     what = f"ended with exit code {exit_code}" if exit_code else "cannot start"
     return _failed(

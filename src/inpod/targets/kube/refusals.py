@@ -12,6 +12,17 @@ _RBAC = re.compile(
     r'(?: in the namespace "(?P<namespace>[^"]+)"| at the cluster scope)?'
 )
 
+_LIMITS = (
+    (("must specify",), "A quota", "Have a LimitRange give containers without limits some"),
+    (("exceeded quota",), "A quota", "Free some of it, ask for more of what is named"),
+    (
+        ("usage per Container", "usage per Pod", "to request ratio per"),
+        "A LimitRange",
+        "Ask for one that allows what is named",
+    ),
+)
+"""Words of a refusal by a limit (Kubernetes' plugin/pkg/admission: resourcequota, limitranger), which limit, and a way out."""
+
 MAX_WORDS = 400
 """Most characters quoted of what a server or program says."""
 
@@ -66,12 +77,19 @@ def forbidden(message: str, doing: str) -> UserError:
     """Return what to tell about a 403: a right is missing, or admission (policies, quotas) refused the object."""
     if found := _RBAC.search(message):
         return missing_right(found["verb"], found["resource"], found["namespace"])
-    if "exceeded quota" in message or "must specify limits" in message or "must specify requests" in message:
+    if "because it is being terminated" in message:
         return UserError(
-            f"A quota does not allow the agent: {message}",
-            hint="Free some of it, or ask for more of what is named.",
+            f"The namespace is being deleted, and admits nothing: {message}",
+            hint="Wait until it is gone and make it anew, or name another with -n.",
             exit_code=ExitCode.AGENT_START,
         )
+    for words, what, way in _LIMITS:
+        if any(each in message for each in words):
+            return UserError(
+                f"{what} does not allow the agent: {message}",
+                hint=f"{way}, or use -e: an ephemeral container is not counted.",
+                exit_code=ExitCode.AGENT_START,
+            )
     return UserError(
         f"The cluster does not admit the agent ({doing}): {message}",
         hint="Those are the API server's own words. The agent needs a namespace that admits it (PodSecurity 'privileged').",

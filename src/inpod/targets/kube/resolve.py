@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from inpod.errors import ExitCode, UserError
 from inpod.targets.kube.cluster import Cluster
-from inpod.targets.kube.objects import Container, ContainerStatus, Deployment, Listing, Named, Pod
+from inpod.targets.kube.objects import Listing, Named
+from inpod.targets.kube.pod_objects import Container, Deployment, Pod
 from inpod.targets.kube.refusals import ApiRefusal, explain
+from inpod.targets.kube.states import container_state, has_ended_before, state_of
 from inpod.targets.spec import DeploymentTarget, KubeSpec, PodTarget
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
@@ -151,21 +153,36 @@ def choose_pod(deployment: Deployment, pods: Iterable[Pod], kube_namespace: str)
         UserError: None is ready.
     """
     name = deployment.metadata.name
-    candidates = list(pods)
+    matching = list(pods)
+    candidates = [pod for pod in matching if _is_of(pod, name)]
     ready = [pod for pod in candidates if pod.is_ready]
     if ready:
         return max(ready, key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name))
     if deployment.spec.replicas == 0:
         why = "it is scaled to 0"
     elif not candidates:
-        why = "it has no pods"
+        others = (
+            f" (of those that its selector matches none is its own: {matching[0].metadata.name})" if matching else ""
+        )
+        why = f"it has no pods{others}"
     else:
-        why = "; ".join(f"{pod.metadata.name}: {_state_of(pod)}" for pod in candidates[:3])
+        why = "; ".join(f"{pod.metadata.name}: {state_of(pod)}" for pod in candidates[:3])
     raise UserError(
         f"No pod of deployment '{name}' is ready (namespace '{kube_namespace}'): {why}.",
         hint=f"See 'kubectl -n {kube_namespace} describe deployment {name}', or name a pod: --target pod/NAME.",
         exit_code=ExitCode.TARGET_NOT_READY,
     )
+
+
+def _is_of(pod: Pod, deployment: str) -> bool:
+    """Return whether a pod that a deployment's selector matches is its own.
+
+    Selectors of two deployments may match each other's pods. Each owns ReplicaSets, which are named after it and the label
+    that it gives to their pods.
+    """
+    owner = next((each for each in pod.metadata.owner_references if each.controller), None)
+    own = f"{deployment}-{pod.metadata.labels.get('pod-template-hash', '')}"
+    return owner is not None and (owner.kind, owner.name) == ("ReplicaSet", own)
 
 
 def choose_container(pod: Pod, wanted: str | None) -> str:
@@ -198,18 +215,26 @@ def found(pod: Pod, container: str, kube_namespace: str) -> Found:
     """
     name = pod.metadata.name
     look = f"See 'kubectl -n {kube_namespace} describe pod {name}'."
+    statuses = [*pod.status.container_statuses, *pod.status.init_container_statuses]
+    status = next((s for s in statuses if s.name == container), None)
+    if has_ended_before(status):
+        look = f"See 'kubectl -n {kube_namespace} logs {name} -c {container} --previous'."
+    if pod.spec.is_windows:
+        raise UserError(
+            f"Pod '{name}' (namespace '{kube_namespace}') runs on Windows, and the agent on Linux only.",
+            hint="Choose another: see 'inpod ls'.",
+            exit_code=ExitCode.NO_MEANS,
+        )
     if pod.status.phase != "Running" or pod.metadata.deletion_timestamp:
         raise UserError(
-            f"Pod '{name}' (namespace '{kube_namespace}') does not run: {_state_of(pod)}.",
+            f"Pod '{name}' (namespace '{kube_namespace}') does not run: {state_of(pod)}.",
             hint=look,
             exit_code=ExitCode.TARGET_NOT_READY,
         )
-    statuses = [*pod.status.container_statuses, *pod.status.init_container_statuses]
-    status = next((s for s in statuses if s.name == container), None)
     _, scheme, container_id = (status.container_id if status else "").partition("://")
     if status is None or status.state.running is None or not scheme:
         raise UserError(
-            f"Container '{container}' of pod '{name}' does not run: {_container_state(status)}.",
+            f"Container '{container}' of pod '{name}' does not run: {container_state(status)}.",
             hint=look,
             exit_code=ExitCode.TARGET_NOT_READY,
         )
@@ -227,30 +252,6 @@ def found(pod: Pod, container: str, kube_namespace: str) -> Found:
         is_host_network=pod.spec.host_network,
         addresses=tuple(address.ip for address in pod.status.pod_ips),
     )
-
-
-def _state_of(pod: Pod) -> str:
-    if pod.metadata.deletion_timestamp:
-        return "it is being deleted"
-    for status in [*pod.status.init_container_statuses, *pod.status.container_statuses]:
-        if status.state.waiting and status.state.waiting.reason not in ("", "PodInitializing", "ContainerCreating"):
-            return f"container {status.name}: {status.state.waiting.reason}"
-    unscheduled = next((c for c in pod.status.conditions if c.type == "PodScheduled" and c.status == "False"), None)
-    if unscheduled and unscheduled.message:
-        return unscheduled.message
-    if pod.status.phase == "Running":
-        return "not ready"
-    return pod.status.message or pod.status.reason or pod.status.phase or "unknown state"
-
-
-def _container_state(status: ContainerStatus | None) -> str:
-    if status is None:
-        return "it has not started"
-    if status.state.waiting:
-        return status.state.waiting.reason or "it waits"
-    if status.state.terminated:
-        return f"it ended with exit code {status.state.terminated.exit_code}"
-    return "it has not started"
 
 
 def _not_found(kind: str, name: str, kube_namespace: str, *, pods: list[str], deployments: list[str]) -> UserError:

@@ -6,7 +6,8 @@ from inpod.errors import UserError
 from inpod.protocol.agent import Address, IpProtocol
 from inpod.targets.base import Lead, Leads
 from inpod.targets.kube.cluster import Cluster
-from inpod.targets.kube.objects import Listing, Pod, Service, ServicePort
+from inpod.targets.kube.objects import Listing, Service, ServicePort
+from inpod.targets.kube.pod_objects import Pod
 from inpod.targets.kube.refusals import ApiRefusal, right_wanted
 from inpod.targets.kube.resolve import pods_path
 

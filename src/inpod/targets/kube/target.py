@@ -94,7 +94,7 @@ class KubeTarget:
                     report(f"Pod {target.pod} uses its node's network: its ports are the node's")
                 place = (EphemeralPlace if self._is_ephemeral else JobPlace)(cluster, target, self._image)
                 start = Start(cluster, place, target.container_id, report)
-                sock = await self._act(start, cluster, undo)
+                sock = await self._act(start, cluster, target.node, undo)
                 undo.callback(sock.close)
             # A cancellation that waits is taken here, where it undoes; after this nothing waits before the link is returned.
             await asyncio.sleep(0)
@@ -109,14 +109,14 @@ class KubeTarget:
                 read_leads=lambda: read_leads(cluster, target.pod),
             )
 
-    async def _act(self, start: Start, cluster: Cluster, undo: AsyncExitStack) -> socket.socket:
+    async def _act(self, start: Start, cluster: Cluster, node: str, undo: AsyncExitStack) -> socket.socket:
         try:
             async with asyncio.timeout(self._startup_timeout_s):
                 return await start.act(undo)
         except TimeoutError as error:
             raise cluster.patience.trouble or UserError(
                 f"The agent did not start within {self._startup_timeout_s:g} s; still waiting for {start.awaits}.",
-                hint="Wait longer with --agent-startup-timeout.",
+                hint=f"Wait longer with --agent-startup-timeout, or see 'kubectl describe node {node}'.",
                 exit_code=ExitCode.AGENT_START,
             ) from error
         except ApiRefusal as error:

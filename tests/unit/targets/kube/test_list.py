@@ -1,7 +1,7 @@
 import msgspec
 
 from inpod.targets.kube.list import Listed, listed
-from inpod.targets.kube.objects import Deployment, Pod
+from inpod.targets.kube.pod_objects import Deployment, Pod
 
 
 def test_targets_are_listed_with_containers_and_readiness_and_without_agents() -> None:

@@ -2,7 +2,8 @@ import msgspec
 import pytest
 
 from inpod.errors import ExitCode, UserError
-from inpod.targets.kube.objects import Event, Job, Pod
+from inpod.targets.kube.objects import Event, Job
+from inpod.targets.kube.pod_objects import Pod
 from inpod.targets.kube.progress import Started, Waiting, judge_ephemeral, judge_job, judge_pod
 from inpod.targets.kube.resolve import Found
 
@@ -83,6 +84,18 @@ def test_what_is_not_there_yet_is_named(state: Pod, events: list[Event], what: W
             [],
             "There is no python3 in the agent's image 'i'.",
             "--agent-image",
+        ),
+        (
+            # runc's words, in the container's log.
+            pod(
+                phase="Failed",
+                containerStatuses=agent(
+                    terminated={"exitCode": 1, "reason": "Error", "message": "exec /usr/bin/python3: exec format error"}
+                ),
+            ),
+            [],
+            "The agent's image 'i' is for another kind of processor than the node has.",
+            "kubernetes.io/arch",
         ),
         (
             pod(phase="Failed", containerStatuses=agent(terminated={"exitCode": 137, "reason": "OOMKilled"})),

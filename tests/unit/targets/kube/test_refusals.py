@@ -82,6 +82,26 @@ def test_quota_is_told_apart() -> None:
     assert error.exit_code == ExitCode.AGENT_START
 
 
+@pytest.mark.parametrize(
+    ("said", "what", "way"),
+    [
+        ("failed quota: rq: must specify limits.memory for: agent", "A quota", "Have a LimitRange give"),
+        ("minimum memory usage per Container is 64Mi, but request is 32Mi", "A LimitRange", "or use -e"),
+        (
+            "unable to create new content in namespace shop because it is being terminated",
+            "The namespace is being deleted",
+            "another with -n",
+        ),
+    ],
+)
+def test_namespace_that_admits_no_agent_says_why_and_a_way_out(said: str, what: str, way: str) -> None:
+    error = forbidden(f'pods "inpod-agent-1" is forbidden: {said}', "create the agent's pod")
+    assert error.message.startswith(what)
+    assert said in error.message
+    assert way in error.hint
+    assert error.exit_code == ExitCode.AGENT_START
+
+
 def test_refused_credentials_are_unreachable_and_not_a_missing_right() -> None:
     error = explain(refusal(401, status(401, "Unauthorized", "Unauthorized"), "get /api"), SERVER)
     assert "does not accept your credentials" in error.message

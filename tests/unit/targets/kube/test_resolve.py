@@ -5,7 +5,7 @@ import pytest
 
 from inpod.errors import ExitCode, UserError
 from inpod.targets.kube.cluster import Cluster
-from inpod.targets.kube.objects import Deployment, Pod
+from inpod.targets.kube.pod_objects import Deployment, Pod
 from inpod.targets.kube.resolve import Found, choose_container, choose_pod, found
 
 ID = "c0ffee" * 10
@@ -14,7 +14,12 @@ ID = "c0ffee" * 10
 def make_pod(name: str = "api-1", **changes: object) -> Pod:
     """Return a pod as the API server would tell it; `changes` are paths with "__" between their parts."""
     raw: dict[str, object] = {
-        "metadata": {"name": name, "creationTimestamp": "2026-11-23T10:00:00Z"},
+        "metadata": {
+            "name": name,
+            "creationTimestamp": "2026-11-23T10:00:00Z",
+            "labels": {"pod-template-hash": "7d9f8"},
+            "ownerReferences": [{"kind": "ReplicaSet", "name": "api-7d9f8", "controller": True}],
+        },
         "spec": {
             "nodeName": "node1",
             "initContainers": [{"name": "setup"}, {"name": "logs", "restartPolicy": "Always"}],
@@ -98,7 +103,24 @@ def test_container_that_is_not_there_lists_those_that_are(wanted: str) -> None:
     ("pod", "container", "says"),
     [
         (make_pod(status__phase="Pending"), "web", "container metrics: CrashLoopBackOff"),
-        (make_pod(status__phase="Succeeded", status__containerStatuses=[]), "web", "Succeeded"),
+        (make_pod(status__phase="Succeeded", status__containerStatuses=[]), "web", "it has ended (Succeeded)."),
+        (
+            make_pod(
+                status__phase="Failed",
+                status__containerStatuses=[{"name": "web", "state": {"terminated": {"exitCode": 3}}}],
+            ),
+            "web",
+            "container web ended with exit code 3.",
+        ),
+        (
+            make_pod(
+                status__phase="Failed",
+                status__reason="Evicted",
+                status__message="The node was low on resource: memory. ",
+            ),
+            "web",
+            "Evicted: The node was low on resource: memory.",
+        ),
         (make_pod(metadata__deletionTimestamp="2026-11-23T10:00:00Z"), "web", "it is being deleted"),
         (make_pod(), "metrics", "CrashLoopBackOff"),
         (make_pod(), "istio-proxy", "it has not started"),
@@ -139,6 +161,17 @@ def test_youngest_ready_pod_of_a_deployment_is_chosen() -> None:
         (make_deployment(0), [], "it is scaled to 0"),
         (make_deployment(), [], "it has no pods"),
         (make_deployment(), [make_pod(status__conditions=[])], "api-1: container metrics: CrashLoopBackOff"),
+        (
+            make_deployment(),
+            [
+                make_pod(
+                    "other-1",
+                    metadata__ownerReferences=[{"kind": "ReplicaSet", "name": "other-7d9f8", "controller": True}],
+                )
+            ],
+            "it has no pods (of those that its selector matches none is its own: other-1)",
+        ),
+        (make_deployment(), [make_pod("stray", metadata__ownerReferences=[])], "none is its own: stray)"),
     ],
 )
 def test_deployment_without_a_ready_pod_says_why(deployment: Deployment, pods: list[Pod], says: str) -> None:
@@ -146,6 +179,19 @@ def test_deployment_without_a_ready_pod_says_why(deployment: Deployment, pods: l
         choose_pod(deployment, pods, "shop")
     assert says in caught.value.message
     assert caught.value.exit_code == ExitCode.TARGET_NOT_READY
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        make_pod(spec__os={"name": "windows"}),
+        make_pod(spec__nodeSelector={"kubernetes.io/os": "windows"}),
+    ],
+)
+def test_pod_on_windows_is_refused(pod: Pod) -> None:
+    with pytest.raises(UserError, match="runs on Windows, and the agent on Linux only") as caught:
+        found(pod, "web", "shop")
+    assert caught.value.exit_code == ExitCode.NO_MEANS
 
 
 def test_selector_is_written_as_the_api_asks_for_it() -> None:

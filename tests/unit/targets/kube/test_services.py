@@ -5,7 +5,8 @@ import pytest
 
 from inpod.protocol.agent import Address
 from inpod.targets.base import Lead
-from inpod.targets.kube.objects import Pod, Service
+from inpod.targets.kube.objects import Service
+from inpod.targets.kube.pod_objects import Pod
 from inpod.targets.kube.services import judge
 from tests.unit.targets.kube.test_resolve import make_pod
 
