@@ -15,8 +15,11 @@ from tests.processes import LIMIT_S
 
 CHUNK = 65536
 
-Fault = Literal["", "closed", "unanswered", "unavailable"]
-"""Closed before it is passed on; reset in the place of its answer; answered 503 by the way itself."""
+Fault = Literal["", "closed", "unanswered", "unavailable", "cut"]
+"""Closed before it is passed on; reset in the place of its answer; answered 503 by the way itself; a stream, reset in the place
+of the first answer to so much that was sent: `MUCH`."""
+
+MUCH = 100_000
 
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 11\r\nConnection: close\r\n\r\nno upstream"
 
@@ -54,7 +57,7 @@ class Proxy:
         for sock in self._sockets:
             sock.close()
 
-    def _start(self, work: Callable[..., None], *arguments: socket.socket) -> None:
+    def _start(self, work: Callable[..., object], *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments, daemon=True)
         self._threads.append(thread)
         thread.start()
@@ -70,7 +73,7 @@ class Proxy:
         with contextlib.suppress(OSError, EOFError):
             call, request, is_upgrade = _request(client)
             fault = self.fault(call)
-            if fault:
+            if fault and fault != "cut":
                 self.harmed.append(call)
             if fault == "unavailable":
                 client.sendall(UNAVAILABLE)
@@ -81,11 +84,13 @@ class Proxy:
                 server.sendall(request)
                 if fault == "unanswered":
                     server.recv(CHUNK)
-                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    _reset(client)
                 else:
+                    sent = Counted()
                     if is_upgrade:
-                        self._start(_pump, client, server)
-                    _pump(server, client)
+                        self._start(_pump, client, server, sent)
+                    if _pump(server, client, until=sent if fault == "cut" else None):
+                        self.harmed.append(call)
         client.close()
 
 
@@ -113,12 +118,33 @@ def _received(sock: socket.socket) -> bytes:
     return data
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+class Counted:
+    """Bytes that passed."""
+
+    size = 0
+
+
+def _pump(
+    source: socket.socket, sink: socket.socket, passed: Counted | None = None, until: Counted | None = None
+) -> bool:
+    """Pass on what comes, to its end; true: what came after so much had passed the other way reset the sink instead."""
     with contextlib.suppress(OSError):
         while data := source.recv(CHUNK):
+            if until is not None and until.size >= MUCH:
+                _reset(sink)
+                source.shutdown(socket.SHUT_RDWR)
+                return True
             sink.sendall(data)
+            if passed is not None:
+                passed.size += len(data)
     with contextlib.suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
+    return False
+
+
+def _reset(sock: socket.socket) -> None:
+    """Have the closing of a connection reset it."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from tests.e2e.cluster import Namespace
 from tests.e2e.gate import Gate, gate
 from tests.e2e.kube import inpod_exec, make_target, run, wait_until_nothing_is_left
 from tests.e2e.proxy import Fault, proxy
+from tests.e2e.test_kube_target import greet, talking
 from tests.processes import LIMIT_S
 
 HELLO = ["python3", "-c", "import os; print(os.environ['GREETING'])"]
@@ -39,6 +40,26 @@ def test_each_call_of_a_start_may_fail_once(targets: Namespace, tmp_path: Path, 
     harmed = {call.rpartition("/")[2] for call in between.harmed if "NAME/pods/NAME/" in call}
     assert harmed == ({"portforward", "ephemeralcontainers"} if way == "ephemeral" else {"portforward"})
     # Of all that were asked for, one is left: the others were none.
+    wait_until_nothing_is_left(targets)
+
+
+@pytest.mark.parametrize("way", ["job", "ephemeral"])
+def test_agent_whose_first_word_is_lost_is_spoken_to_again(targets: Namespace, tmp_path: Path, way: str) -> None:
+    """It has its code by then, and serves: what it needs is not sent again."""
+    with proxy(targets.cluster, tmp_path) as between:
+        between.fault = lambda call: "cut" if call.endswith("/portforward") and not between.harmed else ""
+        target = make_target(targets, "pod/web", kubeconfig=between.kubeconfig, is_ephemeral=way == "ephemeral")
+
+        async def story() -> None:
+            link = await target.start_agent(lambda what: None)
+            try:
+                async with talking(link) as tunnel:
+                    assert (await greet(tunnel)).hostname == "web"
+            finally:
+                await link.close()
+
+        run(story())
+        assert len(between.harmed) == 1
     wait_until_nothing_is_left(targets)
 
 
