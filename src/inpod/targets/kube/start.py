@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from inpod.errors import ExitCode, UserError
 from inpod.targets.base import AgentGone
 from inpod.targets.kube.background import Background
-from inpod.targets.kube.bootstrap import Keys, NotReady, command, present_token, recognise, send_code
+from inpod.targets.kube.bootstrap import Keys, NotReady, code, command, present_token, recognise, send_code
 from inpod.targets.kube.cluster import Cluster
 from inpod.targets.kube.place import Place
 from inpod.targets.kube.portforward import PodGone, PortForward, PortForwardFailed
@@ -55,6 +55,8 @@ class Start:
         await self._place.create(program, self._keys.countersign)
         self._report(self._place.made)
         self._background.start(self._place.keep())
+        # Packed while the cluster makes the container, not when that waits for it.
+        code()
         sock = await self._hand_over()
         self._report("The agent is connected")
         return sock
