@@ -1,6 +1,8 @@
 """Pods, deployments and namespaces in the states that they get into, in a real cluster: what is said of each."""
 
+import base64
 import json
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -187,3 +189,29 @@ def test_context_that_is_named_needs_no_current_one(targets: Namespace, tmp_path
         (tmp_path / "k").write_text(json.dumps({**kept, **unset}))
         found = run(list_targets(kubeconfig=str(tmp_path / "k"), context=context, kube_namespace=targets.name))
         assert found[0] == targets.name
+
+
+REGISTRY = Path(__file__).parent.parent / "programs" / "registry.py"
+
+
+def test_agents_image_is_pulled_with_the_secrets_of_the_targets_pod(namespace: Namespace) -> None:
+    """Of a registry with a password, in the node's network. Its image has no python3: that is told as soon as it is there."""
+    image = namespace.cluster.image
+    login = base64.b64encode(b"dev:" + secrets.token_hex(8).encode()).decode()
+    port = str(20000 + secrets.randbelow(10000))
+    registry = container(image, REGISTRY.read_text())
+    registry["command"] += [port, f"Basic {login}"]
+    put_pod(namespace, "registry", registry, hostNetwork=True)
+    auths = {"auths": {f"127.0.0.1:{port}": {"auth": login}}}
+    data = {".dockerconfigjson": base64.b64encode(json.dumps(auths).encode()).decode()}
+    secret = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson", "data": data}
+    namespace.kubectl("apply", "-f", "-", text=json.dumps({**secret, "metadata": {"name": "login"}}))
+    put_pod(namespace, "without")
+    put_pod(namespace, "web", imagePullSecrets=[{"name": "login"}])
+    namespace.kubectl("wait", "--for=condition=Ready", "pod/registry", "pod/without", "pod/web", "--timeout=60s")
+    private = f"127.0.0.1:{port}/tools/python:3"
+    error = refused(namespace, "pod/without", image=private)
+    assert error.message.startswith(f"The agent's image '{private}' cannot be pulled: ")
+    assert "401 Unauthorized" in error.message or "no basic auth credentials" in error.message
+    assert refused(namespace, image=private).message == f"There is no python3 in the agent's image '{private}'."
+    wait_until_nothing_is_left(namespace)

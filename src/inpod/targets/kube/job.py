@@ -65,6 +65,8 @@ def manifest(name: str, target: Found, *, image: str, command: list[str], counte
                     "terminationGracePeriodSeconds": 0,
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
+                    # Who has a registry of his own has the agent's image there, too.
+                    "imagePullSecrets": [{"name": secret} for secret in target.pull_secrets],
                     "containers": [
                         {
                             **container(

@@ -69,6 +69,12 @@ class PodOs(Struct):
     name: str = ""
 
 
+class SecretReference(Struct):
+    """LocalObjectReference."""
+
+    name: str = ""
+
+
 class PodSpec(Struct):
     """PodSpec."""
 
@@ -77,6 +83,7 @@ class PodSpec(Struct):
     node_name: str = ""
     host_network: bool = False
     os: PodOs | None = None
+    image_pull_secrets: list[SecretReference] = msgspec.field(default_factory=list)
     node_selector: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property

@@ -41,6 +41,7 @@ class Found:
         mounts: Paths that the pod spec mounts into it.
         probe_ports: Ports, of any of the pod's containers, that the kubelet asks by HTTP or gRPC.
         addresses: IP addresses of the pod.
+        pull_secrets: Names of secrets that its images are pulled with.
     """
 
     kube_namespace: str
@@ -53,6 +54,7 @@ class Found:
     pod_ip: str = ""
     is_host_network: bool = False
     addresses: tuple[str, ...] = ()
+    pull_secrets: tuple[str, ...] = ()
 
     @property
     def describes(self) -> str:
@@ -251,6 +253,7 @@ def found(pod: Pod, container: str, kube_namespace: str) -> Found:
         pod_ip=pod.status.pod_ip,
         is_host_network=pod.spec.host_network,
         addresses=tuple(address.ip for address in pod.status.pod_ips),
+        pull_secrets=tuple(secret.name for secret in pod.spec.image_pull_secrets),
     )
 
 
