@@ -112,17 +112,26 @@ def test_node_that_does_not_take_the_agent_is_named(targets: Namespace) -> None:
     assert error.exit_code == ExitCode.AGENT_START
 
 
+def put_deployment(here: Namespace, name: str, replicas: int) -> None:
+    labels = {"app": "api"}
+    pod = {"terminationGracePeriodSeconds": 0, "containers": [container(here.cluster.image)]}
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
+    put(here, "Deployment", name, spec, "apps/v1")
+
+
+def test_deployment_whose_pods_are_not_admitted_says_why(namespace: Namespace) -> None:
+    namespace.kubectl("create", "quota", "none", "--hard=pods=0")
+    until("the quota", lambda: "pods" in namespace.get("resourcequotas", "none")["status"].get("used", {}))
+    put_deployment(namespace, "api", 1)
+    error = until_said(namespace, "deployment/api", "exceeded quota: none")
+    assert "it has no pods: pods " in error.message
+
+
 def test_deployment_has_its_own_pods_only(namespace: Namespace) -> None:
     """Of those that its selector matches: another deployment's, and one that nobody owns, are not its own."""
-    image = namespace.cluster.image
-    for name, replicas in (("api", 1), ("none", 0)):
-        labels = {"app": "api"}
-        template = {
-            "metadata": {"labels": labels},
-            "spec": {"terminationGracePeriodSeconds": 0, "containers": [container(image)]},
-        }
-        spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
-        put(namespace, "Deployment", name, spec, "apps/v1")
+    put_deployment(namespace, "api", 1)
+    put_deployment(namespace, "none", 0)
     namespace.kubectl("wait", "--for=condition=Available", "deployment/api", "--timeout=60s")
     # The youngest: of its own it would be chosen.
     put_pod(namespace, "stray", labels={"app": "api"})

@@ -207,6 +207,7 @@ class DeploymentStatus(Struct):
     """DeploymentStatus."""
 
     ready_replicas: int = 0
+    conditions: list[Condition] = msgspec.field(default_factory=list)
 
 
 class Deployment(Struct):

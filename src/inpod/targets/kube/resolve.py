@@ -8,7 +8,7 @@ from inpod.errors import ExitCode, UserError
 from inpod.targets.kube.cluster import Cluster
 from inpod.targets.kube.objects import Listing, Named
 from inpod.targets.kube.pod_objects import Container, Deployment, Pod
-from inpod.targets.kube.refusals import ApiRefusal, explain
+from inpod.targets.kube.refusals import ApiRefusal, explain, one_line
 from inpod.targets.kube.states import container_state, has_ended_before, state_of
 from inpod.targets.spec import DeploymentTarget, KubeSpec, PodTarget
 
@@ -166,7 +166,8 @@ def choose_pod(deployment: Deployment, pods: Iterable[Pod], kube_namespace: str)
         others = (
             f" (of those that its selector matches none is its own: {matching[0].metadata.name})" if matching else ""
         )
-        why = f"it has no pods{others}"
+        failed = [c.message for c in deployment.status.conditions if (c.type, c.status) == ("ReplicaFailure", "True")]
+        why = f"it has no pods{others}" + "".join(f": {one_line(said).rstrip('.')}" for said in failed)
     else:
         why = "; ".join(f"{pod.metadata.name}: {state_of(pod)}" for pod in candidates[:3])
     raise UserError(
