@@ -4,16 +4,13 @@ import contextlib
 import re
 import socket
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.kube import NO_CREDENTIALS, kubeconfig_with
-from tests.processes import LIMIT_S
-
-CHUNK = 65536
+from tests.e2e.relay import CHUNK, Relay
 
 Fault = Literal["", "closed", "unanswered", "unavailable", "cut"]
 """Closed before it is passed on; reset in the place of its answer; answered 503 by the way itself; a stream, reset in the place
@@ -26,7 +23,7 @@ UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 11\r\nConnec
 _NAME = re.compile(r"/(namespaces|pods|jobs)/[^/?]+")
 
 
-class Proxy:
+class Proxy(Relay):
     """Relays one request a connection, and what follows an upgrade.
 
     Attributes:
@@ -36,38 +33,18 @@ class Proxy:
     """
 
     def __init__(self, cluster: Cluster, kubeconfig: Path) -> None:
+        super().__init__()
         self.fault: Callable[[str], Fault] = lambda call: ""
         self.harmed: list[str] = []
         self._behind = cluster.api.path
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        change = {"server": f"http://127.0.0.1:{self._listener.getsockname()[1]}"}
+        change = {"server": f"http://127.0.0.1:{self.port}"}
         self.kubeconfig = kubeconfig_with(cluster, kubeconfig, cluster=change, user=NO_CREDENTIALS)
-        self._sockets: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self._start(self._accept)
+        self.begin()
 
-    def close(self) -> None:
-        """End everything."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        for sock in self._sockets:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(LIMIT_S)
-        for sock in self._sockets:
-            sock.close()
-
-    def _start(self, work: Callable[..., object], *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError), self._listener:
-            while True:
-                client, _ = self._listener.accept()
-                self._sockets.append(client)
-                self._start(self._serve, client)
+    def take(self, client: socket.socket) -> None:
+        """Serve it."""
+        self.keep(client)
+        self.start(self._serve, client)
 
     def _serve(self, client: socket.socket) -> None:
         with contextlib.suppress(OSError, EOFError):
@@ -79,7 +56,7 @@ class Proxy:
                 client.sendall(UNAVAILABLE)
             if fault not in ("closed", "unavailable"):
                 server = socket.socket(socket.AF_UNIX)
-                self._sockets.append(server)
+                self.keep(server)
                 server.connect(str(self._behind))
                 server.sendall(request)
                 if fault == "unanswered":
@@ -88,7 +65,7 @@ class Proxy:
                 else:
                     sent = Counted()
                     if is_upgrade:
-                        self._start(_pump, client, server, sent)
+                        self.start(_pump, client, server, sent)
                     if _pump(server, client, until=sent if fault == "cut" else None):
                         self.harmed.append(call)
         client.close()
