@@ -63,14 +63,15 @@ def test_agent_whose_first_word_is_lost_is_spoken_to_again(targets: Namespace, t
     wait_until_nothing_is_left(targets)
 
 
-@pytest.mark.parametrize("step", ["Found ", "Job ", "Waiting for the agent to answer"])
+@pytest.mark.parametrize("step", ["Found ", "Job ", "Waiting for "])
 def test_server_that_goes_away_and_comes_again_is_waited_for(targets: Namespace, tmp_path: Path, step: str) -> None:
     said: list[str] = []
 
     async def story(way: Gate) -> None:
         def report(what: str) -> None:
+            is_first = not any(each.startswith(step) for each in said)
             said.append(what)
-            if what.startswith(step):
+            if is_first and what.startswith(step):
                 go_away(way)
 
         async with asyncio.timeout(LIMIT_S):
