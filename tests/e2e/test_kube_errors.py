@@ -12,7 +12,7 @@ import pytest
 from inpod.errors import ExitCode, UserError
 from inpod.targets.kube.list import list_targets
 from tests.e2e.cluster import Namespace, until
-from tests.e2e.kube import inpod_exec, refused, run, wait_until_nothing_is_left
+from tests.e2e.kube import inpod_exec, make_target, refused, run, wait_until_nothing_is_left
 from tests.e2e.proxy import Fault, proxy
 from tests.processes import LIMIT_S
 
@@ -210,8 +210,12 @@ def test_agent_that_cannot_be_reached_is_told_in_the_nodes_words(
     """Its container runs, and nothing listens."""
     deaf = ["python3", "-c", "import signal; signal.pause()"]
     monkeypatch.setattr("inpod.targets.kube.start.command", lambda *arguments: deaf)
-    error = refused(targets, startup_timeout_s=8)
+    said: list[str] = []
+    with pytest.raises(UserError) as caught:
+        run(make_target(targets, "pod/web", startup_timeout_s=8).start_agent(said.append))
+    error = caught.value
     assert error.message.startswith("The agent did not start within 8 s; still waiting for the agent to answer: ")
     assert "connection refused" in error.message
     assert error.exit_code == ExitCode.AGENT_START
+    assert said.count("Waiting for the agent to answer") == 1
     wait_until_nothing_is_left(targets)

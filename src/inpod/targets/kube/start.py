@@ -150,6 +150,7 @@ class Start:
             raise
 
     def _wait(self, what: str) -> None:
-        if what != self.awaits:
+        # What it waits for may have the last words of why beside it by now.
+        if not self.awaits.startswith(what):
             self.awaits = what
             self._report(f"Waiting for {what}")
