@@ -221,12 +221,17 @@ def test_image_that_cannot_be_pulled_is_told(namespace: Namespace) -> None:
 
 
 def test_too_short_a_limit_says_what_was_waited_for(targets: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    def impatient(*args: Any) -> list[str]:
-        return [word.replace("NOBODY_LIMIT = 60.0", "NOBODY_LIMIT = 5.0") for word in command(*args)]
+    def late_and_impatient(*args: Any) -> list[str]:
+        changed = {"NOBODY_LIMIT = 60.0": "NOBODY_LIMIT = 5.0", "    listener = ": "    time.sleep(5)\n    listener = "}
+        words = command(*args)
+        for old, new in changed.items():
+            assert old in words[-4]
+            words[-4] = words[-4].replace(old, new)
+        return words
 
-    monkeypatch.setattr("inpod.targets.kube.start.command", impatient)
-    error = refused(targets, startup_timeout_s=0.3, is_ephemeral=True)
-    assert error.message.startswith("The agent did not start within 0.3 s; still waiting for ")
+    monkeypatch.setattr("inpod.targets.kube.start.command", late_and_impatient)
+    error = refused(targets, startup_timeout_s=1, is_ephemeral=True)
+    assert error.message.startswith("The agent did not start within 1 s; still waiting for ")
     assert error.exit_code == ExitCode.AGENT_START
     # What was added nevertheless ends when nobody comes.
     wait_until_all_have_ended(targets)
