@@ -95,5 +95,5 @@ async def test_kept_connection_outlives_the_port_that_it_came_by(hosts: Hosts) -
             subscription.refuse()
             await until(lambda: count_links(hosts.pod.inode) == 0, "the port is given back")
             client.sendall(b"POST / HTTP/1.1\r\nHost: pod\r\nContent-Length: 0\r\n\r\n")
-            assert await asyncio.to_thread(client.recv, 100) == b"original\n"
+            assert (await asyncio.to_thread(client.recv, 100)).startswith(b"original\n")
     original.close()

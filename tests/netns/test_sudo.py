@@ -184,7 +184,7 @@ def test_missing_right_is_one_line(pod: Pod, rules: Path, text: str, code: ExitC
 @pytest.mark.parametrize("text", [ALL, BY_PTY], ids=["plain", "use_pty"])
 def test_the_terminal_stays_the_programs(pod: Pod, rules: Path, text: str) -> None:
     rules.write_text(text)
-    program = [sys.executable, "-u", "-c", COUNTER]
+    program = [sys.executable, *shlex.split(COUNTER)]
     script = rules.with_name("run")
     script.write_text(f"exec {shlex.join(command(rules, f'pid/{pod.pid}', program=program))}\n")
     shell = Shell()
