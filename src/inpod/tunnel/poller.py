@@ -6,7 +6,10 @@ import socket
 from typing import Final, Protocol
 
 MAX_EVENTS = 256
-"""Sockets that are served in one turn of the loop."""
+"""Sockets that are served in one look."""
+
+MOST_LOOKS = 3
+"""Looks in a turn of the loop, while there is something: a turn of its own takes the loop several calls more."""
 
 _WATCHED: Final = select.EPOLLIN | select.EPOLLPRI | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 
@@ -68,15 +71,10 @@ class Poller:
 
     def _on_events(self) -> None:
         self._is_in_turn = True
-        find = self._watched.get
-        for number, events in self._epoll.poll(0, MAX_EVENTS):
-            watched = find(number)
-            if watched is not None:
-                try:
-                    watched.on_events(events)
-                except Exception as error:
-                    # The edges of others must not be lost for it.
-                    watched.fail(error)
+        for _ in range(MOST_LOOKS):
+            if not (found := self._epoll.poll(0, MAX_EVENTS)):
+                break
+            self._tell(found)
         while self._lost:
             protocol, reason = self._lost.pop()
             try:
@@ -84,6 +82,17 @@ class Poller:
             except Exception as error:
                 self.report(error)
         self._is_in_turn = False
+
+    def _tell(self, found: list[tuple[int, int]]) -> None:
+        find = self._watched.get
+        for number, events in found:
+            watched = find(number)
+            if watched is not None:
+                try:
+                    watched.on_events(events)
+                except Exception as error:
+                    # The edges of others must not be lost for it.
+                    watched.fail(error)
 
     def _read(self, watched: Watched) -> None:
         try:
