@@ -56,7 +56,7 @@ test-e2e *arguments: cluster
 
 # Everything, in parts side by side that share its tests: those in a cluster mostly wait, and others compute meanwhile
 test: packages
-    {{ python }} -m tests.parts test-cluster+test-apart test-apart test-rest+test-apart
+    {{ python }} -m tests.parts test-cluster+test-apart test-apart+test-cluster test-rest+test-cluster+test-apart
 
 # Part of `just test`: tests/e2e in the cluster of this machine, with this machine's ports left to others (root)
 test-cluster: cluster
