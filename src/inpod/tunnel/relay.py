@@ -4,17 +4,12 @@ Without a transport of the loop and without a task: a connection may live for on
 """
 
 import asyncio
-import contextlib
 import socket
-import struct
 from collections.abc import Callable
 
 from inpod.tunnel import outlets
 from inpod.tunnel.stream import Stream
-from inpod.tunnel.transport import Transport, open_transport
-
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-"""struct linger, on with 0 s: close(2) then sends RST instead of FIN (socket(7), tcp(7))."""
+from inpod.tunnel.transport import Transport, abort_with_reset, open_transport
 
 
 async def relay(stream: Stream, sock: socket.socket) -> None:
@@ -128,13 +123,8 @@ class Bridge(asyncio.Protocol):
 
     def reset(self) -> None:
         """End both at once, if they have not ended."""
-        if self._transport is None:
-            return
-        sock = self._transport.get_extra_info("socket")
-        if isinstance(sock, socket.socket) and sock.family != socket.AF_UNIX:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-        self._transport.abort()
+        if self._transport is not None:
+            abort_with_reset(self._transport)
 
     def writable(self) -> None:
         """Read on."""

@@ -11,6 +11,7 @@ import contextlib
 import mmap
 import select
 import socket
+import struct
 from typing import Final
 
 from inpod.tunnel.poller import Poller
@@ -29,6 +30,9 @@ HIGH_WATER = 64 * 1024
 """Bytes that wait for a slow reader before the protocol is told."""
 
 _LOW_WATER = HIGH_WATER // 4
+
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""struct linger, on with 0 s: close(2) then sends RST instead of FIN (socket(7), tcp(7))."""
 
 _ENDS: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _READS: Final = select.EPOLLIN | _ENDS
@@ -258,6 +262,15 @@ def open_transport(sock: socket.socket, protocol: asyncio.Protocol) -> Transport
     _poller.add(sock, transport)
     protocol.connection_made(transport)
     return transport
+
+
+def abort_with_reset(transport: asyncio.Transport) -> None:
+    """Close at once; the peer sees a reset."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family != socket.AF_UNIX:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    transport.abort()
 
 
 _poller: Poller | None = None

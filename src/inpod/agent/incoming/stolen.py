@@ -13,8 +13,9 @@ from inpod.agent.incoming.redirect.original import connect_original
 from inpod.agent.incoming.subscriber import ANSWER_LIMIT_S, Choice, Sharers, Subscriber, begins_as_probe
 from inpod.protocol.agent import Address
 from inpod.tunnel.acceptor import Acceptor
-from inpod.tunnel.relay import RESET_ON_CLOSE, join
+from inpod.tunnel.relay import join
 from inpod.tunnel.streams import StreamRefused
+from inpod.tunnel.transport import RESET_ON_CLOSE
 
 MAX_CONNECTIONS = 16000
 """Stolen connections of a port at a time; further ones wait in the listeners' queues."""

@@ -10,11 +10,11 @@ from inpod.agent.incoming.http.choice import Chooser, Taker
 from inpod.agent.incoming.http.counts import Counts
 from inpod.agent.incoming.http.exchange import Exchange
 from inpod.agent.incoming.http.passage import State
-from inpod.agent.incoming.http.wires import OriginalWire, TakerWire, abort_with_reset, linger
+from inpod.agent.incoming.http.wires import OriginalWire, TakerWire, linger
 from inpod.protocol.agent import PREFACE
 from inpod.tunnel import outlets
 from inpod.tunnel.stream import StreamRefused
-from inpod.tunnel.transport import Transport, open_transport
+from inpod.tunnel.transport import Transport, abort_with_reset, open_transport
 
 OPEN_LIMIT_S = 15.0
 """How long the original or a session may take to take a connection."""

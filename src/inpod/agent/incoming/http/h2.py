@@ -14,10 +14,10 @@ from inpod.agent.incoming.http.h2_exchange import Exchange
 from inpod.agent.incoming.http.h2_limits import Held
 from inpod.agent.incoming.http.h2_side import Side
 from inpod.agent.incoming.http.h2_wires import OriginalWire, TakerWire
-from inpod.agent.incoming.http.wires import abort_with_reset, linger
+from inpod.agent.incoming.http.wires import linger
 from inpod.tunnel import outlets
 from inpod.tunnel.stream import StreamRefused
-from inpod.tunnel.transport import Transport, open_transport
+from inpod.tunnel.transport import Transport, abort_with_reset, open_transport
 
 _HELD = Held()
 """Of all connections."""

@@ -5,9 +5,9 @@ from typing import Protocol
 
 from inpod.agent.incoming.http.h2_exchange import Exchange
 from inpod.agent.incoming.http.h2_side import Side
-from inpod.agent.incoming.http.wires import CLOSE_LIMIT_S, abort_with_reset
+from inpod.agent.incoming.http.wires import CLOSE_LIMIT_S
 from inpod.tunnel.stream import Stream
-from inpod.tunnel.transport import Transport
+from inpod.tunnel.transport import Transport, abort_with_reset
 
 
 class Wires(Protocol):

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
-import struct
 from collections.abc import Callable
 from typing import Protocol
 
@@ -12,16 +10,13 @@ from inpod.agent.incoming.http.choice import Taker
 from inpod.agent.incoming.http.exchange import Exchange
 from inpod.tunnel import outlets
 from inpod.tunnel.stream import Stream
-from inpod.tunnel.transport import Transport
+from inpod.tunnel.transport import Transport, abort_with_reset
 
 CLOSE_LIMIT_S = 10.0
 """How long a session's program may take to end its connection after we ended ours."""
 
 LINGER_S = 2.0
 """How long a client that takes nothing may go on sending after its last answer."""
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-"""struct linger, on with 0 s: close(2) then sends RST instead of FIN (socket(7), tcp(7))."""
 
 
 class Wires(Protocol):
@@ -205,12 +200,3 @@ def linger(transport: Transport, end: Callable[[], object]) -> None:
             end()
 
     loop.call_later(LINGER_S, look, outlets.unsent_bytes(transport))
-
-
-def abort_with_reset(transport: asyncio.Transport) -> None:
-    """Close at once; the peer sees a reset."""
-    sock = transport.get_extra_info("socket")
-    if sock is not None and sock.family != socket.AF_UNIX:
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-    transport.abort()

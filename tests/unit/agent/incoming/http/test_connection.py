@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 import uvloop
 
-from inpod.agent.incoming.http import client, connection, wires
+from inpod.agent.incoming.http import client, connection
 from inpod.agent.incoming.http.choice import Chooser, Fate, Head, Taker
 from inpod.agent.incoming.http.client import SILENCE_LIMIT_S, ConnectOriginal
 from inpod.agent.incoming.http.connection import serve
@@ -22,7 +22,7 @@ from inpod.protocol.agent import PREFACE
 from inpod.tunnel.mux import WINDOW
 from inpod.tunnel.relay import relay
 from inpod.tunnel.streams import Stream, Tunnel
-from inpod.tunnel.transport import HIGH_WATER
+from inpod.tunnel.transport import HIGH_WATER, abort_with_reset
 
 LIMIT_S = 90
 MIB = 1024 * 1024
@@ -421,7 +421,7 @@ def test_cancelled_connection_is_reset_only_if_its_client_has_said_something(run
 def test_program_that_breaks_off_resets_the_client(run: Run) -> None:
     async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
-        wires.abort_with_reset(cast("asyncio.Transport", writer.transport))
+        abort_with_reset(cast("asyncio.Transport", writer.transport))
 
     async def scenario() -> None:
         async with room(original=named(b"original"), program=break_off) as served:
