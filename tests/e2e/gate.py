@@ -4,7 +4,6 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -61,11 +60,6 @@ class Gate(Relay):
             sink.shutdown(socket.SHUT_WR)
 
 
-@contextlib.contextmanager
-def gate(cluster: Cluster, folder: Path) -> Iterator[Gate]:
+def gate(cluster: Cluster, folder: Path) -> "contextlib.closing[Gate]":
     """A gate until the end of the block."""
-    found = Gate(cluster, folder / "kubeconfig")
-    try:
-        yield found
-    finally:
-        found.close()
+    return contextlib.closing(Gate(cluster, folder / "kubeconfig"))

@@ -4,7 +4,7 @@ import contextlib
 import re
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -124,11 +124,6 @@ def _reset(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-@contextlib.contextmanager
-def proxy(cluster: Cluster, folder: Path) -> Iterator[Proxy]:
+def proxy(cluster: Cluster, folder: Path) -> "contextlib.closing[Proxy]":
     """A proxy until the end of the block."""
-    found = Proxy(cluster, folder / "kubeconfig")
-    try:
-        yield found
-    finally:
-        found.close()
+    return contextlib.closing(Proxy(cluster, folder / "kubeconfig"))

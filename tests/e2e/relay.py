@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from tests.processes import LIMIT_S
@@ -10,7 +11,7 @@ from tests.processes import LIMIT_S
 CHUNK = 65536
 
 
-class Relay:
+class Relay(ABC):
     """Has a thread for each thing that it waits for.
 
     Attributes:
@@ -23,9 +24,9 @@ class Relay:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
 
+    @abstractmethod
     def take(self, client: socket.socket) -> None:
         """Do what is to be done with a connection, in the thread that accepts."""
-        raise NotImplementedError
 
     def begin(self) -> None:
         """Accept from now on."""

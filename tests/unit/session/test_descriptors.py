@@ -13,6 +13,7 @@ from inpod.session import asked
 from inpod.session.asked import Asked
 from inpod.session.layer_server import LayerServer
 from inpod.session.tasks import Tasks
+from inpod.tunnel.acceptor import RETRY_S
 from tests.unit.descriptors import Counting, none_left
 
 LIMIT_S = 20
@@ -67,7 +68,7 @@ def test_who_comes_is_let_in_once_there_is_one(
             caller.connect(str(tmp_path / name))
             caller.send(says)
             with none_left():
-                await asyncio.sleep(0.3)  # or the loop would be busy with nothing else
+                await asyncio.sleep(3 * RETRY_S)  # or the loop would be busy with nothing else
             assert 1 <= listener.count <= 5
             # Then it is let in, and its connection is ended.
             assert await asyncio.wait_for(loop.sock_recv(caller, 1), LIMIT_S) == b""
